@@ -2,14 +2,23 @@ package annex
 
 import (
 	"crypto/md5"
+	"encoding/binary"
 	"encoding/hex"
 	"fmt"
 	"strconv"
 	"strings"
 )
 
-// maxKey bounds a key's serialized form: a key is a file name on disk.
-const maxKey = 255
+const (
+	// maxKey bounds a key's serialized form: a key is a file name on disk.
+	maxKey = 255
+	// maxSize bounds a key's size (bytes): JSON carries it exactly, and sums
+	// of a thousand such sizes still fit an int64.
+	maxSize = 1<<53 - 1
+	// maxExt bounds the extension of a key, in bytes. It is git-annex's own
+	// limit: a longer one could hide the data of a SHA-1 collision.
+	maxExt = 64
+)
 
 // A Key is git-annex's name for content: backend, size, and (for most
 // backends) hash, as in "SHA256E-s7994169--60034b….nii.gz". Keys are
@@ -27,48 +36,70 @@ func GitKey(oid string, size int64) Key {
 	return Key{text: "GIT-s" + strconv.FormatInt(size, 10) + "--" + oid}
 }
 
-// ParseKey parses a key's serialized form. It fails on anything that could
-// not be a key's file name (control characters, over 255 bytes once escaped)
-// and on sizes that are negative or do not fit an int64.
+// ParseKey parses a key's serialized form. It takes what git-annex itself
+// writes for a file and nothing else: the fields s and m in this order, numbers
+// without leading zeros, an extension of at most 64 bytes. A key of a chunk
+// (fields S and C) names a piece on a remote, never a file: it is refused.
+// So is what no dataset has and git-annex would take: a backend that is not
+// upper case, an empty name, control characters, a size from 2^53 on, and
+// more than 255 bytes once written as a file name.
 func ParseKey(s string) (Key, error) {
-	bad := func(why string) (Key, error) {
-		return Key{}, fmt.Errorf("not a git-annex key: %s: %.80q", why, s)
-	}
 	head, name, ok := strings.Cut(s, "--")
 	if !ok || name == "" {
-		return bad("no \"--\" followed by a name")
+		return badKey(s, "no \"--\" followed by a name")
 	}
-	backend, fields, _ := strings.Cut(head, "-")
-	if backend == "" {
-		return bad("no backend")
+	backend, fields, more := strings.Cut(head, "-")
+	if !isBackend(backend) {
+		return badKey(s, "no backend in upper case")
 	}
-	for _, c := range []byte(backend) {
-		if (c < 'A' || c > 'Z') && (c < '0' || c > '9') && c != '_' {
-			return bad("the backend is not upper case")
-		}
+	if more && !areFields(fields) {
+		return badKey(s, "its fields are not numbers that fit, in git-annex's order")
+	}
+	if dot := strings.IndexByte(name, '.'); strings.HasSuffix(backend, "E") && dot >= 0 && len(name)-dot > maxExt {
+		return badKey(s, "its extension is too long")
 	}
 	for i := range len(s) {
 		if s[i] < 0x20 || s[i] == 0x7f {
-			return bad("control character")
-		}
-	}
-	seen := ""
-	for fields != "" {
-		var f string
-		f, fields, _ = strings.Cut(fields, "-")
-		if len(f) < 2 || !strings.Contains("smSC", f[:1]) || strings.Contains(seen, f[:1]) {
-			return bad("unknown field")
-		}
-		seen += f[:1]
-		if n, err := strconv.ParseInt(f[1:], 10, 64); err != nil || n < 0 || f[1] == '+' {
-			return bad("field " + f[:1] + " is not a number that fits")
+			return badKey(s, "control character")
 		}
 	}
 	k := Key{text: s}
-	if len(k.FileName()) > maxKey {
-		return bad("longer than a file name can be")
+	if len(s) > maxKey || len(k.FileName()) > maxKey {
+		return badKey(s, "longer than a file name can be")
 	}
 	return k, nil
+}
+
+func badKey(s, why string) (Key, error) {
+	return Key{}, fmt.Errorf("not a git-annex key: %s: %.80q", why, s)
+}
+
+func isBackend(s string) bool {
+	for _, c := range []byte(s) {
+		if (c < 'A' || c > 'Z') && (c < '0' || c > '9') && c != '_' {
+			return false
+		}
+	}
+	return s != ""
+}
+
+// areFields reports whether s is a list of fields like "s12-m34".
+func areFields(s string) bool {
+	order := "sm"
+	for f := range strings.SplitSeq(s, "-") {
+		if len(f) < 2 || f[1] < '0' || f[1] > '9' || f[1] == '0' && len(f) > 2 {
+			return false
+		}
+		at := strings.IndexByte(order, f[0])
+		if at < 0 {
+			return false
+		}
+		order = order[at+1:]
+		if n, err := strconv.ParseInt(f[1:], 10, 64); err != nil || n > maxSize {
+			return false
+		}
+	}
+	return true
 }
 
 // String returns the serialized form; empty for the zero Key.
@@ -84,8 +115,6 @@ func (k Key) Backend() string {
 }
 
 // Size returns the content's size in bytes, and whether the key says one.
-// A chunk key ("-S…-C…") says the size of the whole, not of the chunk: it
-// never names a file of a dataset.
 func (k Key) Size() (int64, bool) {
 	head, _, _ := strings.Cut(k.text, "--")
 	for _, f := range strings.Split(head, "-")[1:] {
@@ -124,6 +153,20 @@ func ParseFileName(name string) (Key, error) {
 }
 
 var keyUnfile = strings.NewReplacer("%", "/", "&c", ":", "&s", "%", "&a", "&")
+
+// mixed are the letters of [Key.HashDirMixed]; git-annex leaves out the
+// frequent ones so that no word comes up by accident.
+const mixed = "0123456789zqjxkmvwgpfZQJXKMVWGPF"
+
+// HashDirMixed returns the two-level directory of the key in a repository
+// with a work tree, "Mv/3Q" (no slash at either end).
+// https://git-annex.branchable.com/internals/hashing/
+func (k Key) HashDirMixed() string {
+	sum := md5.Sum([]byte(k.text))
+	w := binary.LittleEndian.Uint32(sum[:])
+	c := func(i int) byte { return mixed[w>>(6*i)&31] }
+	return string([]byte{c(1), c(0), '/', c(3), c(2)})
+}
 
 // HashDirLower returns the two-level directory of the key in a bare
 // repository and in the git-annex branch, "f87/4d5" (no slash at either end).
