@@ -1,0 +1,273 @@
+package index
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	badger "github.com/dgraph-io/badger/v4"
+	"github.com/dgraph-io/badger/v4/options"
+)
+
+const (
+	// format is the layout of keys and values; another one is rebuilt.
+	format = "1\n"
+
+	// writeFloor is the free space in bytes below which nothing is written.
+	// It is more than Badger's preallocated, sparse files can still claim.
+	writeFloor = 128 << 20
+
+	// A database whose opening killed the process this often within this time
+	// is moved aside.
+	crashes     = 3
+	crashWindow = time.Minute
+)
+
+// Options tune Open. The zero value works.
+type Options struct {
+	// Check opens the database in another process and reports what is wrong
+	// with it: a damaged Badger can take its process down, or hang. It is
+	// called only after an unclean stop. nil checks nothing. See [Check].
+	Check func(dir string) error
+
+	Log *slog.Logger
+}
+
+// Index is an open index; see the package comment.
+type Index struct {
+	dir    string
+	db     *badger.DB
+	memory bool
+	log    *slog.Logger
+
+	space freeSpace
+}
+
+// Open opens the index below dir, making it when it is missing and rebuilding
+// it empty when it is damaged, unreadable, or of another format. It fails
+// only when dir cannot be made at all. One process may have it open.
+func Open(dir string, o Options) (*Index, error) {
+	log := o.Log
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("index: %w", err)
+	}
+	x := &Index{dir: dir, log: log, space: freeSpace{dir: dir}}
+	if !x.space.enough() {
+		log.Warn("disk nearly full: the index is kept in memory", "dir", dir)
+		return x, x.openMemory()
+	}
+	if why := unfit(dir, o.Check); why != nil {
+		log.Warn("index is rebuilt", "dir", dir, "why", why)
+		if err := setAside(dir); err != nil {
+			log.Warn("index is kept in memory", "why", err)
+			return x, x.openMemory()
+		}
+	}
+	if err := x.openDisk(); err != nil {
+		log.Warn("index is rebuilt", "dir", dir, "why", err)
+		if err := setAside(dir); err == nil {
+			err = x.openDisk()
+		}
+		if x.db == nil {
+			log.Warn("index is kept in memory", "why", err)
+			return x, x.openMemory()
+		}
+	}
+	return x, nil
+}
+
+// Close flushes and closes the index and marks it as cleanly stopped.
+func (x *Index) Close() error {
+	err := x.db.Close()
+	if err == nil && !x.memory {
+		err = os.WriteFile(filepath.Join(x.dir, "clean"), nil, 0o600)
+	}
+	return err
+}
+
+// Sync makes what was written durable against power loss.
+func (x *Index) Sync() error {
+	if x.memory || !x.space.enough() {
+		return nil
+	}
+	return x.db.Sync()
+}
+
+func (x *Index) openMemory() error {
+	db, err := badger.Open(small("").WithInMemory(true).WithLogger(badgerLog{x.log}))
+	x.db, x.memory = db, true
+	return err
+}
+
+func (x *Index) openDisk() error {
+	if err := noteStart(x.dir); err != nil {
+		return err
+	}
+	db, err := badger.Open(small(filepath.Join(x.dir, "db")).WithLogger(badgerLog{x.log}))
+	if err != nil {
+		return err
+	}
+	x.db = db
+	if err := os.WriteFile(filepath.Join(x.dir, "format"), []byte(format), 0o600); err != nil {
+		x.log.Warn("index: cannot write its format", "err", err)
+	}
+	for _, f := range []string{"starts", "clean"} {
+		os.Remove(filepath.Join(x.dir, f))
+	}
+	return nil
+}
+
+// small is Badger for an index of megabytes: 11 MB of heap instead of 90, and
+// 85 MB of sparse files instead of 2.3 GB. SyncWrites stays off: a process
+// crash loses nothing, and after a power cut everything here is found again.
+func small(dir string) badger.Options {
+	return badger.DefaultOptions(dir).
+		WithCompression(options.None).
+		WithBlockCacheSize(0).
+		WithIndexCacheSize(0).
+		WithMetricsEnabled(false).
+		WithMemTableSize(8 << 20).
+		WithNumMemtables(2).
+		WithValueLogFileSize(32 << 20).
+		WithNumLevelZeroTables(2).
+		WithNumLevelZeroTablesStall(6).
+		WithNumCompactors(2).
+		WithNumGoroutines(2).
+		WithDetectConflicts(false)
+}
+
+// Check opens the database of the index in dir with every checksum verified
+// and closes it again. It is meant for a process of its own: see
+// [Options.Check].
+func Check(dir string) error {
+	db, err := badger.Open(small(filepath.Join(dir, "db")).
+		WithLogger(nil).
+		WithChecksumVerificationMode(options.OnTableAndBlockRead))
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	return db.View(func(txn *badger.Txn) error {
+		it := txn.NewIterator(badger.DefaultIteratorOptions)
+		defer it.Close()
+		for it.Rewind(); it.Valid(); it.Next() {
+			if err := it.Item().Value(func([]byte) error { return nil }); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// unfit says why the database in dir must not be opened as it is.
+func unfit(dir string, check func(string) error) error {
+	if _, err := os.Stat(filepath.Join(dir, "db")); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	have, err := os.ReadFile(filepath.Join(dir, "format"))
+	if err == nil && string(have) != format {
+		return fmt.Errorf("it has format %q, this program writes %q", have, format)
+	}
+	if starts, err := os.ReadFile(filepath.Join(dir, "starts")); err == nil {
+		if n := recentStarts(string(starts), time.Now()); n >= crashes {
+			return fmt.Errorf("opening it ended the process %d times in the last %v", n, crashWindow)
+		}
+	}
+	if _, err := os.Stat(filepath.Join(dir, "clean")); err == nil || check == nil {
+		return nil
+	}
+	return check(dir)
+}
+
+// noteStart records an attempt to open; a successful one erases the record.
+func noteStart(dir string) error {
+	f, err := os.OpenFile(filepath.Join(dir, "starts"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintln(f, time.Now().UTC().Format(time.RFC3339))
+	return errors.Join(err, f.Close())
+}
+
+func recentStarts(starts string, now time.Time) (n int) {
+	for line := range strings.Lines(starts) {
+		t, err := time.Parse(time.RFC3339, strings.TrimSpace(line))
+		if age := now.Sub(t); err == nil && age >= 0 && age < crashWindow {
+			n++
+		}
+	}
+	return n
+}
+
+// setAside moves the database out of the way, keeping one such copy for
+// whoever wants to know what happened.
+func setAside(dir string) error {
+	bad := filepath.Join(dir, "db.damaged")
+	if err := os.RemoveAll(bad); err != nil {
+		return err
+	}
+	if err := os.Rename(filepath.Join(dir, "db"), bad); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	for _, f := range []string{"starts", "clean", "format"} {
+		os.Remove(filepath.Join(dir, f))
+	}
+	return nil
+}
+
+// freeSpace asks the file system, at most ten times a second.
+type freeSpace struct {
+	dir  string
+	mu   sync.Mutex
+	at   time.Time
+	last bool
+}
+
+func (s *freeSpace) enough() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if time.Since(s.at) < 100*time.Millisecond {
+		return s.last
+	}
+	var st syscall.Statfs_t
+	err := syscall.Statfs(s.dir, &st)
+	s.at = time.Now()
+	s.last = err == nil && int64(st.Bavail)*st.Bsize >= writeFloor
+	return s.last
+}
+
+// write runs fn in a batch unless the disk is nearly full, in which case
+// nothing is written: the index is a hint.
+func (x *Index) write(ctx context.Context, fn func(*badger.WriteBatch) error) error {
+	if !x.memory && !x.space.enough() {
+		return nil
+	}
+	b := x.db.NewWriteBatch()
+	defer b.Cancel()
+	if err := fn(b); err != nil {
+		return err
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	return b.Flush()
+}
+
+// badgerLog passes Badger's warnings and errors on and drops its chatter.
+type badgerLog struct{ *slog.Logger }
+
+func (l badgerLog) Errorf(f string, a ...any)   { l.Error(strings.TrimSpace(fmt.Sprintf(f, a...))) }
+func (l badgerLog) Warningf(f string, a ...any) { l.Warn(strings.TrimSpace(fmt.Sprintf(f, a...))) }
+func (badgerLog) Infof(string, ...any)          {}
+func (badgerLog) Debugf(string, ...any)         {}
