@@ -76,10 +76,10 @@ func Open(dir string, o Options) (*Index, error) {
 	}
 	if err := x.openDisk(); err != nil {
 		log.Warn("index is rebuilt", "dir", dir, "why", err)
-		if err := setAside(dir); err == nil {
+		if err = setAside(dir); err == nil {
 			err = x.openDisk()
 		}
-		if x.db == nil {
+		if err != nil {
 			log.Warn("index is kept in memory", "why", err)
 			return x, x.openMemory()
 		}

@@ -1,0 +1,196 @@
+package cache
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/uniharmony/uniharmonyfs/internal/annex"
+)
+
+// Origin finds where a key's content can be had.
+type Origin interface {
+	// Sources returns the places that may have the content, best first. It
+	// asks nobody: no network.
+	Sources(ctx context.Context, key annex.Key) ([]Source, error)
+}
+
+// A Source is one place that may have a key's content.
+type Source interface {
+	// String names the place for people.
+	String() string
+	// Exact reports whether the place names this very version of the content,
+	// so that its bytes can hardly be others.
+	Exact() bool
+	// Fetch writes the bytes [off, off+n) to w in order. It returns nil only
+	// when all were written; it resumes and retries by itself, within a bound.
+	Fetch(ctx context.Context, off, n int64, w io.Writer) error
+}
+
+// A Placer is a Source that brings the whole content as a file at path, which
+// does not exist yet and lies on the cache's file system. It is called instead
+// of Fetch.
+type Placer interface {
+	Place(ctx context.Context, path string, progress func(done int64)) error
+}
+
+// Ledger remembers objects between runs. It may forget anything at any time.
+type Ledger interface {
+	Load(func(Record)) error
+	Save(put []Record, del []annex.Key) error
+}
+
+// Record is what the ledger keeps of an object. Size (bytes), MTime
+// (nanoseconds) and Inode are the file's when its content was known to match
+// the key; Seq orders objects by last use; Owner is [Use.Owner].
+type Record struct {
+	Key         annex.Key
+	Size, MTime int64
+	Inode, Seq  uint64
+	Owner       string
+}
+
+// Use says on whose behalf a key is opened.
+type Use struct {
+	Origin Origin
+	Owner  string // whose fetched objects [Cache.Drop] can tell apart
+	Name   string // of the file, for people
+}
+
+// DefaultBudget is the disk budget in bytes when Options say none.
+const DefaultBudget = 20 << 30
+
+// Options tune Open. The zero value works.
+type Options struct {
+	Budget    int64         // bytes; 0 is DefaultBudget
+	Floor     int64         // free bytes to leave on the disk; 0 is min(5 %, 1 GiB), negative none
+	Transfers int           // at once; 0 is 8
+	RoomWait  time.Duration // longest wait for others to free room; 0 is 20 s
+	Forget    time.Duration // how long a failure is remembered; 0 is 3 s
+	Ledger    Ledger        // nil remembers nothing
+	Log       *slog.Logger
+}
+
+func (o Options) withDefaults() Options {
+	if o.Budget == 0 {
+		o.Budget = DefaultBudget
+	}
+	if o.Transfers == 0 {
+		o.Transfers = 8
+	}
+	if o.RoomWait == 0 {
+		o.RoomWait = 20 * time.Second
+	}
+	if o.Forget == 0 {
+		o.Forget = 3 * time.Second
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	return o
+}
+
+// Cache is an open cache directory. Its methods are safe for concurrent use;
+// one process may have it open.
+type Cache struct {
+	store   store
+	options Options
+	log     *slog.Logger
+	slots   *slots
+	pins    *pins
+
+	// ctx ends with Close; work counts the goroutines that it ends.
+	ctx  context.Context
+	stop context.CancelFunc
+	work sync.WaitGroup
+
+	// mu guards the following and every object's fields. It is held for
+	// bookkeeping only: never while reading, writing, hashing or waiting.
+	// Lock order: pins.mu, mu, slots.mu.
+	mu       sync.Mutex
+	objects  map[annex.Key]*object
+	lru      lru
+	budget   int64
+	used     int64 // blocks of objects and partial files, in bytes
+	reserved int64 // of running transfers, in bytes
+	unmade   int64 // reserved, but not yet allocated on the disk
+	partials int   // objects of which a part is on disk
+	waiting  []*roomWaiter
+	dirty    map[annex.Key]bool // the ledger is behind on these
+	fresh    []*object          // published, not flushed
+	events   []Event
+	hits     uint64
+	misses   uint64
+	closed   bool
+}
+
+// Open opens the cache in dir, making what is missing, and looks through what
+// is there: half-made things of a killed process are removed.
+func Open(dir string, o Options) (*Cache, error) {
+	o = o.withDefaults()
+	c := &Cache{
+		store:   store{dir: dir},
+		options: o,
+		log:     o.Log,
+		slots:   newSlots(o.Transfers),
+		objects: make(map[annex.Key]*object),
+		budget:  o.Budget,
+		dirty:   make(map[annex.Key]bool),
+	}
+	c.lru.init()
+	if err := c.store.make(); err != nil {
+		return nil, fmt.Errorf("cache: %w", err)
+	}
+	var err error
+	if c.pins, err = openPins(dir); err != nil {
+		return nil, err
+	}
+	if err := c.scan(); err != nil {
+		return nil, fmt.Errorf("cache: %w", err)
+	}
+	c.ctx, c.stop = context.WithCancel(context.Background())
+	c.work.Add(1)
+	go c.keepLedger()
+	return c, nil
+}
+
+// Close ends all transfers, waits for them, and brings the ledger up to date.
+// Handles may still be closed afterwards.
+func (c *Cache) Close() error {
+	c.mu.Lock()
+	if c.closed {
+		c.mu.Unlock()
+		return nil
+	}
+	c.closed = true
+	c.mu.Unlock()
+	c.stop()
+	c.work.Wait()
+	return c.flushLedger()
+}
+
+// SetBudget changes the budget. Objects above it are evicted at once, as far
+// as they are neither open nor pinned.
+func (c *Cache) SetBudget(bytes int64) {
+	c.mu.Lock()
+	c.budget = bytes
+	over := c.used + c.reserved - c.budget
+	victims := c.victims(over, true)
+	c.mu.Unlock()
+	c.evict(victims)
+	c.pump()
+}
+
+// Fetch brings a key's content and returns when it is there and verified, or
+// cannot be had. It goes behind readers.
+func (c *Cache) Fetch(ctx context.Context, key annex.Key, use Use) error {
+	h, err := c.Open(key, use)
+	if err != nil {
+		return err
+	}
+	defer h.Close()
+	return h.ready(ctx, false)
+}

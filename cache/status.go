@@ -1,0 +1,139 @@
+package cache
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"github.com/uniharmony/uniharmonyfs/internal/annex"
+)
+
+// Presence is what of a key is here.
+type Presence string
+
+// The values of Presence.
+const (
+	Missing Presence = "missing"
+	Partial Presence = "partial"
+	Cached  Presence = "cached"
+)
+
+// State is what is known of a key.
+type State struct {
+	Presence Presence
+	Pinned   bool
+}
+
+// State tells what of a key is here, without looking at the disk.
+func (c *Cache) State(key annex.Key) State {
+	s := State{Presence: Missing, Pinned: c.pins.has(key)}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	o := c.objects[key]
+	switch {
+	case o == nil || o.evicting != nil:
+	case o.state == present:
+		s.Presence = Cached
+	case o.state == partial || o.transfer != nil:
+		s.Presence = Partial
+	}
+	return s
+}
+
+// Event is something that went wrong.
+type Event struct {
+	Time time.Time `json:"time"`
+	Key  string    `json:"key"`
+	Name string    `json:"name"`
+	Text string    `json:"text"`
+}
+
+// maxEvents is how many events are remembered.
+const maxEvents = 100
+
+// note remembers and logs what went wrong with an object. Callers hold mu.
+func (c *Cache) note(o *object, name string, err error) {
+	if name == "" {
+		name = o.key.String()
+	}
+	c.log.Error("content cannot be had", "file", name, "key", o.key, "err", err)
+	c.events = append(c.events, Event{Time: time.Now(), Key: o.key.String(), Name: name, Text: err.Error()})
+	if len(c.events) > maxEvents {
+		c.events = slices.Delete(c.events, 0, len(c.events)-maxEvents)
+	}
+}
+
+// TransferStatus is a transfer under way.
+type TransferStatus struct {
+	Key     string `json:"key"`
+	Name    string `json:"name"`
+	Source  string `json:"source"`
+	Done    int64  `json:"done"`  // bytes
+	Total   int64  `json:"total"` // bytes
+	Waiters int    `json:"waiters"`
+}
+
+// Status is the state of the cache. Sizes are in bytes.
+type Status struct {
+	Budget      int64            `json:"budget"`
+	Used        int64            `json:"used"`     // blocks of objects and partial files
+	Reserved    int64            `json:"reserved"` // of transfers under way
+	Pinned      int64            `json:"pinned"`   // blocks of pinned objects
+	PinnedFiles int              `json:"pinned_files"`
+	Objects     int              `json:"objects"`
+	Partials    int              `json:"partials"`
+	Hits        uint64           `json:"hits"`   // opens that found the content here
+	Misses      uint64           `json:"misses"` // opens that did not
+	Transfers   []TransferStatus `json:"transfers"`
+	Errors      []Event          `json:"errors"` // newest last
+}
+
+// Status returns the state of the cache.
+func (c *Cache) Status() Status {
+	pinned := c.pins.all()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s := Status{
+		Budget: c.budget, Used: c.used, Reserved: c.reserved, PinnedFiles: len(pinned),
+		Hits: c.hits, Misses: c.misses, Partials: c.partials,
+		Transfers: []TransferStatus{}, Errors: append([]Event{}, c.events...),
+	}
+	for _, k := range pinned {
+		if o := c.objects[k]; o != nil {
+			s.Pinned += o.blocks
+		}
+	}
+	for _, o := range c.objects {
+		if o.state == present {
+			s.Objects++
+		}
+		if t := o.transfer; t != nil {
+			s.Transfers = append(s.Transfers, TransferStatus{
+				Key: o.key.String(), Name: t.use.Name, Source: t.source.Load().(string),
+				Done: t.have.Load(), Total: o.size, Waiters: t.waiters,
+			})
+		}
+	}
+	slices.SortFunc(s.Transfers, func(a, b TransferStatus) int { return cmp.Compare(a.Name, b.Name) })
+	return s
+}
+
+// Drop removes the objects and partial files that match, except those that
+// are open, pinned, or being brought. A nil match matches all. It returns how
+// many files and bytes are gone.
+func (c *Cache) Drop(match func(owner string, key annex.Key) bool) (files int, bytes int64, err error) {
+	c.mu.Lock()
+	var marked []*object
+	for _, o := range c.objects {
+		if c.evictable(o) && (match == nil || match(o.owner, o.key)) {
+			o.evicting = make(chan struct{})
+			marked = append(marked, o)
+			files++
+			bytes += o.blocks
+		}
+	}
+	c.mu.Unlock()
+	err = c.evict(marked)
+	c.pump()
+	return files, bytes, err
+}
