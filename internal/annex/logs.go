@@ -1,0 +1,202 @@
+package annex
+
+import (
+	"bytes"
+	"cmp"
+	"iter"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// The logs of the git-annex branch: text files whose lines each stand for
+// themselves, so that git can merge them by keeping all lines of both sides.
+// Later lines therefore do not replace earlier ones, newer ones do. A line
+// that is malformed is skipped, as git-annex does: a newer git-annex may have
+// written it. https://git-annex.branchable.com/internals/
+
+// A UUID names a repository or special remote; any word may be one.
+type UUID string
+
+// WebUUID is the special remote "web", which is in every repository.
+const WebUUID UUID = "00000000-0000-0000-0000-000000000001"
+
+// ParseLocationLog parses a key's location log ("KEY.log"): which
+// repositories are known to have the content (true) or not to have it any
+// longer (false: dropped, or dead).
+func ParseLocationLog(log []byte) map[UUID]bool {
+	present := make(map[UUID]bool)
+	for _, e := range parsePresence(log) {
+		present[UUID(e.info)] = e.present
+	}
+	return present
+}
+
+// ParseWebLog parses a key's URL log ("KEY.log.web") and returns the URLs
+// that can be fetched as they are, newest first. Those which are marked for a
+// program or another special remote (":URL", "yt:URL") are left out. The URLs
+// are untrusted and not validated; their schemes may be anything.
+func ParseWebLog(log []byte) []string {
+	var urls []string
+	for _, e := range parsePresence(log) {
+		mark, _, ok := strings.Cut(e.info, ":")
+		if e.present && ok && mark != "" && mark != "yt" && mark != "quvi" {
+			urls = append(urls, e.info)
+		}
+	}
+	return urls
+}
+
+// ParseUUIDLog parses uuid.log: what people call the repositories.
+func ParseUUIDLog(log []byte) map[UUID]string {
+	names := make(map[UUID]string)
+	for u, words := range parseByUUID(log) {
+		names[u] = strings.Join(words, " ")
+	}
+	return names
+}
+
+// An Export says what a special remote with exporttree=yes holds.
+type Export struct {
+	// Trees are the ids of the git trees it was given completely, newest
+	// first. More than one means that repositories exported different trees,
+	// and that it may hold a mixture.
+	Trees []string
+	// Incomplete are the trees whose export was begun and not finished.
+	Incomplete []string
+}
+
+// ParseExportLog parses export.log, by the uuid of the special remote.
+func ParseExportLog(log []byte) map[UUID]Export {
+	type entry struct {
+		at    clock
+		to    UUID
+		trees []string
+	}
+	newest := make(map[string]entry) // by "FROM:TO"
+	for line := range logLines(log) {
+		words := strings.Split(line, " ")
+		if len(words) < 3 || slices.ContainsFunc(words[2:], func(w string) bool { return !isTree(w) }) {
+			continue
+		}
+		at, ok := parseClock(words[0])
+		from, to, both := strings.Cut(words[1], ":")
+		if !ok || !both || from == "" || to == "" {
+			continue
+		}
+		if old, ok := newest[words[1]]; !ok || at.compare(old.at) >= 0 {
+			newest[words[1]] = entry{at, UUID(to), words[2:]}
+		}
+	}
+	entries := slices.SortedFunc(maps.Values(newest), func(a, b entry) int {
+		return cmp.Or(b.at.compare(a.at), strings.Compare(a.trees[0], b.trees[0]))
+	})
+	exports := make(map[UUID]Export)
+	for _, e := range entries {
+		x := exports[e.to]
+		if !slices.Contains(x.Trees, e.trees[0]) {
+			x.Trees = append(x.Trees, e.trees[0])
+		}
+		x.Incomplete = append(x.Incomplete, e.trees[1:]...)
+		exports[e.to] = x
+	}
+	return exports
+}
+
+func isTree(s string) bool { return isHex(s) && (len(s) == 40 || len(s) == 64) }
+
+// logLines returns the lines that are not empty. Old versions for Windows
+// wrote "\r", so it ends a line too.
+func logLines(log []byte) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for line := range bytes.FieldsFuncSeq(log, func(r rune) bool { return r == '\n' || r == '\r' }) {
+			if !yield(string(line)) {
+				return
+			}
+		}
+	}
+}
+
+// A presence is the current state of one thing in a presence log.
+type presence struct {
+	at      clock
+	present bool
+	info    string
+}
+
+// parsePresence parses "TIME STATUS INFO" lines, newest first. Of lines of the
+// same time for the same thing the first counts, as in git-annex.
+func parsePresence(log []byte) []presence {
+	newest := make(map[string]presence)
+	for line := range logLines(log) {
+		when, rest, _ := strings.Cut(line, " ")
+		status, info, ok := strings.Cut(rest, " ")
+		at, known := parseClock(when)
+		if !ok || !known || info == "" || status != "1" && status != "0" && status != "X" {
+			continue
+		}
+		if old, ok := newest[info]; !ok || at.compare(old.at) > 0 {
+			newest[info] = presence{at, status == "1", info}
+		}
+	}
+	return slices.SortedFunc(maps.Values(newest), func(a, b presence) int {
+		return cmp.Or(b.at.compare(a.at), strings.Compare(a.info, b.info))
+	})
+}
+
+// parseByUUID parses "UUID WORDS… timestamp=TIME" lines; very old ones have no
+// time and count as the oldest. Of lines of the same time the last counts.
+func parseByUUID(log []byte) map[UUID][]string {
+	newest := make(map[UUID]clock)
+	words := make(map[UUID][]string)
+	for line := range logLines(log) {
+		w := strings.Fields(line)
+		if len(w) == 0 {
+			continue
+		}
+		u, rest, at := UUID(w[0]), w[1:], clock{sec: -1}
+		if n := len(rest); n > 0 {
+			if when, ok := strings.CutPrefix(rest[n-1], "timestamp="); ok {
+				if at, ok = parseClock(when); !ok {
+					continue
+				}
+				rest = rest[:n-1]
+			}
+		}
+		if old, ok := newest[u]; !ok || at.compare(old) >= 0 {
+			newest[u], words[u] = at, rest
+		}
+	}
+	return words
+}
+
+// A clock is the time of a log line: seconds since 1970 and 10^-12 s.
+type clock struct{ sec, pico int64 }
+
+func (c clock) compare(d clock) int {
+	return cmp.Or(cmp.Compare(c.sec, d.sec), cmp.Compare(c.pico, d.pico))
+}
+
+// parseClock parses "1699626743.692650745s"; fraction and "s" may be missing.
+func parseClock(s string) (clock, bool) {
+	whole, fraction, dotted := strings.Cut(strings.TrimSuffix(s, "s"), ".")
+	if !isDigits(whole) || dotted && !isDigits(fraction) {
+		return clock{}, false
+	}
+	sec, err := strconv.ParseInt(whole, 10, 64)
+	if err != nil {
+		return clock{}, false
+	}
+	pico, err := strconv.ParseInt((fraction + "000000000000")[:12], 10, 64)
+	return clock{sec, pico}, err == nil
+}
+
+func isDigits(s string) bool {
+	for _, c := range []byte(s) {
+		if c < '0' || c > '9' {
+			return false
+		}
+	}
+	return s != ""
+}
