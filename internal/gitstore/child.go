@@ -109,7 +109,7 @@ func (c *child) ask(ctx context.Context, ids []OID, bare bool, fn func(i int, o 
 			done++
 		}
 	}
-	good = err == nil || c.synced && done == len(ids)-1
+	good = c.synced && (err == nil || done == len(ids)-1)
 	if !good {
 		c.kill() // so that the writer stops
 	}
@@ -155,10 +155,10 @@ func (c *child) answer(id OID, bare bool, fn func(object) error) error {
 	if err != nil {
 		return err
 	}
-	if _, err := io.CopyN(io.Discard, c.out, content.left+1); err != nil {
-		return fmt.Errorf("%s: %w", id, errDied)
-	}
-	c.synced = true
+	// The object is delivered and must not be again: what fails from here on
+	// is for the next answer to find out.
+	_, err = io.CopyN(io.Discard, c.out, content.left+1)
+	c.synced = err == nil
 	return nil
 }
 

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"path/filepath"
 	"slices"
@@ -64,11 +65,15 @@ func (g *goGit) resolve(ctx context.Context, rev string) (id OID, err error) {
 		return "", err
 	}
 	for _, rule := range plumbing.RefRevParseRules {
-		ref, err := repo.Reference(plumbing.ReferenceName(fmt.Sprintf(rule, rev)), true)
+		name := fmt.Sprintf(rule, rev)
+		if !strings.HasPrefix(name, "refs/") && name != "HEAD" {
+			continue
+		}
+		ref, err := repo.Reference(plumbing.ReferenceName(name), true)
 		if err == nil {
 			return OID(ref.Hash().String()), nil
 		}
-		if !errors.Is(err, plumbing.ErrReferenceNotFound) && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.ENOTDIR) {
+		if !noReference(err) {
 			return "", err
 		}
 	}
@@ -79,17 +84,34 @@ func (g *goGit) resolve(ctx context.Context, rev string) (id OID, err error) {
 	return OID(h.String()), nil
 }
 
+// noReference reports whether err says that there is no reference of a name,
+// or can be none.
+func noReference(err error) bool {
+	for _, e := range []error{
+		plumbing.ErrReferenceNotFound, dotgit.ErrReferenceNameEscape,
+		fs.ErrNotExist, syscall.ENOTDIR, syscall.EISDIR, syscall.ENAMETOOLONG,
+	} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
+}
+
 func (g *goGit) stream(ctx context.Context, ids []OID, bare bool, fn func(i int, o object) error) error {
 	for i, id := range ids {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		o, done, err := g.find(id, bare)
+		o, done, err := g.find(ctx, id, bare)
 		if err != nil {
 			return err
 		}
 		err = fn(i, o)
 		done()
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
 		if err != nil {
 			return err
 		}
@@ -98,7 +120,9 @@ func (g *goGit) stream(ctx context.Context, ids []OID, bare bool, fn func(i int,
 }
 
 // find finds an object; done is to be called when its content was read.
-func (g *goGit) find(id OID, bare bool) (o object, done func(), err error) {
+func (g *goGit) find(ctx context.Context, id OID, bare bool) (o object, done func(), err error) {
+	defer recoverDamage(&err)
+	done = func() {}
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.closed {
@@ -109,61 +133,107 @@ func (g *goGit) find(id OID, bare bool) (o object, done func(), err error) {
 			return object{}, nil, err
 		}
 	}
-	o, done, err = g.findIn(g.stores, id, bare)
-	if errors.Is(err, ErrMissing) {
-		for _, s := range g.stores {
-			s.Reindex() // there may be new packs
-		}
-		o, done, err = g.findIn(g.stores, id, bare)
-	}
-	if err != nil || o.size <= goGitLarge || bare {
+	if bare {
+		o.size, err = lookup(g.stores, id, (*filesystem.ObjectStorage).EncodedObjectSize)
 		return o, done, err
 	}
-	// Too large to hold the lock for, and to hold in memory.
-	stores, err := g.open()
+	found, err := lookup(g.stores, id, readObject)
 	if err != nil {
+		if errors.Is(err, ErrMissing) && id == emptyTree {
+			return object{kind: "tree", content: bytes.NewReader(nil)}, done, nil
+		}
 		return object{}, nil, err
 	}
-	done = func() { closeStores(stores) }
-	if o, _, err = g.findIn(stores, id, bare); err != nil {
-		done()
-	}
-	return o, done, err
-}
-
-func (g *goGit) findIn(stores []*filesystem.ObjectStorage, id OID, bare bool) (o object, done func(), err error) {
-	defer recoverDamage(&err)
-	h := plumbing.NewHash(string(id))
-	err = plumbing.ErrObjectNotFound
-	var found plumbing.EncodedObject
-	for _, s := range stores {
-		// Of a miss go-git makes a slow search through the alternates.
-		if len(stores) > 1 && s.HasEncodedObject(h) == plumbing.ErrObjectNotFound {
-			continue
-		}
-		if bare {
-			o.size, err = s.EncodedObjectSize(h)
-		} else {
-			found, err = s.EncodedObject(plumbing.AnyObject, h)
-		}
-		if err == nil {
-			break
-		}
-	}
-	if err == plumbing.ErrObjectNotFound && id == emptyTree {
-		return object{kind: "tree", content: bytes.NewReader(nil)}, func() {}, nil
-	}
-	if err != nil {
-		return object{}, nil, goGitError(id, err)
-	}
-	if bare {
-		return o, func() {}, nil
+	o = object{kind: found.Type().String(), size: found.Size()}
+	if o.size > goGitLarge {
+		o.content, done, err = g.openLarge(ctx, id)
+		return o, done, err
 	}
 	r, err := found.Reader()
 	if err != nil {
 		return object{}, nil, goGitError(id, err)
 	}
-	return object{kind: found.Type().String(), size: found.Size(), content: r}, func() { r.Close() }, nil
+	o.content = r
+	return o, func() { r.Close() }, nil
+}
+
+func readObject(s *filesystem.ObjectStorage, h plumbing.Hash) (plumbing.EncodedObject, error) {
+	return s.EncodedObject(plumbing.AnyObject, h)
+}
+
+// lookup asks the stores in turn, and again if there may be new packs.
+func lookup[T any](stores []*filesystem.ObjectStorage, id OID, get func(*filesystem.ObjectStorage, plumbing.Hash) (T, error)) (T, error) {
+	h := plumbing.NewHash(string(id))
+	var none T
+	var err error
+	for range 2 {
+		err = plumbing.ErrObjectNotFound
+		for _, s := range stores {
+			// After a miss go-git itself makes a slow search of alternates.
+			if len(stores) > 1 && s.HasEncodedObject(h) == plumbing.ErrObjectNotFound {
+				continue
+			}
+			var found T
+			if found, err = get(s, h); err == nil {
+				return found, nil
+			}
+		}
+		if err = goGitError(id, err); !errors.Is(err, ErrMissing) {
+			return none, err
+		}
+		for _, s := range stores {
+			s.Reindex()
+		}
+	}
+	return none, err
+}
+
+// openLarge opens an object that is too large to hold in memory, or to hold
+// the lock for, through files of its own.
+func (g *goGit) openLarge(ctx context.Context, id OID) (io.Reader, func(), error) {
+	stores, err := g.open()
+	if err != nil {
+		return nil, nil, err
+	}
+	found, err := lookup(stores, id, readObject)
+	if err != nil {
+		closeStores(stores)
+		return nil, nil, err
+	}
+	r := &lazyReader{ctx: ctx, open: found.Reader}
+	return r, func() {
+		r.finish()
+		closeStores(stores)
+	}, nil
+}
+
+// A lazyReader opens what it reads when it is first read.
+type lazyReader struct {
+	ctx  context.Context // of the call that reads
+	open func() (io.ReadCloser, error)
+	r    io.ReadCloser
+}
+
+func (l *lazyReader) Read(p []byte) (n int, err error) {
+	defer recoverDamage(&err)
+	if err := l.ctx.Err(); err != nil {
+		return 0, err
+	}
+	if l.r == nil {
+		if l.r, err = l.open(); err != nil {
+			return 0, err
+		}
+	}
+	return l.r.Read(p)
+}
+
+// finish closes the reader. Behind it may be a goroutine of go-git's that only
+// ends when all has been read.
+func (l *lazyReader) finish() {
+	if l.r != nil {
+		io.Copy(io.Discard, l.r)
+		l.r.Close()
+	}
 }
 
 // goGitError says whether an object is missing or damaged.
