@@ -1,17 +1,13 @@
 package gitstore
 
 import (
-	"bytes"
 	"context"
-	"crypto/rand"
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -215,73 +211,6 @@ func TestPipelining(t *testing.T) {
 	})
 }
 
-func TestLimits(t *testing.T) {
-	dir := newRepository(t)
-	big := make([]byte, 9<<20) // more than go-git's backend holds in memory
-	if _, err := rand.Read(big); err != nil {
-		t.Fatal(err)
-	}
-	id := OID(gitIn(t, dir, string(big), "hash-object", "-w", "--stdin"))
-	similar := append(bytes.Clone(big), "and a little more"...)
-	id2 := OID(gitIn(t, dir, string(similar), "hash-object", "-w", "--stdin"))
-	small := OID(gitRun(t, dir, "rev-parse", "main:empty"))
-	for _, packed := range []bool{false, true} {
-		if packed {
-			for _, id := range []OID{id, id2} {
-				gitRun(t, dir, "update-ref", "refs/keep/"+string(id), string(id))
-			}
-			gitRun(t, dir, "repack", "-qad")
-		}
-		t.Run(fmt.Sprintf("packed=%v", packed), func(t *testing.T) {
-			backends(t, func(t *testing.T, o Options) {
-				o.MaxObject = 1 << 20
-				s := open(t, dir, o)
-				ctx := context.Background()
-				err := s.ReadAll(ctx, []OID{small, id, small}, func(i int, _ string, _ []byte) error {
-					if i > 0 {
-						t.Errorf("object %d is delivered", i)
-					}
-					return nil
-				})
-				if !errors.Is(err, ErrTooLarge) {
-					t.Errorf("read: %v", err)
-				}
-				for want, id := range map[*[]byte]OID{&big: id, &similar: id2} {
-					var b bytes.Buffer
-					if n, err := s.Copy(ctx, id, &b); err != nil || n != int64(len(*want)) || !bytes.Equal(b.Bytes(), *want) {
-						t.Errorf("copied %d of %d bytes, %v", n, len(*want), err)
-					}
-				}
-				full := errors.New("disk is full")
-				if n, err := s.Copy(ctx, id, &limitedWriter{left: 100000, err: full}); !errors.Is(err, full) || n != 100000 {
-					t.Errorf("copied %d bytes, %v", n, err)
-				}
-				if _, err := s.Copy(ctx, OID(gitRun(t, dir, "rev-parse", "main")), io.Discard); err == nil {
-					t.Error("a commit is copied")
-				}
-				if _, _, err := s.Read(ctx, small); err != nil {
-					t.Errorf("the store is of no use afterwards: %v", err)
-				}
-			})
-		})
-	}
-}
-
-type limitedWriter struct {
-	left int
-	err  error
-}
-
-func (w *limitedWriter) Write(p []byte) (int, error) {
-	if len(p) > w.left {
-		n := w.left
-		w.left = 0
-		return n, w.err
-	}
-	w.left -= len(p)
-	return len(p), nil
-}
-
 func TestNotAnID(t *testing.T) {
 	dir := newRepository(t)
 	backends(t, func(t *testing.T, o Options) {
@@ -298,151 +227,4 @@ func TestNotAnID(t *testing.T) {
 			}
 		}
 	})
-}
-
-func TestCancel(t *testing.T) {
-	dir := newRepository(t)
-	ids := allObjects(t, dir)
-	for len(ids) < 20000 {
-		ids = append(ids, ids...)
-	}
-	backends(t, func(t *testing.T, o Options) {
-		s := open(t, dir, o)
-		ctx, cancel := context.WithCancel(context.Background())
-		defer cancel()
-		n := 0
-		err := s.ReadAll(ctx, ids, func(i int, _ string, _ []byte) error {
-			if n++; n == 100 {
-				cancel()
-			}
-			return nil
-		})
-		if !errors.Is(err, context.Canceled) {
-			t.Errorf("read %d: %v", n, err)
-		}
-		if _, _, err := s.Read(ctx, ids[0]); !errors.Is(err, context.Canceled) {
-			t.Errorf("a call with a context that is done: %v", err)
-		}
-		mine := errors.New("enough")
-		if err := s.ReadAll(context.Background(), ids, func(i int, _ string, _ []byte) error {
-			if i == 5 {
-				return mine
-			}
-			return nil
-		}); !errors.Is(err, mine) {
-			t.Errorf("fn's error became %v", err)
-		}
-		checkObjects(t, s, dir, ids[:10])
-	})
-}
-
-func TestConcurrent(t *testing.T) {
-	dir := newRepository(t)
-	gitRun(t, dir, "repack", "-qad")
-	gitRun(t, dir, "commit", "-q", "--allow-empty", "-m", "third")
-	ids := allObjects(t, dir)
-	backends(t, func(t *testing.T, o Options) {
-		s := open(t, dir, o)
-		ctx := context.Background()
-		var all sync.WaitGroup
-		for g := range 16 {
-			all.Go(func() {
-				for r := range 10 {
-					n := 0
-					if err := s.ReadAll(ctx, ids, func(i int, kind string, data []byte) error {
-						n++
-						if hashObject(kind, data) != ids[i] {
-							t.Errorf("object %d is not right", i)
-						}
-						return nil
-					}); err != nil || n != len(ids) {
-						t.Errorf("read %d objects: %v", n, err)
-					}
-					if err := s.Sizes(ctx, ids, func(int, int64) error { return nil }); err != nil {
-						t.Error(err)
-					}
-					if b, err := s.ReadPath(ctx, "HEAD", fmt.Sprintf("sub-02/func/f%02d", (g+r)%30)); err != nil || !strings.HasPrefix(string(b), "content") {
-						t.Errorf("%q, %v", b, err)
-					}
-					cancelled, cancel := context.WithCancel(ctx)
-					s.ReadAll(cancelled, ids, func(i int, _ string, _ []byte) error {
-						if i == g {
-							cancel()
-						}
-						return nil
-					})
-					cancel()
-				}
-			})
-		}
-		all.Wait()
-	})
-}
-
-func TestClose(t *testing.T) {
-	dir := newRepository(t)
-	ids := allObjects(t, dir)
-	for len(ids) < 20000 {
-		ids = append(ids, ids...)
-	}
-	backends(t, func(t *testing.T, o Options) {
-		s := open(t, dir, o)
-		ctx := context.Background()
-		started, result := make(chan bool, 1), make(chan error, 1)
-		go func() {
-			result <- s.ReadAll(ctx, ids, func(i int, _ string, _ []byte) error {
-				select {
-				case started <- true:
-				default:
-				}
-				return nil
-			})
-		}()
-		<-started
-		if err := s.Close(); err != nil {
-			t.Error(err)
-		}
-		if err := <-result; err != nil && !errors.Is(err, ErrClosed) { // it may have been done in time
-			t.Errorf("the call under way: %v", err)
-		}
-		if err := s.Close(); err != nil {
-			t.Error(err)
-		}
-		if _, _, err := s.Read(ctx, ids[0]); !errors.Is(err, ErrClosed) {
-			t.Errorf("read: %v", err)
-		}
-		if _, err := s.Resolve(ctx, "main"); !errors.Is(err, ErrClosed) {
-			t.Errorf("resolve: %v", err)
-		}
-	})
-}
-
-// TestIgnoresSurroundings has replacements, an environment and a
-// configuration that lead git elsewhere.
-func TestIgnoresSurroundings(t *testing.T) {
-	dir := newRepository(t)
-	ids := allObjects(t, dir)
-	gitRun(t, dir, "replace", gitRun(t, dir, "rev-parse", "main:empty"), gitRun(t, dir, "rev-parse", "main:README"))
-	gitRun(t, dir, "replace", gitRun(t, dir, "rev-parse", "main"), gitRun(t, dir, "rev-parse", "light"))
-	gitRun(t, dir, "config", "core.fsmonitor", "touch "+filepath.Join(dir, "hacked"))
-	gitRun(t, dir, "config", "core.hooksPath", dir)
-	main := gitRun(t, dir, "rev-parse", "main")
-	checked := func(t *testing.T, o Options) {
-		s := open(t, dir, o)
-		for _, id := range ids {
-			if kind, data, err := s.Read(context.Background(), id); err != nil || hashObject(kind, data) != id {
-				t.Errorf("%s: %v", id, err)
-			}
-		}
-		if id, err := s.Resolve(context.Background(), "main"); string(id) != main || err != nil {
-			t.Errorf("%s, %v", id, err)
-		}
-		if _, err := os.Stat(filepath.Join(dir, "hacked")); err == nil {
-			t.Error("the repository's configuration ran a program")
-		}
-	}
-	t.Setenv("GIT_DIR", t.TempDir())
-	t.Setenv("GIT_OBJECT_DIRECTORY", t.TempDir())
-	t.Setenv("GIT_TRACE", "1")
-	backends(t, checked)
 }

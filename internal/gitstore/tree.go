@@ -2,10 +2,8 @@ package gitstore
 
 import (
 	"bytes"
-	"context"
 	"encoding/hex"
 	"fmt"
-	"sync"
 )
 
 // Modes of tree entries, as git writes them. Others occur in old repositories
@@ -64,82 +62,4 @@ func parseMode(b []byte) (mode uint32, n int) {
 		return mode, n + 1
 	}
 	return 0, 0
-}
-
-// maxCached bounds the entries of all remembered trees together: a few MB.
-const maxCached = 20000
-
-// A treeCache remembers the trees that ReadPath went through, by id, and the
-// root trees of commits.
-type treeCache struct {
-	mu    sync.Mutex // guards the following
-	trees map[OID]map[string]TreeEntry
-	roots map[OID]OID
-	size  int
-}
-
-// rootTree returns the tree of the commit that rev names.
-func (s *Store) rootTree(ctx context.Context, rev string) (OID, error) {
-	s.trees.mu.Lock()
-	tree, ok := s.trees.roots[OID(rev)]
-	s.trees.mu.Unlock()
-	if ok {
-		return tree, nil
-	}
-	id, err := s.Resolve(ctx, rev)
-	if err != nil {
-		return "", err
-	}
-	c, err := s.Commit(ctx, id)
-	if err != nil {
-		return "", err
-	}
-	s.trees.mu.Lock()
-	defer s.trees.mu.Unlock()
-	if s.trees.roots == nil || len(s.trees.roots) > 1000 {
-		s.trees.roots = make(map[OID]OID)
-	}
-	s.trees.roots[id] = c.Tree // by id only: names move
-	return c.Tree, nil
-}
-
-// entry returns the entry of a tree by its name, and whether there is one.
-func (s *Store) entry(ctx context.Context, tree OID, name string) (TreeEntry, bool, error) {
-	s.trees.mu.Lock()
-	entries, ok := s.trees.trees[tree]
-	s.trees.mu.Unlock()
-	if !ok {
-		var err error
-		if entries, err = s.readTree(ctx, tree); err != nil {
-			return TreeEntry{}, false, err
-		}
-	}
-	e, ok := entries[name]
-	return e, ok, nil
-}
-
-func (s *Store) readTree(ctx context.Context, id OID) (map[string]TreeEntry, error) {
-	kind, data, err := s.Read(ctx, id)
-	if err != nil {
-		return nil, err
-	}
-	if kind != "tree" {
-		return nil, fmt.Errorf("%s: %w: a %s where a tree should be", id, ErrDamaged, kind)
-	}
-	list, err := ParseTree(data)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", id, err)
-	}
-	entries := make(map[string]TreeEntry, len(list))
-	for _, e := range list {
-		entries[e.Name] = e
-	}
-	s.trees.mu.Lock()
-	defer s.trees.mu.Unlock()
-	if s.trees.trees == nil || s.trees.size+len(entries) > maxCached {
-		s.trees.trees, s.trees.size = make(map[OID]map[string]TreeEntry), 0
-	}
-	s.trees.trees[id] = entries
-	s.trees.size += len(entries) + 1
-	return entries, nil
 }
