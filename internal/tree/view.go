@@ -56,6 +56,9 @@ func (v *View) Snapshot() *Snapshot { return v.snap }
 // Files returns the number of files and links shown.
 func (v *View) Files() int { return v.files }
 
+// Nodes returns the number of nodes shown, directories included.
+func (v *View) Nodes() int { return len(v.nodes) }
+
 // Bytes returns the sum of the sizes of what is shown, in bytes.
 func (v *View) Bytes() int64 { return v.bytes }
 

@@ -1,0 +1,196 @@
+package fs
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"runtime/debug"
+	"sync/atomic"
+	"time"
+
+	"github.com/hanwen/go-fuse/v2/fuse"
+	"golang.org/x/sys/unix"
+
+	"github.com/uniharmony/uniharmonyfs/internal/tree"
+)
+
+const (
+	// maxWaiting is how many readers may wait for content before others are
+	// held up behind them. The kernel reads ahead in the background, and its
+	// default of 12 would let a few cold files stop all that are there.
+	maxWaiting = 512
+	// readAheadKiB is what the kernel reads ahead; it offers only 128 by
+	// itself.
+	readAheadKiB = "1024"
+)
+
+// A Mounted is a view that is being served. Its methods may be called by any
+// goroutine.
+type Mounted struct {
+	fs       *fileSystem
+	target   string // as mountinfo has it
+	device   string
+	detached atomic.Bool
+	done     chan struct{}
+}
+
+// Mount mounts view at o.Target and serves it in goroutines of its own until
+// it is unmounted, by whomever. When it returns, the kernel is ready.
+//
+// Errors wrap [ErrNoFUSE], [ErrNoFusermount], [ErrNotPermitted], [ErrTarget]
+// or [ErrStale] where one of these is the reason.
+func Mount(view *tree.View, o Options) (*Mounted, error) {
+	if o.Log == nil {
+		o.Log = slog.Default()
+	}
+	if o.FsName == "" {
+		o.FsName = fsSubtype
+	}
+	if o.Time.IsZero() {
+		o.Time = time.Unix(0, 0)
+	}
+	target, err := resolve(o.Target)
+	if err != nil {
+		return nil, err
+	}
+	s := newFileSystem(view, o)
+	fd, err := attach(target, &o)
+	if err != nil {
+		return nil, err
+	}
+	server, err := fuse.NewServer(s, fmt.Sprintf("/dev/fd/%d", fd), s.mountOptions())
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("%w: the kernel and this program found no common protocol: %w", ErrNoFUSE, err),
+			unmount(target, true))
+	}
+	m := &Mounted{fs: s, target: target, done: make(chan struct{})}
+	if top, ok, err := topMount(target); err == nil && ok && top.ours() {
+		m.device = top.Device
+	}
+	m.tune(o.ObjectDir)
+	go func() {
+		server.Serve()
+		close(m.done)
+	}()
+	return m, nil
+}
+
+// mountOptions are what the connection is set up with.
+func (s *fileSystem) mountOptions() *fuse.MountOptions {
+	o := &fuse.MountOptions{
+		Name:                 fsSubtype,
+		MaxWrite:             maxRead,
+		MaxBackground:        maxWaiting,
+		DisableXAttrs:        true,
+		DisableSplice:        true,
+		EnableSymlinkCaching: true,
+		ExtraCapabilities:    fuse.CAP_READDIRPLUS_AUTO,
+		Debug:                s.Debug,
+		Logger:               slog.NewLogLogger(s.Log.Handler(), slog.LevelWarn),
+		PanicHandler: func(what any) fuse.Status {
+			s.Log.Error("panic while serving", "panic", what, "stack", string(debug.Stack()))
+			return fuse.EIO
+		},
+	}
+	if s.ObjectDir == "" || unix.Geteuid() != 0 {
+		o.DisabledCapabilities = fuse.CAP_PASSTHROUGH
+	} else {
+		o.MaxStackDepth = stackDepth(s.ObjectDir)
+	}
+	return o
+}
+
+// tune does what makes reading faster but is not needed.
+func (m *Mounted) tune(objects string) {
+	if objects != "" {
+		if err := m.fs.modes.probe(objects); err != nil {
+			m.fs.Log.Debug("no passthrough", "reason", err)
+		}
+	}
+	if m.device == "" {
+		return
+	}
+	name := "/sys/class/bdi/" + m.device + "/read_ahead_kb"
+	if err := os.WriteFile(name, []byte(readAheadKiB), 0); err != nil {
+		m.fs.Log.Debug("the kernel's read-ahead stays as it is", "reason", err)
+	}
+}
+
+// Target returns where the view is mounted, as [MountInfo] has it.
+func (m *Mounted) Target() string { return m.target }
+
+// Done is closed when the connection to the kernel has ended: everything is
+// closed then, and nothing is served any more.
+func (m *Mounted) Done() <-chan struct{} { return m.done }
+
+// Wait returns when Done is closed.
+func (m *Mounted) Wait() { <-m.done }
+
+// Passthrough reports whether the kernel reads complete files by itself.
+func (m *Mounted) Passthrough() bool { return m.fs.modes.possible }
+
+// Open returns how many openings of files there are.
+func (m *Mounted) Open() int { return m.fs.handles.count() }
+
+// Unmount takes the view away. It fails, and changes nothing, with an error
+// that wraps EBUSY when a process has a file open in it or its working
+// directory there, or when something else is mounted over it. Without a
+// mount it does nothing. The end of the connection follows soon: see Done.
+func (m *Mounted) Unmount() error {
+	var err error
+	for wait := 5 * time.Millisecond; wait < 100*time.Millisecond; wait *= 2 {
+		if err = m.unmount(false); !errors.Is(err, unix.EBUSY) {
+			return err
+		}
+		// A desktop that looks at each new mount, or a process that just
+		// ended, is often gone in an instant.
+		select {
+		case <-m.done:
+			return nil
+		case <-time.After(wait):
+		}
+	}
+	return err
+}
+
+// Detach takes the view away from its target at once; what is open there goes
+// on being served. Done is closed when the last of it is closed.
+func (m *Mounted) Detach() error { return m.unmount(true) }
+
+func (m *Mounted) unmount(lazy bool) error {
+	select {
+	case <-m.done:
+		return nil
+	default:
+	}
+	if m.detached.Load() {
+		return nil
+	}
+	top, ok, err := topMount(m.target)
+	switch {
+	case err != nil:
+		return err
+	case !ok, m.device != "" && top.Device != m.device:
+		return m.notOnTop()
+	}
+	if err := unmount(m.target, lazy); err != nil {
+		return err
+	}
+	m.detached.Store(true)
+	return nil
+}
+
+// notOnTop says why our mount is not the one on top at its target.
+func (m *Mounted) notOnTop() error {
+	all, err := ListMounts()
+	if err != nil {
+		return err
+	}
+	for _, i := range all {
+		if i.Device == m.device && i.Target == m.target {
+			return fmt.Errorf("unmount %s: %w: something else is mounted over it", m.target, unix.EBUSY)
+		}
+	}
+	return nil // somebody else unmounted it
+}
