@@ -1,0 +1,167 @@
+package demo
+
+import (
+	"encoding/xml"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// version is one version of an object.
+type version struct {
+	id       string // "" where the bucket keeps no versions
+	content  Content
+	etag     string
+	modified time.Time
+}
+
+func urlPath(s string) string {
+	if u, err := url.Parse(s); err == nil {
+		return u.Path
+	}
+	return s
+}
+
+// addObjects registers the objects of all remotes. The lock is held.
+func (s *Server) addObjects(m *Made) {
+	for i, files := range m.versions {
+		when := m.Dataset.time().Add(time.Duration(i+1-len(m.versions)) * 24 * time.Hour)
+		for j := range files {
+			f := &files[j]
+			for k := range m.Dataset.Remotes {
+				r := &m.Dataset.Remotes[k]
+				if !r.holds(&f.File) {
+					continue
+				}
+				v := version{content: f.Content, etag: `"` + uuidHex(f.Key.String(), f.Path) + `"`, modified: when}
+				path := urlPath(r.URL) + "/" + m.Dataset.Name + "/" + f.Path
+				if r.Kind != Versioned {
+					s.objects[path] = []version{v}
+					continue
+				}
+				v.id = m.VersionID(r, f)
+				if all := s.objects[path]; len(all) == 0 || all[len(all)-1].id != v.id {
+					s.objects[path] = append(all, v)
+				}
+			}
+		}
+	}
+}
+
+// uuidHex returns 32 hexadecimal digits, as an ETag of S3 has.
+func uuidHex(parts ...string) string { return strings.ReplaceAll(uuid(parts...), "-", "") }
+
+// find returns the object's wanted version, or the error S3 would name.
+func (s *Server) find(path, id string, versionWanted bool) (version, *s3Error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all := s.objects[path]
+	if len(all) == 0 {
+		return version{}, &s3Error{status: http.StatusNotFound, Code: "NoSuchKey", Message: "The specified key does not exist.", Key: path}
+	}
+	newest := all[len(all)-1]
+	if !versionWanted || newest.id == "" {
+		return newest, nil
+	}
+	for _, v := range all {
+		if v.id == id {
+			return v, nil
+		}
+	}
+	return version{}, &s3Error{status: http.StatusNotFound, Code: "NoSuchVersion", Message: "The specified version does not exist.", Key: path, VersionID: id}
+}
+
+// s3Error is an error as S3 sends it.
+type s3Error struct {
+	XMLName   xml.Name `xml:"Error"`
+	Code      string
+	Message   string
+	Key       string `xml:",omitempty"`
+	VersionID string `xml:"VersionId,omitempty"`
+	status    int
+}
+
+func (e *s3Error) reply() *Reply {
+	body, err := xml.Marshal(e)
+	if err != nil {
+		body = nil
+	}
+	return page(e.status, "application/xml", xml.Header+string(body))
+}
+
+// plan decides on the true reply.
+func (s *Server) plan(r *http.Request, req *Request) *Reply {
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		e := &s3Error{status: http.StatusMethodNotAllowed, Code: "MethodNotAllowed", Message: "The specified method is not allowed against this resource."}
+		return e.reply()
+	}
+	v, e := s.find(r.URL.Path, req.VersionID, r.URL.Query().Has("versionId"))
+	if e != nil {
+		return e.reply()
+	}
+	h := http.Header{}
+	h.Set("Accept-Ranges", "bytes")
+	h.Set("ETag", v.etag)
+	h.Set("Last-Modified", v.modified.Format(http.TimeFormat))
+	h.Set("Content-Type", "binary/octet-stream")
+	if v.id != "" {
+		h.Set("X-Amz-Version-Id", v.id)
+	}
+	reply := &Reply{Header: h}
+	if status := precondition(r.Header, v.etag); status != 0 {
+		reply.Status = status
+		return reply
+	}
+	off, n, ranged, ok := parseRange(r.Header, v)
+	if !ok {
+		e := (&s3Error{status: http.StatusRequestedRangeNotSatisfiable, Code: "InvalidRange", Message: "The requested range is not satisfiable"}).reply()
+		e.Header.Set("Content-Range", fmt.Sprintf("bytes */%d", v.content.Size()))
+		return e
+	}
+	req.Offset, req.Length, req.Ranged = off, n, ranged
+	reply.Object(v.content, off, n, ranged)
+	return reply
+}
+
+// precondition returns the status that ends the request, or 0.
+func precondition(h http.Header, etag string) int {
+	if want := h.Get("If-Match"); want != "" && want != "*" && want != etag {
+		return http.StatusPreconditionFailed
+	}
+	if have := h.Get("If-None-Match"); have == etag {
+		return http.StatusNotModified
+	}
+	return 0
+}
+
+// parseRange returns which bytes of the object are wanted. Like S3 it takes
+// single ranges only, and sends the whole object for anything else.
+func parseRange(h http.Header, v version) (off, n int64, ranged, ok bool) {
+	size := v.content.Size()
+	spec, isBytes := strings.CutPrefix(h.Get("Range"), "bytes=")
+	from, to, isRange := strings.Cut(spec, "-")
+	if cond := h.Get("If-Range"); !isBytes || !isRange || cond != "" && cond != v.etag {
+		return 0, size, false, true
+	}
+	first, err1 := strconv.ParseUint(from, 10, 63)
+	last, err2 := strconv.ParseUint(to, 10, 63)
+	switch {
+	case from == "" && err2 == nil: // the last bytes
+		n = min(int64(last), size)
+		return size - n, n, true, n > 0
+	case err1 == nil && (to == "" || err2 == nil && last >= first):
+		if int64(first) >= size {
+			return 0, 0, false, false
+		}
+		off = int64(first)
+		n = size - off
+		if to != "" {
+			n = min(n, int64(last)-off+1)
+		}
+		return off, n, true, true
+	}
+	return 0, size, false, true
+}

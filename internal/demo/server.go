@@ -1,0 +1,186 @@
+package demo
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"os/exec"
+	"strings"
+	"sync"
+	"time"
+)
+
+// ServerOptions says how a [Server] behaves. The zero value is a fast link
+// and the truth.
+type ServerOptions struct {
+	Link Link
+	// Git is the path of git; "" looks for it in PATH. Without a git that can
+	// serve, or with DumbGit, repositories are served as plain files.
+	Git     string
+	DumbGit bool
+}
+
+// A Server publishes datasets on 127.0.0.1: their objects as S3 does, below
+// any path the datasets' remotes name, and their repositories for git below
+// /git/. It is safe for concurrent use.
+type Server struct {
+	URL string // scheme, host and port, without a slash at the end
+
+	options ServerOptions
+	http    *http.Server
+	link    *link
+	count   counts
+	done    chan struct{}  // closed by Close: stalled replies end
+	working sync.WaitGroup // requests and the server itself
+
+	mu       sync.Mutex // guards the following
+	closed   bool
+	objects  map[string][]version // by URL path; newest last
+	gits     map[string]http.Handler
+	fault    func(Request) Fault
+	gitFault func(Request) Fault
+}
+
+// gitPrefix is the path below which repositories are served.
+const gitPrefix = "/git/"
+
+// NewServer starts a server on a free port of 127.0.0.1. Close ends it.
+func NewServer(o ServerOptions) (*Server, error) {
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{
+		URL: "http://" + l.Addr().String(), options: o, link: &link{Link: o.Link},
+		done: make(chan struct{}), objects: make(map[string][]version), gits: make(map[string]http.Handler),
+	}
+	s.http = &http.Server{
+		Handler:           s,
+		ReadHeaderTimeout: time.Minute,
+		ErrorLog:          log.New(io.Discard, "", 0),
+		ConnState: func(_ net.Conn, state http.ConnState) {
+			if state == http.StateNew {
+				s.count.connection()
+			}
+		},
+	}
+	s.working.Go(func() { s.http.Serve(l) })
+	return s, nil
+}
+
+// Close ends the server with every reply on its way, and waits for that.
+func (s *Server) Close() error {
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return nil
+	}
+	s.closed = true
+	s.mu.Unlock()
+	close(s.done)
+	err := s.http.Close()
+	s.working.Wait()
+	return err
+}
+
+// Add publishes a dataset: its objects at the URLs its remotes name, its
+// repository at [Server.GitURL].
+func (s *Server) Add(m *Made) {
+	git := s.gitHandler(m)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.addObjects(m)
+	s.gits[m.Dataset.Name] = git
+}
+
+// GitURL returns the URL to clone a dataset from.
+func (s *Server) GitURL(m *Made) string { return s.URL + gitPrefix + m.Dataset.Name + ".git" }
+
+// SetLink changes how the link behaves, from the next reply on.
+func (s *Server) SetLink(l Link) { s.link.set(l) }
+
+// SetFault makes the server ask f before every reply with an object of S3
+// what is to go wrong; nil ends that. f is called concurrently.
+func (s *Server) SetFault(f func(Request) Fault) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.fault = f
+}
+
+// SetGitFault is the same for replies to git, where a fault replaces the
+// whole reply.
+func (s *Server) SetGitFault(f func(Request) Fault) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.gitFault = f
+}
+
+// ServeHTTP answers one request.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return
+	}
+	s.working.Add(1)
+	s.mu.Unlock()
+	defer s.working.Done()
+	if strings.HasPrefix(r.URL.Path, gitPrefix) {
+		s.serveGit(w, r)
+		return
+	}
+	req := s.count.begin(r)
+	defer s.count.end()
+	reply := s.plan(r, &req)
+	s.mu.Lock()
+	fault := s.fault
+	s.mu.Unlock()
+	if fault != nil {
+		if f := fault(req); f != nil {
+			f(reply)
+		}
+	}
+	s.send(w, r, reply)
+}
+
+// send sends a reply over the link.
+func (s *Server) send(w http.ResponseWriter, r *http.Request, reply *Reply) {
+	ctx, cancel := context.WithCancel(r.Context())
+	defer cancel()
+	stop := make(chan struct{})
+	s.working.Go(func() {
+		select {
+		case <-s.done:
+			cancel()
+		case <-stop:
+		}
+	})
+	defer close(stop)
+	if s.link.roundTrip(ctx) != nil {
+		return
+	}
+	out := &meter{w: w, link: s.link, ctx: ctx, count: func(n int) { s.count.sent(r.URL.Path, n) }}
+	if err := reply.send(out, r.Method == http.MethodHead); errors.Is(err, errDrop) {
+		// What net/http documents for cutting the connection.
+		panic(http.ErrAbortHandler)
+	}
+}
+
+// gitPath returns the git to serve with, or "".
+func (s *Server) gitPath() string {
+	if s.options.DumbGit {
+		return ""
+	}
+	git := s.options.Git
+	if git == "" {
+		git = "git"
+	}
+	path, err := exec.LookPath(git)
+	if err != nil {
+		return ""
+	}
+	return path
+}
