@@ -1,0 +1,175 @@
+package fetch
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"regexp"
+	"runtime"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// FindGit returns the path of the git program, or "" when there is none.
+func FindGit() string {
+	path, err := exec.LookPath("git")
+	if err != nil {
+		return ""
+	}
+	return path
+}
+
+// gitProgram runs git for us. The user's configuration holds (proxies,
+// credential helpers, rewritten URLs), but nothing of a repository's runs.
+type gitProgram struct {
+	path string
+	env  []string // of the caller; goes before ours
+}
+
+// gitError is a failed run of git.
+type gitError struct {
+	args []string
+	said string
+	err  error
+}
+
+func (e *gitError) Error() string { return "git " + e.args[0] + ": " + lastLines(e.said, 3) }
+func (e *gitError) Unwrap() error { return e.err }
+
+func (g gitProgram) environment() []string {
+	env := append(os.Environ(), g.env...)
+	ssh := true
+	for _, kv := range env {
+		if strings.HasPrefix(kv, "GIT_SSH_COMMAND=") || strings.HasPrefix(kv, "GIT_SSH=") {
+			ssh = false
+		}
+	}
+	if ssh {
+		env = append(env, "GIT_SSH_COMMAND=ssh -oBatchMode=yes -oConnectTimeout=20")
+	}
+	// A repository that a surrounding command works in is not ours.
+	for _, name := range []string{"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_NAMESPACE", "GIT_COMMON_DIR"} {
+		env = without(env, name)
+	}
+	return append(env, "LC_ALL=C", "GIT_TERMINAL_PROMPT=0", "GIT_OPTIONAL_LOCKS=0", "GIT_NO_LAZY_FETCH=1")
+}
+
+func without(env []string, name string) []string {
+	out := env[:0:0]
+	for _, kv := range env {
+		if !strings.HasPrefix(kv, name+"=") {
+			out = append(out, kv)
+		}
+	}
+	return out
+}
+
+// run runs git and returns what it prints. Its progress goes to progress.
+func (g gitProgram) run(ctx context.Context, progress func(Progress), args ...string) (string, error) {
+	all := append([]string{
+		"-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false", "-c", "protocol.ext.allow=never",
+		"-c", "gc.auto=0", "-c", "maintenance.auto=false", "-c", "submodule.recurse=false", "-c", "fetch.recurseSubmodules=false",
+	}, args...)
+	cmd := exec.Command(g.path, all...)
+	cmd.Env = g.environment()
+	var out bytes.Buffer
+	said := &progressWriter{tell: progress}
+	cmd.Stdout, cmd.Stderr = &out, said
+	err := runGroup(ctx, cmd)
+	if ctx.Err() != nil {
+		return "", ctx.Err()
+	}
+	if err != nil {
+		return "", &gitError{args: args, said: said.text(), err: err}
+	}
+	return out.String(), nil
+}
+
+// runGroup runs a command in a process group of its own, which dies with this
+// process and is killed as a whole when ctx ends: git's helpers are not its
+// direct children only.
+func runGroup(ctx context.Context, cmd *exec.Cmd) error {
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	cmd.WaitDelay = 5 * time.Second
+	ended := make(chan error, 1)
+	started := make(chan error, 1)
+	go func() {
+		// The kernel ties Pdeathsig to the thread that started the child.
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		err := cmd.Start()
+		started <- err
+		if err == nil {
+			ended <- cmd.Wait()
+		}
+	}()
+	if err := <-started; err != nil {
+		return err
+	}
+	select {
+	case err := <-ended:
+		return err
+	case <-ctx.Done():
+		syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
+		<-ended
+		return ctx.Err()
+	}
+}
+
+// progressWriter keeps the end of what git says and finds its progress in it.
+type progressWriter struct {
+	tell func(Progress)
+	tail []byte
+	line []byte
+}
+
+var percent = regexp.MustCompile(`^(?:remote: )?([A-Z][A-Za-z ]+): +\d+% \((\d+)/(\d+)\)`)
+
+func (w *progressWriter) Write(b []byte) (int, error) {
+	for _, c := range b {
+		if c != '\r' && c != '\n' {
+			if len(w.line) < 4096 {
+				w.line = append(w.line, c)
+			}
+			continue
+		}
+		w.endLine()
+	}
+	return len(b), nil
+}
+
+func (w *progressWriter) endLine() {
+	m := percent.FindSubmatch(w.line)
+	switch {
+	case m != nil && w.tell != nil:
+		done, _ := strconv.ParseInt(string(m[2]), 10, 64)
+		total, _ := strconv.ParseInt(string(m[3]), 10, 64)
+		w.tell(Progress{Phase: string(m[1]), Done: done, Total: total, Text: string(m[1])})
+	case m == nil:
+		w.tail = append(append(w.tail, w.line...), '\n')
+		if over := len(w.tail) - 16<<10; over > 0 {
+			w.tail = w.tail[over:]
+		}
+	}
+	w.line = w.line[:0]
+}
+
+func (w *progressWriter) text() string {
+	if len(w.line) > 0 {
+		w.endLine()
+	}
+	return string(w.tail)
+}
+
+var _ io.Writer = (*progressWriter)(nil)
+
+func isGitError(err error) (*gitError, bool) {
+	var g *gitError
+	ok := errors.As(err, &g)
+	return g, ok
+}

@@ -1,0 +1,147 @@
+package fetch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"strings"
+	"time"
+
+	"golang.org/x/net/http/httpproxy"
+)
+
+// httpOptions tune newHTTP.
+type httpOptions struct {
+	allow   []string      // addresses; see parseAddresses
+	env     []string      // the caller's, for proxies; goes before our own
+	timeout time.Duration // longest wait without a new byte
+}
+
+const (
+	// DefaultTimeout is the longest wait for a source that sends nothing.
+	DefaultTimeout = 30 * time.Second
+
+	// A pool of HTTP/1.1 connections beats HTTP/2's one connection for bulk
+	// data, at a third of the CPU time.
+	maxConns     = 16
+	maxRedirects = 5
+)
+
+// httpClient moves bytes over HTTP.
+type httpClient struct {
+	client  *http.Client
+	timeout time.Duration
+	allowed addresses
+	proxy   func(*url.URL) (*url.URL, error)
+	hosts   breaker
+}
+
+func newHTTP(o httpOptions) (*httpClient, error) {
+	allowed, err := parseAddresses(o.allow)
+	if err != nil {
+		return nil, err
+	}
+	if o.timeout <= 0 {
+		o.timeout = DefaultTimeout
+	}
+	c := &httpClient{timeout: o.timeout, allowed: allowed, proxy: proxies(o.env)}
+	direct := &net.Dialer{Timeout: min(o.timeout, 20*time.Second), KeepAlive: 15 * time.Second, Control: allowed.control}
+	toProxy := &net.Dialer{Timeout: direct.Timeout, KeepAlive: direct.KeepAlive}
+	protocols := new(http.Protocols)
+	protocols.SetHTTP1(true)
+	transport := &http.Transport{
+		Proxy: func(r *http.Request) (*url.URL, error) { return c.proxy(r.URL) },
+		DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
+			if c.isProxy(addr) {
+				return toProxy.DialContext(ctx, network, addr)
+			}
+			return direct.DialContext(ctx, network, addr)
+		},
+		Protocols:              protocols,
+		DisableCompression:     true,
+		MaxIdleConns:           4 * maxConns,
+		MaxIdleConnsPerHost:    maxConns,
+		MaxConnsPerHost:        maxConns,
+		IdleConnTimeout:        90 * time.Second,
+		TLSHandshakeTimeout:    min(o.timeout, 20*time.Second),
+		ResponseHeaderTimeout:  o.timeout,
+		MaxResponseHeaderBytes: 64 << 10,
+		ReadBufferSize:         64 << 10,
+	}
+	c.client = &http.Client{Transport: transport, CheckRedirect: c.checkRedirect}
+	return c, nil
+}
+
+func (c *httpClient) close() { c.client.CloseIdleConnections() }
+
+// proxies decides by the caller's environment, as curl does.
+func proxies(env []string) func(*url.URL) (*url.URL, error) {
+	config := httpproxy.FromEnvironment()
+	for _, kv := range env {
+		name, value, _ := strings.Cut(kv, "=")
+		switch strings.ToLower(name) {
+		case "http_proxy":
+			config.HTTPProxy = value
+		case "https_proxy":
+			config.HTTPSProxy = value
+		case "no_proxy":
+			config.NoProxy = value
+		}
+	}
+	return config.ProxyFunc()
+}
+
+// isProxy reports whether addr (host:port) is the proxy that the user chose:
+// it may be anywhere.
+func (c *httpClient) isProxy(addr string) bool {
+	for _, scheme := range []string{"http", "https"} {
+		p, err := c.proxy(&url.URL{Scheme: scheme, Host: "proxied.invalid"})
+		if err != nil || p == nil {
+			continue
+		}
+		port := p.Port()
+		if port == "" {
+			port = map[string]string{"https": "443", "socks5": "1080"}[p.Scheme]
+			if port == "" {
+				port = "80"
+			}
+		}
+		if addr == net.JoinHostPort(p.Hostname(), port) {
+			return true
+		}
+	}
+	return false
+}
+
+// checkURL refuses URLs that must not be followed. Behind a proxy, which
+// connects for us, addresses can only be checked where the URL spells them.
+func (c *httpClient) checkURL(u *url.URL) error {
+	if u.Scheme != "https" && u.Scheme != "http" {
+		return fmt.Errorf("only https and http are followed, not %q", u.Scheme)
+	}
+	if u.Hostname() == "" || u.User != nil {
+		return errors.New("the URL has no host, or a password in it")
+	}
+	if ip, err := netip.ParseAddr(u.Hostname()); err == nil {
+		return c.allowed.check(ip)
+	}
+	if host := strings.ToLower(strings.TrimSuffix(u.Hostname(), ".")); !c.allowed.all && (host == "localhost" || strings.HasSuffix(host, ".localhost")) {
+		return c.allowed.check(netip.AddrFrom4([4]byte{127, 0, 0, 1}))
+	}
+	return nil
+}
+
+func (c *httpClient) checkRedirect(r *http.Request, via []*http.Request) error {
+	if len(via) > maxRedirects {
+		return fmt.Errorf("more than %d redirects", maxRedirects)
+	}
+	if via[len(via)-1].URL.Scheme == "https" && r.URL.Scheme != "https" {
+		return errors.New("redirected from https to http")
+	}
+	r.Header.Del("Referer")
+	return c.checkURL(r.URL)
+}

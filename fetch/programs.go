@@ -1,0 +1,47 @@
+package fetch
+
+import (
+	"context"
+	"os/exec"
+	"strings"
+)
+
+// GitVersion returns the version of the git program, or "" when there is none.
+func GitVersion(ctx context.Context) string {
+	path := FindGit()
+	if path == "" {
+		return ""
+	}
+	out, err := exec.CommandContext(ctx, path, "--version").Output()
+	if err != nil {
+		return ""
+	}
+	return strings.TrimPrefix(strings.TrimSpace(string(out)), "git version ")
+}
+
+// AnnexVersion returns the version of git-annex ("10.20230126"), or "" when
+// there is none.
+func AnnexVersion(ctx context.Context) string {
+	path := AnnexProgram()
+	if path == "" {
+		return ""
+	}
+	out, err := exec.CommandContext(ctx, path, "version", "--raw").Output()
+	if err != nil {
+		return ""
+	}
+	version, _, _ := strings.Cut(strings.TrimSpace(string(out)), "-")
+	return version
+}
+
+// readsPublicURL is the first git-annex that reads S3 remotes with public=no
+// through their publicurl, as OpenNeuro has them.
+const readsPublicURL = "10.20240227"
+
+// AnnexLacks says what a version of git-annex cannot do, for people.
+func AnnexLacks(version string) string {
+	if version != "" && version < readsPublicURL {
+		return "it cannot fetch from S3 remotes with public=no, as newer OpenNeuro datasets have them; such files are fetched by URL without it (--fetcher auto)"
+	}
+	return ""
+}

@@ -1,0 +1,123 @@
+package fetch
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+)
+
+// DefaultTemplate is where OpenNeuro keeps its datasets as git repositories.
+const DefaultTemplate = "https://github.com/OpenNeuroDatasets/{id}.git"
+
+// Spec names a dataset.
+type Spec struct {
+	// URL is what git is given: a URL, or an absolute path.
+	URL string
+	// Name is a file name that no other dataset has, for the hidden clone.
+	Name string
+	// Bundle says that URL is the path of a git bundle.
+	Bundle bool
+
+	text string
+}
+
+// String returns the spec as people know it.
+func (s Spec) String() string { return s.text }
+
+var (
+	accession = regexp.MustCompile(`^ds\d{6}$`)
+	scpLike   = regexp.MustCompile(`^([A-Za-z0-9_.+-]+@)?[A-Za-z0-9.-]+:[^/\\:][^:]*$|^([A-Za-z0-9_.+-]+@)[A-Za-z0-9.-]+:/.*$`)
+	schemes   = []string{"https", "http", "ssh", "git", "file"}
+	unsafe    = regexp.MustCompile(`[^A-Za-z0-9_.+-]+`)
+)
+
+// ParseSpec understands an OpenNeuro accession ("ds004712", whose URL comes
+// from template, with {id} in it; empty means [DefaultTemplate]), the absolute
+// path of a repository or of a git bundle, and a URL that git knows.
+func ParseSpec(spec, template string) (Spec, error) {
+	if template == "" {
+		template = DefaultTemplate
+	}
+	switch {
+	case spec == "":
+		return Spec{}, fmt.Errorf("no dataset is named")
+	case strings.ContainsAny(spec, "\x00\r\n") || strings.HasPrefix(spec, "-"):
+		return Spec{}, fmt.Errorf("%.80q is not a dataset", spec)
+	case accession.MatchString(spec):
+		if !strings.Contains(template, "{id}") {
+			return Spec{}, fmt.Errorf("the URL template %q has no {id} in it", template)
+		}
+		return named(spec, spec, strings.ReplaceAll(template, "{id}", spec), false), nil
+	case filepath.IsAbs(spec):
+		return localSpec(spec)
+	}
+	if u, err := url.Parse(spec); err == nil && u.Scheme != "" && strings.Contains(spec, "://") {
+		for _, ok := range schemes {
+			if u.Scheme == ok && (u.Host != "" || ok == "file") {
+				if u.Scheme == "file" {
+					return localSpec(filepath.Clean(u.Path))
+				}
+				return named(baseName(u.Path), redact(u), spec, false), nil
+			}
+		}
+		return Spec{}, fmt.Errorf("%.80q: a dataset's URL starts with one of %s", spec, strings.Join(schemes, "://, ")+"://")
+	}
+	if scpLike.MatchString(spec) {
+		_, path, _ := strings.Cut(spec, ":")
+		return named(baseName(path), spec, spec, false), nil
+	}
+	return Spec{}, fmt.Errorf("%.80q is not a dataset: no such file or directory, no URL, and no OpenNeuro accession such as ds004712", spec)
+}
+
+func localSpec(path string) (Spec, error) {
+	st, err := os.Stat(path)
+	if err != nil {
+		return Spec{}, fmt.Errorf("the dataset %s cannot be used: %w", path, err)
+	}
+	if real, err := filepath.EvalSymlinks(path); err == nil {
+		path = real
+	}
+	return named(baseName(path), path, path, !st.IsDir()), nil
+}
+
+// LocalPath returns the directory of a dataset that is a repository on this
+// machine, or "".
+func LocalPath(spec string) string {
+	s, err := ParseSpec(spec, "")
+	if err != nil || s.Bundle || !filepath.IsAbs(s.URL) {
+		return ""
+	}
+	return s.URL
+}
+
+// named makes the spec's directory name: readable, and by a part of the
+// hash of what is cloned, unique.
+func named(base, text, url string, bundle bool) Spec {
+	sum := sha256.Sum256([]byte(url))
+	base = strings.Trim(unsafe.ReplaceAllString(base, "_"), ".-_")
+	if base == "" {
+		base = "dataset"
+	}
+	return Spec{URL: url, Name: fmt.Sprintf("%.80s-%s", base, hex.EncodeToString(sum[:4])), Bundle: bundle, text: text}
+}
+
+func baseName(path string) string {
+	base := filepath.Base(strings.TrimSuffix(strings.TrimRight(path, "/"), "/.git"))
+	for _, ext := range []string{".git", ".bundle"} {
+		base = strings.TrimSuffix(base, ext)
+	}
+	return base
+}
+
+// redact returns a URL without its password, for people to see.
+func redact(u *url.URL) string {
+	if _, has := u.User.Password(); has {
+		return u.Redacted()
+	}
+	return u.String()
+}

@@ -1,0 +1,165 @@
+package fetch
+
+import (
+	"context"
+	"errors"
+	"path/filepath"
+	"strings"
+
+	"github.com/uniharmony/uniharmonyfs/internal/gitstore"
+)
+
+// withGit fetches with the git program.
+type withGit struct {
+	spec     Spec
+	git      gitProgram
+	progress func(Progress)
+}
+
+func (w *withGit) run(ctx context.Context, args ...string) (string, error) {
+	return w.git.run(ctx, w.progress, args...)
+}
+
+func (w *withGit) init(ctx context.Context, dir string) error {
+	_, err := w.run(ctx, "init", "--quiet", "--bare", "--template=", "--initial-branch=main", dir)
+	return err
+}
+
+func (w *withGit) fetch(ctx context.Context, dir, version string) (gitstore.OID, error) {
+	r, err := w.offered(ctx)
+	if err != nil {
+		return "", err
+	}
+	ref, err := r.choose(version)
+	if err != nil {
+		return "", err
+	}
+	want := version
+	if ref == "" {
+		err = w.fetchCommit(ctx, dir, version, r)
+	} else {
+		err = w.fetchRefs(ctx, dir, append(w.annexRefspec(r), "+"+ref+":"+ours(ref)))
+		want = ours(ref)
+	}
+	if err != nil {
+		return "", err
+	}
+	out, err := w.run(ctx, "-C", dir, "rev-parse", "--verify", "--quiet", "--end-of-options", want+"^{commit}")
+	if err != nil {
+		if ref == "" {
+			return "", r.unknownVersion(version)
+		}
+		return "", err
+	}
+	id := gitstore.OID(strings.TrimSpace(out))
+	// A ref of our own keeps the version when its branch moves on.
+	if _, err := w.run(ctx, "-C", dir, "update-ref", "refs/uniharmonyfs/"+string(id), string(id)); err != nil {
+		return "", err
+	}
+	if branch, ok := strings.CutPrefix(ours(ref), "refs/heads/"); ok {
+		_, err = w.run(ctx, "-C", dir, "symbolic-ref", "HEAD", "refs/heads/"+branch)
+	}
+	return id, err
+}
+
+// ours is the ref under which the hidden clone keeps a ref of the dataset.
+func ours(ref string) string {
+	if b, ok := strings.CutPrefix(ref, "refs/remotes/origin/"); ok {
+		return "refs/heads/" + b
+	}
+	if ref == "HEAD" { // detached
+		return "refs/heads/detached"
+	}
+	return ref
+}
+
+func (w *withGit) annexRefspec(r refs) []string {
+	if b := r.annexBranch(); b != "" {
+		return []string{"+" + b + ":refs/heads/git-annex"}
+	}
+	return nil
+}
+
+// fetchRefs fetches without history, where the other side can do that.
+func (w *withGit) fetchRefs(ctx context.Context, dir string, refspecs []string) error {
+	args := []string{"-C", dir, "fetch", "--quiet", "--progress", "--no-tags", "--no-auto-maintenance", "--update-head-ok", "--no-write-fetch-head"}
+	shallow := append(append(append([]string(nil), args...), "--depth=1", "--", w.spec.URL), refspecs...)
+	if !w.spec.Bundle {
+		_, err := w.run(ctx, shallow...)
+		g, ok := isGitError(err)
+		if !ok || !strings.Contains(g.said, "shallow") {
+			return err
+		}
+	}
+	_, err := w.run(ctx, append(append(args, "--", w.spec.URL), refspecs...)...)
+	return err
+}
+
+// fetchCommit fetches a commit that may be no ref's: directly where the other
+// side allows that, else with all that it has.
+func (w *withGit) fetchCommit(ctx context.Context, dir, id string, r refs) error {
+	if len(id) == 40 && !w.spec.Bundle {
+		err := w.fetchRefs(ctx, dir, append(w.annexRefspec(r), strings.ToLower(id)))
+		if err == nil || ctx.Err() != nil {
+			return err
+		}
+	}
+	_, err := w.run(ctx, "-C", dir, "fetch", "--quiet", "--progress", "--no-auto-maintenance", "--update-head-ok", "--no-write-fetch-head", "--",
+		w.spec.URL, "+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*")
+	return err
+}
+
+// offered asks for the dataset's refs.
+func (w *withGit) offered(ctx context.Context) (refs, error) {
+	w.progress(Progress{Phase: "connect", Text: "asking for the dataset's versions"})
+	url := w.spec.URL
+	if filepath.IsAbs(url) && !w.spec.Bundle {
+		// Within a work tree git would find the repository around a
+		// directory that is none.
+		if _, err := w.run(ctx, "-C", url, "rev-parse", "--git-dir"); err != nil {
+			return refs{}, err
+		}
+	}
+	out, err := w.run(ctx, "ls-remote", "--quiet", "--symref", "--", url)
+	if err != nil {
+		return refs{}, err
+	}
+	r := refs{commit: make(map[string]gitstore.OID)}
+	head := ""
+	for line := range strings.Lines(out) {
+		left, name, ok := strings.Cut(strings.TrimSuffix(line, "\n"), "\t")
+		if !ok {
+			continue
+		}
+		if target, symbolic := strings.CutPrefix(left, "ref: "); symbolic {
+			if name == "HEAD" {
+				head = target
+			}
+			continue
+		}
+		r.commit[name] = gitstore.OID(left)
+	}
+	if len(r.commit) == 0 {
+		return refs{}, errors.New("not a git repository: it has no branches")
+	}
+	if _, ok := r.commit[head]; ok && head != "" {
+		r.head = head
+	} else if id, ok := r.commit["HEAD"]; ok {
+		r.head = r.branchAt(id)
+	}
+	return r, nil
+}
+
+// branchAt finds the branch that a detached HEAD, or that of an old server,
+// stands for.
+func (r refs) branchAt(id gitstore.OID) string {
+	for _, b := range append([]string{"main", "master"}, r.names("refs/heads/")...) {
+		if r.commit["refs/heads/"+b] == id && b != "git-annex" {
+			return "refs/heads/" + b
+		}
+	}
+	if r.commit["HEAD"] == id {
+		return "HEAD"
+	}
+	return ""
+}

@@ -1,0 +1,80 @@
+package fetch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	git "github.com/go-git/go-git/v5"
+	"github.com/go-git/go-git/v5/config"
+	"github.com/go-git/go-git/v5/plumbing"
+
+	"github.com/uniharmony/uniharmonyfs/internal/gitstore"
+)
+
+// withGoGit fetches where no git program is installed. It knows neither
+// credential helpers nor rewritten URLs.
+type withGoGit struct {
+	spec     Spec
+	progress func(Progress)
+}
+
+func (w *withGoGit) init(_ context.Context, dir string) error {
+	_, err := git.PlainInit(dir, true)
+	return err
+}
+
+func (w *withGoGit) fetch(ctx context.Context, dir, version string) (gitstore.OID, error) {
+	repo, err := git.PlainOpen(dir)
+	if err != nil {
+		return "", err
+	}
+	w.progress(Progress{Phase: "connect", Text: "asking for the dataset's versions"})
+	remote := git.NewRemote(repo.Storer, &config.RemoteConfig{Name: "origin", URLs: []string{w.spec.URL}})
+	r, err := w.offered(ctx, remote)
+	if err != nil {
+		return "", err
+	}
+	ref, err := r.choose(version)
+	if err != nil {
+		return "", err
+	}
+	if ref == "" {
+		return "", &AdviceError{Kind: NoGit, What: "cannot get the commit " + version, Why: "the program git is missing, and without it only tags and branches can be had", Do: []string{"install it: apt-get install git"}}
+	}
+	specs := []config.RefSpec{config.RefSpec("+" + ref + ":" + ours(ref))}
+	if b := r.annexBranch(); b != "" {
+		specs = append(specs, config.RefSpec("+"+b+":refs/heads/git-annex"))
+	}
+	err = remote.FetchContext(ctx, &git.FetchOptions{RefSpecs: specs, Depth: 1, Tags: git.NoTags, Force: true})
+	if err != nil && !errors.Is(err, git.NoErrAlreadyUpToDate) {
+		return "", err
+	}
+	id, err := repo.ResolveRevision(plumbing.Revision(ours(ref) + "^{commit}"))
+	if err != nil {
+		return "", fmt.Errorf("%s: %w", ours(ref), err)
+	}
+	kept := plumbing.NewHashReference(plumbing.ReferenceName("refs/uniharmonyfs/"+id.String()), *id)
+	return gitstore.OID(id.String()), repo.Storer.SetReference(kept)
+}
+
+func (w *withGoGit) offered(ctx context.Context, remote *git.Remote) (refs, error) {
+	list, err := remote.ListContext(ctx, &git.ListOptions{})
+	if err != nil {
+		return refs{}, err
+	}
+	r := refs{commit: make(map[string]gitstore.OID)}
+	for _, ref := range list {
+		if ref.Type() == plumbing.HashReference {
+			r.commit[ref.Name().String()] = gitstore.OID(ref.Hash().String())
+		}
+	}
+	for _, ref := range list {
+		if ref.Name() == plumbing.HEAD && ref.Type() == plumbing.SymbolicReference {
+			if _, ok := r.commit[ref.Target().String()]; ok {
+				r.head = ref.Target().String()
+			}
+		}
+	}
+	return r, nil
+}
