@@ -1,0 +1,191 @@
+package bids
+
+import (
+	"maps"
+	"path"
+	"slices"
+	"strings"
+)
+
+// dimension is one filter, compiled for a catalog: the words it accepts.
+type dimension struct {
+	name   string // the flag without dashes
+	key    word   // of an entity; 0 for modality, suffix and extension
+	values []string
+	accept []bool // by word; the word 0 is the absence of a value
+	any    bool
+	groups []*query // only of the dimension "any of"
+	paths  globs    // only of the dimension "include"
+}
+
+// query is a conjunction of dimensions.
+type query struct {
+	name string
+	dims []*dimension
+}
+
+// compile compiles a query for the catalog's words. The order of dimensions is
+// that in which an empty selection is explained.
+func (c *Catalog) compile(q Query) *query {
+	out := &query{name: q.Name}
+	entities := make(map[string][]string, len(q.Entities))
+	for name, values := range q.Entities {
+		key := shortKey(name)
+		entities[key] = append(entities[key], values...)
+	}
+	add := func(name string, values []string) {
+		if len(values) > 0 {
+			out.dims = append(out.dims, c.dimension(name, values))
+		}
+	}
+	first := []string{"sub", "ses"}
+	for _, key := range first {
+		add(key, entities[key])
+	}
+	add(dimModality, q.Modality)
+	add(dimSuffix, q.Suffix)
+	add(dimExt, q.Ext)
+	for _, key := range slices.Sorted(maps.Keys(entities)) {
+		if !slices.Contains(first, key) {
+			add(key, entities[key])
+		}
+	}
+	return out
+}
+
+func (c *Catalog) dimension(name string, values []string) *dimension {
+	d := &dimension{name: name, values: values, accept: make([]bool, len(c.words.text))}
+	if !isPseudo(name) {
+		if key, ok := c.words.find(name); ok {
+			d.key = key
+		} else {
+			d.key = noWord
+		}
+	}
+	for _, v := range values {
+		d.any = d.any || v == Any
+		d.accept[0] = d.accept[0] || v == None
+		for w := range d.accept[1:] {
+			if matchValue(name, v, c.words.text[w+1]) {
+				d.accept[w+1] = true
+			}
+		}
+	}
+	return d
+}
+
+// noWord is the key of an entity that no file has.
+const noWord = ^word(0)
+
+func isPseudo(name string) bool {
+	return name == dimModality || name == dimSuffix || name == dimExt
+}
+
+// of returns what a file has in the dimension, or 0.
+func (d *dimension) of(c *Catalog, f file) word {
+	switch {
+	case d.key == noWord:
+		return 0
+	case d.key != 0:
+		return c.effective(f, d.key)
+	case d.name == dimModality:
+		return c.dirs[f.dir].modality
+	case d.name == dimSuffix:
+		return f.suffix
+	}
+	return f.ext
+}
+
+// match reports whether file i is within the dimension.
+func (d *dimension) match(c *Catalog, i int32) bool {
+	if d.groups != nil {
+		return slices.ContainsFunc(d.groups, func(q *query) bool { return q.match(c, i) })
+	}
+	if d.paths != nil {
+		return d.paths.match(c.pathOf(i))
+	}
+	w := d.of(c, c.files[i])
+	return d.accept[w] || d.any && w != 0
+}
+
+func (q *query) match(c *Catalog, i int32) bool {
+	for _, d := range q.dims {
+		if !d.match(c, i) {
+			return false
+		}
+	}
+	return true
+}
+
+// matchValue reports whether a value that was asked for matches what a file
+// has (not the absence of it).
+func matchValue(name, value, have string) bool {
+	switch {
+	case value == None || value == Any:
+		return false
+	case name == dimExt:
+		value = extension(value)
+	case name == dimModality && value == "mri":
+		return slices.Contains(mri[:], have)
+	case !isPseudo(name):
+		value = strings.TrimPrefix(value, name+"-")
+		if isIndex(name) && isDigits(value) {
+			return number(value) == number(have) && isDigits(have)
+		}
+	}
+	if isGlob(value) {
+		ok, err := path.Match(goGlob(value), have)
+		return ok && err == nil
+	}
+	return value == have
+}
+
+// extension gives an extension its leading dot; a directory's "/" goes.
+func extension(value string) string {
+	value = strings.TrimSuffix(value, "/")
+	if value == "" || value[0] == '.' || value[0] == '*' || value[0] == '[' {
+		return value
+	}
+	return "." + value
+}
+
+// check returns an error for the first value that no file of the universe
+// matches.
+func (c *Catalog) check(q *query, universe []int32) error {
+	for _, d := range q.dims {
+		if d.groups != nil || d.paths != nil {
+			continue
+		}
+		have := c.count(d, universe)
+		for _, v := range d.values {
+			if v == None || v == Any && len(have) > 0 {
+				continue
+			}
+			found := false
+			for w := range have {
+				if found = matchValue(d.name, v, c.words.text[w]); found {
+					break
+				}
+			}
+			if !found {
+				return c.unknown(d, v, have, universe)
+			}
+		}
+	}
+	return nil
+}
+
+// count returns how many files have each word in a dimension.
+func (c *Catalog) count(d *dimension, files []int32) map[word]int {
+	n := make([]int, len(c.words.text))
+	for _, i := range files {
+		n[d.of(c, c.files[i])]++
+	}
+	have := make(map[word]int)
+	for w, n := range n {
+		if n > 0 && w > 0 {
+			have[word(w)] = n
+		}
+	}
+	return have
+}

@@ -1,0 +1,119 @@
+package bids
+
+import (
+	"slices"
+	"strings"
+)
+
+// addOutside shows what lies outside the subject trees: root files, phenotype,
+// and code, sourcedata and other directories where they were asked for.
+func (sel *selector) addOutside(pipelines []bool) {
+	for i := range sel.files {
+		i := int32(i)
+		f := &sel.files[i]
+		d := &sel.dirs[f.dir]
+		if !pipelines[d.pipeline] {
+			continue
+		}
+		switch f.place {
+		case root:
+			sel.addRootFile(i)
+		case phenotype:
+			sel.add(i, ruleRoot, i)
+		case code:
+			sel.addIf(sel.s.Code, i)
+		case sourcedata:
+			sel.addIf(sel.s.Sourcedata && sel.inSubjects(d), i)
+		case derivatives:
+			sel.addIf(sel.s.AllDerivatives || len(sel.s.Derivatives) > 0, i)
+		case stimuli:
+			sel.addIf(sel.whole, i)
+		case other:
+			sel.addIf(sel.whole || d.pipeline != 0, i)
+		case subject:
+			sel.addIf(sel.whole, i) // the tables
+		}
+	}
+}
+
+func (sel *selector) addIf(wanted bool, i int32) {
+	if wanted {
+		sel.add(i, ruleOutside, i)
+	}
+}
+
+// addRootFile shows a standalone file of a dataset's root, such as README. One
+// that names a subject that was not asked for is not shown.
+func (sel *selector) addRootFile(i int32) {
+	f := sel.files[i]
+	_, name := splitPath(sel.pathOf(i))
+	table := strings.HasPrefix(name, "participants.") || strings.HasPrefix(name, "samples.")
+	switch {
+	case sel.isEssential(i), table:
+	case !sel.whole && sel.inherits(i):
+		return
+	case sel.dirs[f.dir].pipeline == 0 && !sel.wantsRootFile(name), !sel.namesAsked(f):
+		return
+	}
+	sel.add(i, ruleRoot, i)
+}
+
+// wantsRootFile reports whether --root-files lets a file pass.
+func (sel *selector) wantsRootFile(name string) bool {
+	list := sel.s.RootFiles
+	return len(list) == 0 || slices.Contains(list, "all") || slices.ContainsFunc(list, func(v string) bool {
+		return v != "none" && matchValue(dimSuffix, v, name)
+	})
+}
+
+// namesAsked reports whether a file that names a subject names one that was
+// asked for.
+func (sel *selector) namesAsked(f file) bool {
+	for _, d := range sel.query.dims {
+		if d.key == sel.keySub || d.key == sel.keyTpl {
+			if w := sel.value(f, d.key); w != 0 && !d.accept[w] && !d.any {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// inSubjects reports whether a directory is within the filters on subject and
+// session, as far as it names them.
+func (sel *selector) inSubjects(d *dir) bool {
+	for _, q := range sel.query.dims {
+		var w word
+		switch q.key {
+		case 0:
+			continue
+		case d.subKey:
+			w = d.sub
+		case d.sesKey:
+			w = d.ses
+		}
+		if w != 0 && !q.accept[w] && !q.any {
+			return false
+		}
+	}
+	return true
+}
+
+// inherits reports whether a root file belongs to the files below that have
+// its suffix and entities (the inheritance principle), and not to the dataset.
+func (c *Catalog) inherits(i int32) bool {
+	f := &c.files[i]
+	switch c.words.text[f.ext] {
+	case ".json", ".tsv", ".bval", ".bvec", ".tsv.gz":
+	default:
+		return false
+	}
+	_, name := splitPath(c.pathOf(i))
+	if f.suffix == 0 || strings.Count(name, "_") != int(f.npairs) {
+		return false
+	}
+	if f.npairs > 0 {
+		return true
+	}
+	return slices.ContainsFunc(c.files, func(o file) bool { return o.suffix == f.suffix && o.place == subject })
+}

@@ -1,0 +1,216 @@
+package bids
+
+import (
+	"slices"
+	"strings"
+)
+
+// Read returns the content of the file with path(i). An error makes the rules
+// that need it do without.
+type Read func(i int) ([]byte, error)
+
+// Result is what a selection selects. Numbers are indices of the catalog's
+// paths, sorted.
+type Result struct {
+	Primary  []int          // the files that were asked for
+	Files    []int          // the view: all files that are shown
+	Replaced map[int][]byte // content of shown files that differs from the dataset's
+	Hints    []string       // what the user may have missed, one sentence each
+}
+
+// Select returns what a selection selects, with the companions of each file.
+// It returns a *UsageError when the selection means nothing, and a
+// *NoMatchError when a value matches nothing or no file is left. read may be
+// nil; rules that need content do nothing then.
+func (c *Catalog) Select(s Selection, read func(i int) ([]byte, error)) (*Result, error) {
+	sel, err := c.selectFiles(s, read)
+	if err != nil {
+		return nil, err
+	}
+	return sel.result(), nil
+}
+
+// selector is one run of Select.
+type selector struct {
+	*Catalog
+	s       Selection
+	read    Read
+	query   *query
+	whole   bool
+	exclude globs
+
+	primary []int32
+	shown   []cause // of each file
+	queue   []int32 // shown, its companions not yet
+	tables  []bool  // of each directory: its tables are shown
+	hints   []string
+}
+
+// cause is why a file is shown; the zero value: it is not.
+type cause struct {
+	rule rule
+	by   int32 // the file that it is a companion of
+}
+
+func (c *Catalog) selectFiles(s Selection, read Read) (*selector, error) {
+	if err := s.Validate(); err != nil {
+		return nil, err
+	}
+	sel := &selector{Catalog: c, s: s, read: read, whole: s.isWhole(), exclude: compileGlobs(s.Exclude),
+		shown: make([]cause, len(c.files)), tables: make([]bool, len(c.dirs))}
+	pipelines, err := sel.pipelines()
+	if err != nil {
+		return nil, err
+	}
+	universe := sel.universe(pipelines)
+	if err := sel.selectPrimary(universe); err != nil {
+		return nil, err
+	}
+	for _, i := range sel.primary {
+		sel.add(i, rulePrimary, i)
+	}
+	sel.addOutside(pipelines)
+	sel.close()
+	return sel, nil
+}
+
+// pipelines returns, by word, the derivatives that were asked for. The word 0,
+// the dataset itself, is always in.
+func (sel *selector) pipelines() ([]bool, error) {
+	in := make([]bool, len(sel.words.text))
+	in[0] = true
+	have := make(map[word]int)
+	for i := range sel.dirs {
+		if p := sel.dirs[i].pipeline; p != 0 {
+			have[p]++
+			in[p] = sel.s.AllDerivatives
+		}
+	}
+	for _, v := range sel.s.Derivatives {
+		found := false
+		for w := range have {
+			if matchValue(dimSuffix, v, sel.words.text[w]) || v == Any {
+				in[w], found = true, true
+			}
+		}
+		if !found {
+			return nil, &NoMatchError{Dimension: "derivatives", Value: quoted(v), Nearest: nearest(v, sel.words.sorted(have))}
+		}
+	}
+	return in, nil
+}
+
+// universe returns the files that can be primary.
+func (sel *selector) universe(pipelines []bool) []int32 {
+	list := make([]int32, 0, len(sel.files))
+	for i := range sel.files {
+		if f := &sel.files[i]; f.place == subject && pipelines[sel.dirs[f.dir].pipeline] && !sel.isTable(f) {
+			list = append(list, int32(i))
+		}
+	}
+	return list
+}
+
+// isTable reports whether a file lists others: scans and sessions tables and
+// what describes them.
+func (c *Catalog) isTable(f *file) bool {
+	if c.dirs[f.dir].modality != 0 || f.place != subject {
+		return false
+	}
+	suffix, ext := c.words.text[f.suffix], c.words.text[f.ext]
+	return (suffix == "scans" || suffix == "sessions") && (ext == ".tsv" || ext == ".json")
+}
+
+func (sel *selector) selectPrimary(universe []int32) error {
+	s := &sel.s
+	q := sel.compile(Query{Entities: s.Entities, Modality: s.Modality, Suffix: s.Suffix, Ext: s.Ext})
+	if err := sel.check(q, universe); err != nil {
+		return err
+	}
+	if len(s.AnyOf) > 0 {
+		d := &dimension{name: "bids-filter-file"}
+		for _, alternative := range s.AnyOf {
+			d.groups = append(d.groups, sel.compile(alternative))
+			d.values = append(d.values, alternative.Name)
+		}
+		q.dims = append(q.dims, d)
+	}
+	if len(s.Include) > 0 {
+		q.dims = append(q.dims, &dimension{name: "include", values: s.Include, paths: compileGlobs(s.Include)})
+	}
+	sel.query = q
+	for _, i := range universe {
+		if q.match(sel.Catalog, i) && !sel.excluded(i) {
+			sel.primary = append(sel.primary, i)
+		}
+	}
+	switch {
+	case len(sel.primary) == 0 && !sel.whole:
+		return sel.nothing(universe)
+	case len(s.Entities) > 0:
+		sel.hints = append(sel.hints, sel.lost(q, universe, sel.primary)...)
+	}
+	return nil
+}
+
+// nothing explains an empty selection.
+func (sel *selector) nothing(universe []int32) error {
+	if len(sel.s.Exclude) > 0 && slices.ContainsFunc(universe, func(i int32) bool { return sel.query.match(sel.Catalog, i) }) {
+		return &NoMatchError{Dimension: "exclude", Value: strings.Join(sel.s.Exclude, ","), Emptied: true, Others: describe(sel.query.dims)}
+	}
+	if len(sel.query.dims) == 0 && len(universe) > 0 {
+		return nil // only root files were asked for, and no subject is there to hide
+	}
+	return sel.emptied(sel.query, universe)
+}
+
+// excluded reports whether --exclude names a file. What makes a dataset a
+// dataset cannot be excluded.
+func (sel *selector) excluded(i int32) bool {
+	return sel.exclude != nil && !sel.isEssential(i) && sel.exclude.match(sel.pathOf(i))
+}
+
+// isEssential reports whether file i is dataset_description.json of the dataset
+// or a derivative, or the root .bidsignore.
+func (c *Catalog) isEssential(i int32) bool {
+	f := &c.files[i]
+	if f.place != root {
+		return false
+	}
+	_, name := splitPath(c.pathOf(i))
+	return name == "dataset_description.json" || name == bidsignore
+}
+
+// add shows a file, if it is not shown already.
+func (sel *selector) add(i int32, r rule, by int32) {
+	if sel.shown[i].rule != 0 || sel.files[i].place == hidden || sel.excluded(i) {
+		return
+	}
+	sel.shown[i] = cause{r, by}
+	sel.queue = append(sel.queue, i)
+}
+
+// result lists what is shown.
+func (sel *selector) result() *Result {
+	r := &Result{Hints: sel.hints, Primary: sel.list(sel.primary)}
+	var files []int32
+	for i := range sel.shown {
+		if sel.shown[i].rule != 0 {
+			files = append(files, int32(i))
+		}
+	}
+	r.Files = sel.list(files)
+	return r
+}
+
+// list returns the paths of files.
+func (c *Catalog) list(files []int32) []int {
+	out := make([]int, 0, len(files))
+	for _, i := range files {
+		f := &c.files[i]
+		for k := range f.count {
+			out = append(out, int(f.first+k))
+		}
+	}
+	return out
+}
