@@ -35,6 +35,15 @@ func resolve(target string) (string, error) {
 	if err == nil {
 		st, err = os.Stat(real)
 	}
+	if err == nil {
+		top, ok, infoErr := topMount(real)
+		if infoErr != nil {
+			return "", infoErr // without it nothing could be unmounted safely
+		}
+		if ok && top.ours() && top.Dead() {
+			err = unix.ENOTCONN
+		}
+	}
 	switch {
 	case errors.Is(err, unix.ENOTCONN):
 		return "", fmt.Errorf("%w: %s: detach it first (fusermount3 -uz %[2]s)", ErrStale, abs)

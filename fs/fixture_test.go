@@ -41,15 +41,16 @@ var fixtures = map[string]map[string]int{
 		"sub/deaf.nii": 200_000, "sub/stuck-1.nii": 9, "sub/stuck-2.nii": 9,
 	},
 	"many-stuck": stuckFiles(),
+	"fio":        {"fio.bin": 2 << 20},
 	"flip":       {"flip-0": 4 << 10, "flip-1": 70_000, "flip-2": 300_000, "flip-3": 1},
 }
 
 func plainFiles() map[string]int {
 	m := map[string]int{
 		"README": 77, "dataset_description.json": 120, "participants.tsv": 4096, "empty.txt": 0,
-		"sub-01/anat/sub-01_T1w.nii.gz": 3<<20 + 123, "sub-01/anat/sub-01_T1w.json": 4095,
-		"sub-01/func/sub-01_task-rest_bold.nii.gz": 1 << 20, "sub-01/func/sub-01_task-rest_events.tsv": 4097,
-		"sub-02/anat/sub-02_T1w.nii.gz": 1<<20 + 1, "sub-02/hidden/not-shown": 5, "zz": 1,
+		"sub-01/anat/sub-01_T1w.nii.gz": 40_123, "sub-01/anat/sub-01_T1w.json": 4095,
+		"sub-01/func/sub-01_task-rest_bold.nii.gz": 1 << 14, "sub-01/func/sub-01_task-rest_events.tsv": 4097,
+		"sub-02/anat/sub-02_T1w.nii.gz": 5<<20 + 123, "sub-02/hidden/not-shown": 5, "zz": 1,
 	}
 	for i := range 5000 {
 		m[fmt.Sprintf("many/file-%04d_a-rather-long-name-as-BIDS-has-them_bold.nii.gz", i)] = i % 50
@@ -57,10 +58,15 @@ func plainFiles() map[string]int {
 	return m
 }
 
+const (
+	laterSize  = 3 << 20 // more than what is read ahead at once
+	laterFiles = 20
+)
+
 func stuckFiles() map[string]int {
-	m := map[string]int{"good.nii": 300_000}
-	for i := range 40 {
-		m[fmt.Sprintf("stuck-%d", i)] = 5000
+	m := map[string]int{"good.nii": laterSize}
+	for i := range laterFiles {
+		m[fmt.Sprintf("later-%d", i)] = laterSize
 	}
 	return m
 }
@@ -89,7 +95,7 @@ func newFixture(name string) (*fixture, error) {
 		dirs[dir] = append(dirs[dir], e)
 	}
 	for p, size := range fixtures[name] {
-		sum := sha256.Sum256(content(p, size))
+		sum := sha256.Sum256([]byte(p))
 		k, err := annex.ParseKey(fmt.Sprintf("SHA256-s%d--%x", size, sum))
 		if err != nil {
 			return nil, err
@@ -142,11 +148,14 @@ func (f *fixture) paths() map[string]int {
 type opener struct {
 	*fixture
 	dir     string
+	data    []byte // if any: what all files hold
 	waiting atomic.Int32
 	gate    chan struct{} // closed: nobody is stuck any more
+	pass    chan struct{} // one gets through
 
 	mu    sync.Mutex
 	files map[string]string
+	made  map[string][]byte
 }
 
 func (o *opener) OpenContent(n int) (uhfs.Content, error) {
@@ -157,7 +166,7 @@ func (o *opener) OpenContent(n int) (uhfs.Content, error) {
 	case strings.HasPrefix(name, "panicopen"):
 		panic("open")
 	}
-	c := &served{o: o, name: name, data: content(name, int(o.snap.Size(n)))}
+	c := &served{o: o, name: name, data: o.bytes(name, int(o.snap.Size(n)))}
 	complete := o.dir != "" && !strings.HasPrefix(name, "flip") || strings.HasPrefix(name, "flip") && rand.IntN(2) == 0
 	if o.dir != "" && complete && len(c.data) > 0 {
 		var err error
@@ -166,6 +175,18 @@ func (o *opener) OpenContent(n int) (uhfs.Content, error) {
 		}
 	}
 	return c, nil
+}
+
+func (o *opener) bytes(name string, size int) []byte {
+	if o.data != nil {
+		return o.data
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if _, ok := o.made[name]; !ok {
+		o.made[name] = content(name, size)
+	}
+	return o.made[name]
 }
 
 // object opens the file that has the content, made when first needed.
@@ -215,7 +236,10 @@ func (c *served) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
 			}
 		}()
 		return 0, errors.New("timed out")
-	case "stuck", "deaf":
+	case "stuck", "deaf", "later": // later: not from the beginning
+		if kind == "later" && off == 0 {
+			break
+		}
 		c.o.waiting.Add(1)
 		defer c.o.waiting.Add(-1)
 		done := ctx.Done()
@@ -226,6 +250,7 @@ func (c *served) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
 		case <-done:
 			return 0, ctx.Err()
 		case <-c.o.gate:
+		case <-c.o.pass:
 		}
 	}
 	if off >= int64(len(c.data)) {

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"runtime/debug"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -31,7 +32,7 @@ type Mounted struct {
 	fs       *fileSystem
 	target   string // as mountinfo has it
 	device   string
-	detached atomic.Bool
+	attached atomic.Bool // the mount can still be seen at target
 	done     chan struct{}
 }
 
@@ -65,12 +66,18 @@ func Mount(view *tree.View, o Options) (*Mounted, error) {
 			unmount(target, true))
 	}
 	m := &Mounted{fs: s, target: target, done: make(chan struct{})}
-	if top, ok, err := topMount(target); err == nil && ok && top.ours() {
-		m.device = top.Device
+	top, ok, err := topMount(target)
+	if err != nil || !ok || !top.ours() {
+		err = errors.Join(fmt.Errorf("%w: %s does not appear in mountinfo", ErrNotMounted, target), err, unmount(target, true))
+		go server.Serve() // nobody asks: it ends with the mount
+		return nil, err
 	}
+	m.device = top.Device
+	m.attached.Store(true)
 	m.tune(o.ObjectDir)
 	go func() {
 		server.Serve()
+		m.attached.Store(m.attached.Load() && m.visible())
 		close(m.done)
 	}()
 	return m, nil
@@ -107,9 +114,6 @@ func (m *Mounted) tune(objects string) {
 		if err := m.fs.modes.probe(objects); err != nil {
 			m.fs.Log.Debug("no passthrough", "reason", err)
 		}
-	}
-	if m.device == "" {
-		return
 	}
 	name := "/sys/class/bdi/" + m.device + "/read_ahead_kb"
 	if err := os.WriteFile(name, []byte(readAheadKiB), 0); err != nil {
@@ -159,38 +163,29 @@ func (m *Mounted) Unmount() error {
 func (m *Mounted) Detach() error { return m.unmount(true) }
 
 func (m *Mounted) unmount(lazy bool) error {
-	select {
-	case <-m.done:
-		return nil
-	default:
-	}
-	if m.detached.Load() {
+	if !m.attached.Load() {
 		return nil
 	}
 	top, ok, err := topMount(m.target)
 	switch {
 	case err != nil:
 		return err
-	case !ok, m.device != "" && top.Device != m.device:
-		return m.notOnTop()
+	case ok && top.Device == m.device && top.ours():
+		err = unmount(m.target, lazy)
+	case m.visible():
+		return fmt.Errorf("unmount %s: %w: something else is mounted over it", m.target, unix.EBUSY)
 	}
-	if err := unmount(m.target, lazy); err != nil {
-		return err
+	if err == nil {
+		m.attached.Store(false)
 	}
-	m.detached.Store(true)
-	return nil
+	return err
 }
 
-// notOnTop says why our mount is not the one on top at its target.
-func (m *Mounted) notOnTop() error {
+// visible reports whether the mount is at its target, possibly below another.
+// A device number is not given to another mount as long as one has it.
+func (m *Mounted) visible() bool {
 	all, err := ListMounts()
-	if err != nil {
-		return err
-	}
-	for _, i := range all {
-		if i.Device == m.device && i.Target == m.target {
-			return fmt.Errorf("unmount %s: %w: something else is mounted over it", m.target, unix.EBUSY)
-		}
-	}
-	return nil // somebody else unmounted it
+	return err != nil || slices.ContainsFunc(all, func(i MountInfo) bool {
+		return i.Device == m.device && i.Target == m.target
+	})
 }

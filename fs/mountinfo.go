@@ -2,11 +2,14 @@ package fs
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"strconv"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // fsSubtype is the file system's name; mounts have the type "fuse." + it.
@@ -22,6 +25,14 @@ type MountInfo struct {
 }
 
 func (m MountInfo) ours() bool { return m.fstype == "fuse."+fsSubtype }
+
+// Dead reports whether the daemon of m is gone. It asks the daemon, as what
+// the kernel remembers can be seen for long after; so it waits for one that
+// is stuck.
+func (m MountInfo) Dead() bool {
+	var st unix.Statfs_t
+	return errors.Is(unix.Statfs(m.Target, &st), unix.ENOTCONN)
+}
 
 // ListMounts returns all mounts of this file system that the process sees, in
 // the order they were made: where several have one target, the last is on

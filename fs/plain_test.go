@@ -65,7 +65,7 @@ func testFS(t *testing.T, s *server) {
 
 func testReaders(t *testing.T, s *server) {
 	for name, size := range fixtures["plain"] {
-		if strings.HasPrefix(name, "many/file-0") || path.Base(name) == "not-shown" {
+		if strings.HasPrefix(name, "many/") && name < "many/file-48" || path.Base(name) == "not-shown" {
 			continue
 		}
 		want := content(name, size)
@@ -73,7 +73,7 @@ func testReaders(t *testing.T, s *server) {
 		if err != nil || !bytes.Equal(got, want) {
 			t.Fatalf("%s: %d bytes, %v; want %d", name, len(got), err, size)
 		}
-		if size > 1<<20 || strings.HasPrefix(name, "many/") {
+		if size > 5000 || strings.HasPrefix(name, "many/") {
 			continue
 		}
 		f, err := os.Open(s.path(name))
@@ -232,9 +232,9 @@ func testTools(t *testing.T, s *server) {
 	to := t.TempDir()
 	script := `set -e; cd "$1"
 test "$(find . -type f | wc -l)" = "$3"; test "$(find . -size +0 -type f | wc -l)" = "$4"; test "$(find . -type l | wc -l)" = 2
-ls -lRa . >/dev/null; du -s . >/dev/null; cat many/* | md5sum; cp -r sub-01 sub-02 "$2"; diff -r sub-01 "$2/sub-01"
+ls -lRa . >/dev/null; du -s . >/dev/null; cat many/file-00* | md5sum; cp -r sub-01 sub-02 "$2"; diff -r sub-01 "$2/sub-01"
 (cd "$2" && find . -type f -print0 | xargs -0 md5sum) | md5sum -c --quiet
-tar cf - sub-01 | tar tf - | wc -l; head -c 348 sub-01/anat/sub-01_T1w.nii.gz | wc -c; tail -c 5 README | wc -c`
+tar cf - sub-01 | tar tf - | wc -l; head -c 348 sub-01/anat/sub-01_T1w.nii.gz | wc -c; tail -c 5 README | wc -c; chmod -R u+w "$2"`
 	files, filled := 0, 0
 	for name, n := range s.paths() {
 		if k := s.snap.Kind(n); k == tree.Annexed && name != "" {
@@ -251,7 +251,7 @@ tar cf - sub-01 | tar tf - | wc -l; head -c 348 sub-01/anat/sub-01_T1w.nii.gz | 
 }
 
 func testMmap(t *testing.T, s *server) {
-	const name = "sub-01/anat/sub-01_T1w.nii.gz"
+	const name = "sub-02/anat/sub-02_T1w.nii.gz"
 	f, err := os.Open(s.path(name))
 	if err != nil {
 		t.Fatal(err)

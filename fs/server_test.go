@@ -71,7 +71,21 @@ func serve(c string) int {
 		fmt.Println("error:", err)
 		return 3
 	}
-	o := &opener{fixture: f, dir: cfg.Objects, gate: make(chan struct{}), files: map[string]string{}}
+	o := &opener{fixture: f, dir: cfg.Objects, gate: make(chan struct{}), pass: make(chan struct{}), files: map[string]string{}, made: map[string][]byte{}}
+	if cfg.Fixture == "many-stuck" {
+		o.data = content("later", laterSize)
+	}
+	if cfg.Fixture == "fio" {
+		dir, err := os.MkdirTemp("", "fio")
+		if err == nil {
+			defer os.RemoveAll(dir)
+			o.data, err = fioData(dir)
+		}
+		if err != nil {
+			fmt.Println("error:", err)
+			return 3
+		}
+	}
 	opts := uhfs.Options{
 		Target: cfg.Target, FsName: cfg.FsName, Opener: o, Control: &control{}, Time: testTime, ObjectDir: cfg.Objects,
 		Log: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug})),
@@ -124,10 +138,36 @@ func answer(m *uhfs.Mounted, o *opener, command string) string {
 	case "release":
 		close(o.gate)
 		return "ok"
+	case "pass":
+		for o.waiting.Load() > 0 {
+			select {
+			case o.pass <- struct{}{}:
+			case <-time.After(time.Millisecond):
+			}
+		}
+		return "ok"
 	case "passthrough":
 		return fmt.Sprint(m.Passthrough())
 	}
 	return "error: what?"
+}
+
+// A syncBuffer can be read while it is written.
+type syncBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (b *syncBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.Write(p)
+}
+
+func (b *syncBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.String()
 }
 
 // A server is the test's end of such a process.
@@ -140,7 +180,7 @@ type server struct {
 	in     *os.File
 	mu     sync.Mutex
 	out    *bufio.Scanner
-	log    bytes.Buffer
+	log    syncBuffer
 	killed bool
 }
 
@@ -176,7 +216,7 @@ func start(t *testing.T, cfg config, env ...string) *server {
 		t.Fatal(err)
 	}
 	s.cmd = exec.Command(exe)
-	s.cmd.Env = append(append(os.Environ(), serverEnv+"="+string(text)), env...)
+	s.cmd.Env = append(append(os.Environ(), serverEnv+"="+string(text), "GORACE=atexit_sleep_ms=0"), env...)
 	s.cmd.Stderr = &s.log
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	stdin, w, err := os.Pipe()
