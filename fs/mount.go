@@ -134,8 +134,8 @@ func (m *Mounted) Wait() { <-m.done }
 // Passthrough reports whether the kernel reads complete files by itself.
 func (m *Mounted) Passthrough() bool { return m.fs.modes.possible }
 
-// Open returns how many openings of files there are.
-func (m *Mounted) Open() int { return m.fs.handles.count() }
+// OpenFiles returns how many openings of files there are.
+func (m *Mounted) OpenFiles() int { return m.fs.handles.count() }
 
 // Unmount takes the view away. It fails, and changes nothing, with an error
 // that wraps EBUSY when a process has a file open in it or its working

@@ -32,7 +32,9 @@ type Content interface {
 // Control is what the hidden directory .uniharmonyfs shows: it is found by
 // name in the root but not listed there.
 type Control interface {
-	Names() []string // of its files, in the order they are listed
+	// Names returns the names of its files, in the order they are listed;
+	// always the same ones.
+	Names() []string
 	// Read makes the content of a file, anew each time it is opened.
 	// errors.Is(err, fs.ErrNotExist) when there is no such file.
 	Read(name string) ([]byte, error)

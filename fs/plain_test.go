@@ -37,6 +37,7 @@ func TestPlain(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			s := run(t)
 			for _, c := range []struct {
 				name string

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -84,5 +85,30 @@ func TestBadTargets(t *testing.T) {
 		if _, err := uhfs.Mount(f.view, uhfs.Options{Target: target}); !errors.Is(err, uhfs.ErrTarget) {
 			t.Errorf("%s: %v", target, err)
 		}
+	}
+}
+
+// What an ordinary user may not do fails with the reason that fusermount3
+// gives.
+func TestNotPermitted(t *testing.T) {
+	if os.Geteuid() == 0 {
+		t.Skip("root may do everything")
+	}
+	if !hasFUSE() {
+		t.Skip("FUSE cannot be used here")
+	}
+	f, err := newFixture("odd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := uhfs.Mount(f.view, uhfs.Options{Target: "/usr"}); !errors.Is(err, uhfs.ErrNotPermitted) || !strings.Contains(err.Error(), "/usr") {
+		t.Errorf("a foreign directory: %v", err)
+	}
+	if conf, err := os.ReadFile("/etc/fuse.conf"); err == nil && strings.Contains(string(conf), "\nuser_allow_other") {
+		return
+	}
+	_, err = uhfs.Mount(f.view, uhfs.Options{Target: t.TempDir(), AllowOther: true})
+	if !errors.Is(err, uhfs.ErrNotPermitted) || !strings.Contains(err.Error(), "user_allow_other") {
+		t.Errorf("for other users: %v", err)
 	}
 }
