@@ -72,10 +72,13 @@ func (b *Builder) AddDir(path string, entries []Entry) error {
 	}
 	recs := make([]record, len(entries))
 	for i := range entries {
-		if err := entries[i].check(); err != nil {
+		err := entries[i].check()
+		if err == nil {
+			recs[i], err = newRecord(&entries[i])
+		}
+		if err != nil {
 			return fmt.Errorf("directory %q, entry %q: %w", path, entries[i].Name, err)
 		}
-		recs[i] = newRecord(&entries[i])
 	}
 	slices.SortFunc(recs, func(x, y record) int { return strings.Compare(x.name, y.name) })
 	for i := 1; i < len(recs); i++ {

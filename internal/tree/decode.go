@@ -139,7 +139,7 @@ func (d *decoder) payload(r *record) {
 		}
 		r.target, r.size = e.Target, int64(len(e.Target))
 	case Annexed, Git:
-		r.size = int64(d.num(math.MaxInt64))
+		r.size = int64(d.num(maxSize))
 		d.key(r)
 	default:
 		d.fail("unknown kind")

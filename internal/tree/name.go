@@ -24,6 +24,7 @@ const (
 	maxPath   = 4095
 	maxTarget = 4095
 	maxNodes  = 1 << 25
+	maxSize   = 1<<53 - 1 // bytes of a file: what a key can say
 )
 
 // unsafeName says why name cannot be shown, or "".
@@ -84,7 +85,7 @@ func (e *Entry) check() error {
 		}
 		return nil
 	case Annexed, Git:
-		if e.Size < 0 {
+		if e.Size < 0 || e.Size > maxSize {
 			return fmt.Errorf("%w: size %d", ErrInvalid, e.Size)
 		}
 		if e.Key.IsZero() {

@@ -1,6 +1,7 @@
 package tree
 
 import (
+	"fmt"
 	"strings"
 
 	"github.com/uniharmony/uniharmonyfs/internal/annex"
@@ -17,7 +18,9 @@ type record struct {
 	target string  // of links
 }
 
-func newRecord(e *Entry) record {
+// newRecord fails with ErrInvalid when e's key, made by hand, cannot be read
+// again.
+func newRecord(e *Entry) (record, error) {
 	r := record{name: e.Name, kind: e.Kind}
 	switch e.Kind {
 	case Link:
@@ -27,9 +30,12 @@ func newRecord(e *Entry) record {
 		var ok bool
 		if r.form, r.digest, ok = splitKey(e.Key, e.Size); !ok {
 			r.digest = e.Key.String()
+			if k, err := annex.ParseKey(r.digest); err != nil || k != e.Key {
+				return r, fmt.Errorf("%w: %w", ErrInvalid, err)
+			}
 		}
 	}
-	return r
+	return r, nil
 }
 
 // key puts the key together again; zero for directories and links, and for

@@ -182,6 +182,8 @@ func TestRefusedDirectories(t *testing.T) {
 		"twice":               {[]string{"", ""}, nil, ErrDuplicate},
 		"no key":              {nil, []Entry{{Name: "g", Kind: Annexed}}, ErrInvalid},
 		"negative size":       {nil, []Entry{{Name: "g", Kind: Git, Size: -1, Key: key}}, ErrInvalid},
+		"size over 2^53":      {nil, []Entry{{Name: "g", Kind: Git, Size: 1 << 53, Key: key}}, ErrInvalid},
+		"not really a key":    {nil, []Entry{{Name: "g", Kind: Git, Size: 1, Key: annex.GitKey("a\nb", 1)}}, ErrInvalid},
 		"kind":                {nil, []Entry{{Name: "g", Kind: 9}}, ErrInvalid},
 		"link without target": {nil, []Entry{{Name: "l", Kind: Link}}, ErrInvalid},
 		"long link":           {nil, []Entry{{Name: "l", Kind: Link, Target: strings.Repeat("x", 4096)}}, ErrInvalid},
