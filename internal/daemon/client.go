@@ -1,0 +1,288 @@
+package daemon
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/uniharmony/uniharmonyfs/fs"
+)
+
+// Client talks to the daemon of one cache.
+type Client struct {
+	dir  Dir
+	http *http.Client
+}
+
+// startTimeout bounds the wait for a daemon to answer after its start: the
+// time to scan a large cache, and to rebuild an index.
+const startTimeout = 60 * time.Second
+
+// Connect reaches the daemon of the cache in dir, starting it when none runs.
+// start makes the command that runs a daemon; its standard error goes to the
+// cache's log, and what it prints to standard output is a [Fault] in JSON or
+// "ready". version is this program's: a daemon of another version is replaced
+// when it serves nothing.
+func Connect(ctx context.Context, dir Dir, version string, start func() *exec.Cmd) (*Client, error) {
+	if err := dir.Make(); err != nil {
+		return nil, err
+	}
+	c := &Client{dir: dir, http: &http.Client{Transport: &http.Transport{
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return dial(ctx, dir.socket()) },
+	}}}
+	deadline := time.Now().Add(startTimeout)
+	for {
+		h, err := c.hello(ctx)
+		switch {
+		case err == nil && h.Version == version:
+			return c, nil
+		case err == nil && h.Mounts > 0:
+			return nil, fault(Failed, fmt.Sprintf("the daemon of %s is version %s, this program %s", dir, h.Version, version), nil, "unmount its mounts first, then it is replaced")
+		case err == nil:
+			c.post(ctx, "/v1/stop", nil, nil)
+		default:
+			if err := c.start(ctx, start()); err != nil {
+				return nil, err
+			}
+		}
+		if err := sleep(ctx, 10*time.Millisecond); err != nil {
+			return nil, err
+		}
+		if time.Now().After(deadline) {
+			return nil, fault(Failed, fmt.Sprintf("the daemon of %s does not answer", dir), err, "its log tells more: "+dir.log())
+		}
+	}
+}
+
+func (c *Client) hello(ctx context.Context) (h hello, err error) {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://cache/v1/hello", nil)
+	if err != nil {
+		return h, err
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return h, err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return h, errors.New(resp.Status)
+	}
+	return h, json.NewDecoder(resp.Body).Decode(&h)
+}
+
+// start runs a daemon in a session of its own and waits until it is ready,
+// failed, or found that another one is already there.
+func (c *Client) start(ctx context.Context, cmd *exec.Cmd) error {
+	log, err := c.dir.OpenLog()
+	if err != nil {
+		return fault(Failed, fmt.Sprintf("cannot use %s as the cache", c.dir), err)
+	}
+	defer log.Close()
+	cmd.Dir = "/"
+	cmd.Stderr = log
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return err
+	}
+	if err := cmd.Start(); err != nil {
+		return fault(Failed, "cannot start the daemon", err)
+	}
+	said := make(chan string, 1)
+	go func() {
+		line, _ := bufio.NewReader(out).ReadString('\n')
+		said <- strings.TrimSpace(line)
+		cmd.Wait()
+	}()
+	select {
+	case line := <-said:
+		var f Fault
+		switch {
+		case line == "ready" || line == "locked":
+			return nil
+		case json.Unmarshal([]byte(line), &f) == nil && f.What != "":
+			return &f
+		}
+		return fault(Failed, "the daemon ended while starting", nil, "its log tells more: "+c.dir.log())
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(startTimeout):
+		return fault(Failed, "the daemon does not become ready", nil, "its log tells more: "+c.dir.log())
+	}
+}
+
+// post sends a request and passes the lines of the answer to on. It returns
+// the daemon's fault, if that is how the answer ends.
+func (c *Client) post(ctx context.Context, path string, body any, on func(event) error) error {
+	raw, err := json.Marshal(body)
+	if err != nil {
+		return err
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://cache"+path, bytes.NewReader(raw))
+	if err != nil {
+		return err
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return c.lost(ctx, err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		if on == nil {
+			return nil
+		}
+		return fault(Failed, "the daemon refuses the request", errors.New(resp.Status))
+	}
+	dec := json.NewDecoder(resp.Body)
+	for {
+		var e event
+		if err := dec.Decode(&e); err == io.EOF {
+			return c.lost(ctx, io.ErrUnexpectedEOF)
+		} else if err != nil {
+			return c.lost(ctx, err)
+		}
+		if e.Fault != nil {
+			return e.Fault
+		}
+		if err := on(e); err != nil || e.Result != nil {
+			return err
+		}
+	}
+}
+
+func (c *Client) lost(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return fault(Interrupted, "interrupted", nil)
+	}
+	return fault(Failed, "the daemon is gone", err, "run the command again: nothing is lost", "its log tells more: "+c.dir.log())
+}
+
+// call sends a request whose result is a Res.
+func call[Res any](ctx context.Context, c *Client, path string, req any, progress func(Progress)) (res Res, err error) {
+	err = c.post(ctx, path, req, func(e event) error {
+		if e.Progress != nil && progress != nil {
+			progress(*e.Progress)
+		}
+		if e.Result != nil {
+			return json.Unmarshal(e.Result, &res)
+		}
+		return nil
+	})
+	return res, err
+}
+
+// Mount mounts a dataset and returns when it is served.
+func (c *Client) Mount(ctx context.Context, req MountRequest, progress func(Progress)) (MountInfo, error) {
+	return call[MountInfo](ctx, c, "/v1/mount", req, progress)
+}
+
+// Wait returns when the mount at target is gone.
+func (c *Client) Wait(ctx context.Context, target string) error {
+	_, err := call[struct{}](ctx, c, "/v1/wait", UnmountRequest{Target: target}, nil)
+	return err
+}
+
+// Unmount ends a mount. When the cache was removed with it, the daemon is
+// gone on return.
+func (c *Client) Unmount(ctx context.Context, req UnmountRequest) (UnmountResult, error) {
+	res, err := call[UnmountResult](ctx, c, "/v1/unmount", req, nil)
+	if err == nil && res.Removed {
+		err = c.gone(ctx)
+	}
+	return res, err
+}
+
+// List passes the files of a selection to fn, in byte order of their paths.
+func (c *Client) List(ctx context.Context, req ListRequest, progress func(Progress), fn func(File) error) (res ListResult, err error) {
+	err = c.post(ctx, "/v1/list", req, func(e event) error {
+		switch {
+		case e.Progress != nil && progress != nil:
+			progress(*e.Progress)
+		case e.Item != nil:
+			var f File
+			if err := json.Unmarshal(e.Item, &f); err != nil {
+				return err
+			}
+			return fn(f)
+		case e.Result != nil:
+			return json.Unmarshal(e.Result, &res)
+		}
+		return nil
+	})
+	return res, err
+}
+
+// Pin pins or unpins files.
+func (c *Client) Pin(ctx context.Context, req PinRequest, progress func(Progress)) (PinResult, error) {
+	return call[PinResult](ctx, c, "/v1/pin", req, progress)
+}
+
+// Status returns the state of the cache.
+func (c *Client) Status(ctx context.Context, req StatusRequest) (Status, error) {
+	return call[Status](ctx, c, "/v1/status", req, nil)
+}
+
+// Clean removes hidden clones and what was cached through them. When the
+// cache was removed, the daemon is gone on return.
+func (c *Client) Clean(ctx context.Context, req CleanRequest) (CleanResult, error) {
+	res, err := call[CleanResult](ctx, c, "/v1/clean", req, nil)
+	if err == nil && res.Removed {
+		err = c.gone(ctx)
+	}
+	return res, err
+}
+
+// gone waits until the daemon has removed its cache. The lock is the last
+// file to go.
+func (c *Client) gone(ctx context.Context) error {
+	for range 6000 {
+		held, err := c.dir.locked()
+		if errors.Is(err, os.ErrNotExist) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if !held {
+			return fault(Failed, "the cache could not be removed completely", nil, "its log tells more: "+c.dir.log())
+		}
+		if err := sleep(ctx, 5*time.Millisecond); err != nil {
+			return err
+		}
+	}
+	return fault(Failed, "the daemon does not end", nil, "its log tells more: "+c.dir.log())
+}
+
+// MountOf returns the cache that serves the mount at target, also when its
+// daemon is dead. ok is false when no mount of ours is there.
+func MountOf(target string) (dir Dir, ok bool, err error) {
+	mounts, err := fs.ListMounts()
+	for _, m := range mounts {
+		if m.Target == target {
+			dir, ok = cacheOf(m.FsName)
+		}
+	}
+	return dir, ok, err
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(d):
+		return nil
+	}
+}

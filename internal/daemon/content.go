@@ -1,0 +1,120 @@
+package daemon
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"sync"
+
+	"github.com/uniharmony/uniharmonyfs/cache"
+	"github.com/uniharmony/uniharmonyfs/fs"
+	"github.com/uniharmony/uniharmonyfs/internal/gitstore"
+	"github.com/uniharmony/uniharmonyfs/internal/tree"
+)
+
+// inMemory is the size in bytes up to which a file of git is served from
+// memory; larger ones pass through the cache like annexed ones.
+const inMemory = 1 << 20
+
+// OpenContent opens a file of the mount. It reads nothing.
+func (m *mount) OpenContent(node int) (fs.Content, error) {
+	v := m.version
+	if content, ok := m.view.Content(node); ok {
+		return synthesised{bytes.NewReader(content)}, nil
+	}
+	if v.Kind(node) == tree.Git && v.Size(node) <= inMemory {
+		return &blob{git: v.git, id: gitstore.OID(v.Key(node).Name()), size: v.Size(node)}, nil
+	}
+	h, err := m.d.cache.Open(v.Key(node), cache.Use{Origin: m.origin, Owner: m.owner, Name: v.Path(node)})
+	if err != nil {
+		return nil, err
+	}
+	return h, nil
+}
+
+// synthesised is content made for the view.
+type synthesised struct{ *bytes.Reader }
+
+func (s synthesised) ReadAt(_ context.Context, p []byte, off int64) (int, error) {
+	return s.Reader.ReadAt(p, off)
+}
+func (synthesised) File() *os.File { return nil }
+func (synthesised) Close() error   { return nil }
+
+// blob is a small file of git, read at the first read.
+type blob struct {
+	git  *gitstore.Store
+	id   gitstore.OID
+	size int64
+
+	mu   sync.Mutex // guards the following
+	data []byte
+}
+
+func (b *blob) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
+	data, err := b.load(ctx)
+	if err != nil {
+		return 0, err
+	}
+	if off >= int64(len(data)) {
+		return 0, io.EOF
+	}
+	n := copy(p, data[off:])
+	if n < len(p) {
+		return n, io.EOF
+	}
+	return n, nil
+}
+
+func (b *blob) load(ctx context.Context) ([]byte, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.data != nil || b.size == 0 {
+		return b.data, nil
+	}
+	_, data, err := b.git.Read(ctx, b.id)
+	if err != nil {
+		return nil, err
+	}
+	if int64(len(data)) != b.size {
+		return nil, fmt.Errorf("%w: blob %s has %d bytes, not %d", gitstore.ErrDamaged, b.id, len(data), b.size)
+	}
+	b.data = data
+	return data, nil
+}
+
+func (b *blob) File() *os.File { return nil }
+func (b *blob) Close() error   { return nil }
+
+// Names and Read are the files of the hidden directory in the mount.
+func (m *mount) Names() []string { return []string{"dataset", "errors", "selection", "status"} }
+
+func (m *mount) Read(name string) ([]byte, error) {
+	show := func(v any) ([]byte, error) {
+		out, err := json.MarshalIndent(v, "", "  ")
+		return append(out, '\n'), err
+	}
+	switch name {
+	case "dataset":
+		return show(map[string]any{
+			"dataset": m.version.spec, "version": m.version.request.Version, "commit": m.version.Commit,
+			"time": m.version.Time, "hidden": m.version.Hidden,
+		})
+	case "errors":
+		var b strings.Builder
+		for _, e := range m.d.cache.Status().Errors {
+			fmt.Fprintf(&b, "%s %s: %s\n", e.Time.Format("2006-01-02T15:04:05Z07:00"), e.Name, e.Text)
+		}
+		return []byte(b.String()), nil
+	case "selection":
+		return show(m.selection)
+	case "status":
+		return show(m.info())
+	}
+	return nil, errors.New("no such file")
+}

@@ -1,0 +1,272 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/uniharmony/uniharmonyfs/bids"
+	"github.com/uniharmony/uniharmonyfs/cache"
+	"github.com/uniharmony/uniharmonyfs/fetch"
+	"github.com/uniharmony/uniharmonyfs/index"
+	"github.com/uniharmony/uniharmonyfs/internal/annex"
+	"github.com/uniharmony/uniharmonyfs/internal/gitstore"
+	"github.com/uniharmony/uniharmonyfs/internal/tree"
+)
+
+// dataset is a hidden clone in use. It stays open as long as the daemon:
+// closing it would end transfers that other mounts wait for.
+type dataset struct {
+	name string // its directory below datasets
+	spec string
+
+	open sync.Mutex // held while cloning: others wait and find it done
+	git  *gitstore.Store
+
+	mu      sync.Mutex // guards the following
+	origins map[string]*fetch.Origin
+}
+
+func (ds *dataset) close() error {
+	ds.mu.Lock()
+	defer ds.mu.Unlock()
+	var errs []error
+	for _, o := range ds.origins {
+		errs = append(errs, o.Close())
+	}
+	if ds.git != nil {
+		errs = append(errs, ds.git.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// version is a dataset at one commit.
+type version struct {
+	*dataset
+	clone *fetch.Clone
+	*index.Snapshot
+	request Dataset
+}
+
+// openVersion makes a version of a dataset ready: cloned, its snapshot read.
+// A known version needs no network.
+func (d *daemon) openVersion(ctx context.Context, req Dataset, r *reply) (*version, error) {
+	spec, err := fetch.ParseSpec(req.Spec, req.Template)
+	if err != nil {
+		return nil, &Fault{Kind: Usage, What: err.Error()}
+	}
+	ds := d.dataset(spec)
+	ds.open.Lock()
+	defer ds.open.Unlock()
+	v := &version{dataset: ds, request: req}
+	v.clone, err = fetch.CloneDataset(ctx, spec, req.Version, d.cloneDir(ds.name), fetch.CloneOptions{
+		Git:     d.git,
+		Objects: d.dir.objects(),
+		Env:     req.Env,
+		Offline: req.Offline,
+		Progress: func(p fetch.Progress) {
+			r.progress(Progress{Phase: "clone", Done: p.Done, Total: p.Total, Text: p.Text})
+		},
+	})
+	if err != nil {
+		return nil, err
+	}
+	if ds.git == nil {
+		if ds.git, err = gitstore.Open(v.clone.Dir, gitstore.Options{Git: d.git}); err != nil {
+			return nil, fault(Unreachable, "the hidden clone of "+spec.String()+" cannot be read", err, "remove it with: uniharmonyfs clean "+ds.name)
+		}
+	}
+	if v.Snapshot = d.knownSnapshot(v.clone.Commit); v.Snapshot != nil {
+		return v, nil
+	}
+	v.Snapshot, err = d.index.Snapshot(ctx, ds.git, v.clone.Commit, func(done, total int) {
+		r.progress(Progress{Phase: "snapshot", Done: int64(done), Total: int64(total), Text: "reading the list of files"})
+	})
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		return nil, fault(Unreachable, "the dataset "+spec.String()+" cannot be read completely, so it is not shown at all", err,
+			"fetch it anew with: uniharmonyfs clean "+ds.name+", then mount again",
+			"if that does not help, the dataset itself is damaged: tell its publisher")
+	}
+	return v, nil
+}
+
+func (d *daemon) cloneDir(name string) string { return filepath.Join(d.dir.datasets(), name) }
+
+func (d *daemon) dataset(spec fetch.Spec) *dataset {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	ds := d.datasets[spec.Name]
+	if ds == nil {
+		ds = &dataset{name: spec.Name, spec: spec.String(), origins: make(map[string]*fetch.Origin)}
+		d.datasets[spec.Name] = ds
+	}
+	return ds
+}
+
+// knownSnapshot returns the snapshot of a commit that a mount already shows.
+func (d *daemon) knownSnapshot(commit gitstore.OID) *index.Snapshot {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, m := range d.mounts {
+		if m.version.Commit == commit {
+			return m.version.Snapshot
+		}
+	}
+	return nil
+}
+
+// selection is what a request asked of a version.
+type selection struct {
+	*bids.Result
+	view  *tree.View
+	files []int // nodes of the files in the view, in byte order of their paths
+}
+
+// choose applies a selection to a version.
+func (d *daemon) choose(ctx context.Context, v *version, s bids.Selection) (*selection, error) {
+	nodes := v.sortedFiles()
+	catalog := bids.NewCatalog(len(nodes), func(i int) string { return v.Path(nodes[i]) })
+	result, err := catalog.Select(s, func(i int) ([]byte, error) { return d.readNow(ctx, v, nodes[i]) })
+	if err != nil {
+		return nil, err
+	}
+	c := &selection{Result: result, files: make([]int, len(result.Files))}
+	for i, f := range result.Files {
+		c.files[i] = nodes[f]
+	}
+	replaced := make(map[int][]byte, len(result.Replaced))
+	for f, content := range result.Replaced {
+		replaced[nodes[f]] = content
+	}
+	c.view = v.View(slices.Sorted(slices.Values(c.files)), replaced)
+	return c, nil
+}
+
+// sortedFiles returns the nodes of all files in byte order of their paths.
+func (v *version) sortedFiles() []int {
+	nodes := make([]int, 0, v.Files())
+	var walk func(dir int)
+	walk = func(dir int) {
+		first, count := v.Children(dir)
+		// In a path a directory's name goes on with "/".
+		order := make([]int, count)
+		for i := range order {
+			order[i] = first + i
+		}
+		slices.SortFunc(order, func(a, b int) int { return strings.Compare(v.inPath(a), v.inPath(b)) })
+		for _, n := range order {
+			if v.Kind(n) == tree.Dir {
+				walk(n)
+			} else {
+				nodes = append(nodes, n)
+			}
+		}
+	}
+	walk(0)
+	return nodes
+}
+
+func (v *version) inPath(n int) string {
+	if v.Kind(n) == tree.Dir {
+		return v.Name(n) + "/"
+	}
+	return v.Name(n)
+}
+
+// errNotHere says that a file's content would have to be fetched.
+var errNotHere = errors.New("its content is not here")
+
+// readNow returns a whole file that is in git or in the cache.
+func (d *daemon) readNow(ctx context.Context, v *version, n int) ([]byte, error) {
+	switch v.Kind(n) {
+	case tree.Git:
+		_, data, err := v.git.Read(ctx, gitstore.OID(v.Key(n).Name()))
+		return data, err
+	case tree.Annexed:
+		if d.cache.State(v.Key(n)).Presence != cache.Cached {
+			return nil, errNotHere
+		}
+		h, err := d.cache.Open(v.Key(n), cache.Use{Name: v.Path(n), Origin: noOrigin{errNotHere}})
+		if err != nil {
+			return nil, err
+		}
+		defer h.Close()
+		data := make([]byte, v.Size(n))
+		if _, err := h.ReadAt(ctx, data, 0); err != nil && int64(len(data)) > 0 {
+			return nil, err
+		}
+		return data, nil
+	}
+	return nil, fmt.Errorf("%s is no file", v.Path(n))
+}
+
+// noOrigin has nothing.
+type noOrigin struct{ why error }
+
+func (o noOrigin) Sources(context.Context, annex.Key) ([]cache.Source, error) { return nil, o.why }
+
+// origin finds content for the cache, through the dataset's clone.
+type origin struct{ *fetch.Origin }
+
+func (o origin) Sources(ctx context.Context, key annex.Key) ([]cache.Source, error) {
+	found, err := o.Origin.Sources(ctx, key)
+	sources := make([]cache.Source, len(found))
+	for i, s := range found {
+		sources[i] = s
+	}
+	return sources, err
+}
+
+// origin returns where a version's content comes from, as its request wants.
+func (d *daemon) origin(v *version) (cache.Origin, error) {
+	req := v.request
+	if req.Offline {
+		return noOrigin{cache.ErrOffline}, nil
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	id := fmt.Sprint(req.Fetcher, req.AllowAddresses, req.Timeout, v.Commit)
+	if o := v.origins[id]; o != nil {
+		return origin{o}, nil
+	}
+	o, err := fetch.NewOrigin(v.clone, v.git, fetch.OriginOptions{
+		Fetcher:        req.Fetcher,
+		AllowAddresses: req.AllowAddresses,
+		Timeout:        req.Timeout,
+		Paths:          v.pathsOf(),
+		Log:            d.log,
+	})
+	if err != nil {
+		return nil, fault(Usage, "the content's sources cannot be used", err)
+	}
+	v.origins[id] = o
+	return origin{o}, nil
+}
+
+// pathsOf finds the paths of a key. Few sources need them (those that keep
+// files under their names), so the table is made at the first question.
+func (v *version) pathsOf() func(annex.Key) []string {
+	table := sync.OnceValue(func() map[annex.Key][]int {
+		t := make(map[annex.Key][]int)
+		for n := range v.Len() {
+			if v.Kind(n) == tree.Annexed {
+				k := v.Key(n)
+				t[k] = append(t[k], n)
+			}
+		}
+		return t
+	})
+	return func(k annex.Key) (paths []string) {
+		for _, n := range table()[k] {
+			paths = append(paths, v.Path(n))
+		}
+		return paths
+	}
+}

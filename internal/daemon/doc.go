@@ -1,0 +1,20 @@
+// Package daemon is the one process that owns a cache directory, and the
+// client that talks to it.
+//
+// Badger lets one process in, one budget needs one accountant, and two readers
+// of one file need one transfer: so there is one daemon per cache, started by
+// the first command that needs it and gone shortly after its last mount.
+//
+// Invariants:
+//
+//   - Whoever changes anything in a cache directory holds its lock (flock on
+//     the file "lock"). The kernel releases it with the process, so a daemon
+//     killed at any moment leaves nothing locked, and the next one repairs.
+//   - A directory becomes a cache only when it is empty or missing, and then
+//     carries the marker file; nothing without the marker is ever removed.
+//   - The control socket answers its owner only (0600 in a 0700 directory, and
+//     the peer's user is checked). It speaks HTTP with JSON:
+//     curl --unix-socket daemon.sock http://cache/v1/status
+//   - A request ends with a result or a [Fault]; what a fault says is for
+//     people: what happened, why, what to do.
+package daemon

@@ -1,0 +1,177 @@
+package daemon
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+)
+
+// Dir is a cache directory.
+type Dir string
+
+const (
+	markerName = "CACHEDIR.TAG"
+	// The first line is the signature of the Cache Directory Tagging
+	// Specification, so that backup programs leave the cache out.
+	marker = "Signature: 8a477f597d28d172789f06886806bc55\n" +
+		"# A cache of uniharmonyfs. Everything in it can be fetched again, except the file \"pins\".\n" +
+		"# Remove it with: uniharmonyfs clean --all\n"
+)
+
+// DefaultDir returns $XDG_CACHE_HOME/uniharmonyfs, or ~/.cache/uniharmonyfs.
+func DefaultDir() (Dir, error) {
+	base, err := os.UserCacheDir()
+	if err != nil {
+		return "", fault(Failed, "no place for the cache", err, "give one with --cache DIR")
+	}
+	return Dir(filepath.Join(base, "uniharmonyfs")), nil
+}
+
+func (d Dir) path(name string) string { return filepath.Join(string(d), name) }
+func (d Dir) socket() string          { return d.path("daemon.sock") }
+func (d Dir) log() string             { return d.path("daemon.log") }
+func (d Dir) index() string           { return d.path("index") }
+func (d Dir) objects() string         { return d.path("objects") }
+func (d Dir) datasets() string        { return d.path("datasets") }
+
+// Index returns where the cache keeps its index.
+func (d Dir) Index() string { return d.index() }
+
+// Exists reports whether there is a cache at d.
+func (d Dir) Exists() bool {
+	have, err := os.ReadFile(d.path(markerName))
+	return err == nil && strings.HasPrefix(string(have), marker[:43])
+}
+
+// Make makes the cache directory if it is missing and marks it. It refuses a
+// directory that belongs to another user or holds something else.
+func (d Dir) Make() error {
+	what := fmt.Sprintf("cannot use %s as the cache", d)
+	if err := os.MkdirAll(string(d), 0o700); err != nil {
+		return fault(Failed, what, err, "choose a directory that you can write to with --cache DIR")
+	}
+	st, err := os.Stat(string(d))
+	if err != nil {
+		return fault(Failed, what, err)
+	}
+	if !st.IsDir() {
+		return fault(Failed, what, errors.New("it is not a directory"), "choose another one with --cache DIR")
+	}
+	if uid := st.Sys().(*syscall.Stat_t).Uid; int(uid) != os.Geteuid() {
+		return fault(Failed, what, fmt.Errorf("it belongs to user %d, not to you", uid), "choose a directory of your own with --cache DIR")
+	}
+	if d.Exists() {
+		return nil
+	}
+	entries, err := os.ReadDir(string(d))
+	if err != nil {
+		return fault(Failed, what, err)
+	}
+	for _, e := range entries {
+		if e.Name() != "lock" {
+			return fault(Failed, what, fmt.Errorf("it holds %q and has no %s: it is not a cache of ours", e.Name(), markerName), "choose an empty or new directory with --cache DIR")
+		}
+	}
+	if err := os.Chmod(string(d), 0o700); err != nil {
+		return fault(Failed, what, err)
+	}
+	if err := os.WriteFile(d.path(markerName), []byte(marker), 0o600); err != nil {
+		return fault(Failed, what, err, "choose a directory that you can write to with --cache DIR")
+	}
+	return nil
+}
+
+// errLocked says that another process holds a cache's lock.
+var errLocked = errors.New("another daemon serves this cache")
+
+// lock takes the cache's lock without waiting. The lock lives as long as the
+// returned file is open.
+func (d Dir) lock() (*os.File, error) {
+	for {
+		f, err := os.OpenFile(d.path("lock"), os.O_CREATE|os.O_RDWR, 0o600)
+		if err != nil {
+			return nil, fault(Failed, fmt.Sprintf("cannot use %s as the cache", d), err, "choose a directory that you can write to with --cache DIR")
+		}
+		if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+			f.Close()
+			if errors.Is(err, syscall.EWOULDBLOCK) {
+				return nil, errLocked
+			}
+			return nil, fault(Failed, fmt.Sprintf("cannot lock the cache %s", d), err, "a cache needs a file system with working flock: choose a local one with --cache DIR")
+		}
+		// A daemon that removes its cache unlinks the lock it holds: what
+		// counts is the file that is there now.
+		mine, err1 := f.Stat()
+		there, err2 := os.Stat(d.path("lock"))
+		if err1 == nil && err2 == nil && os.SameFile(mine, there) {
+			return f, nil
+		}
+		f.Close()
+		if err := d.Make(); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// locked reports whether a process holds the cache's lock. It makes nothing:
+// without a lock file the error is os.ErrNotExist.
+func (d Dir) locked() (bool, error) {
+	f, err := os.OpenFile(d.path("lock"), os.O_RDWR, 0)
+	if err != nil {
+		return false, err
+	}
+	defer f.Close()
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		return true, nil
+	}
+	if there, err := os.Stat(d.path("lock")); err != nil {
+		return false, err
+	} else if mine, err := f.Stat(); err != nil || !os.SameFile(mine, there) {
+		return false, err
+	}
+	return false, nil
+}
+
+// remove deletes the cache. The caller holds the lock and has closed
+// everything else.
+// Only names of the cache's own are touched, and nothing below a mount point.
+func (d Dir) remove() error {
+	if !d.Exists() {
+		return fmt.Errorf("%s carries no marker of ours", d)
+	}
+	if at, err := mountBelow(string(d)); err != nil || at != "" {
+		return errors.Join(err, fmt.Errorf("%s is a mount point inside the cache", at))
+	}
+	var errs []error
+	for _, name := range []string{"objects", "partial", "datasets", "index"} {
+		errs = append(errs, removeTree(d.path(name)))
+	}
+	for _, name := range []string{"pins", "pins.bak", "settings.json", "settings.json.new", "daemon.log", "daemon.log.old", "daemon.sock", markerName, "lock"} {
+		if err := os.Remove(d.path(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			errs = append(errs, err)
+		}
+	}
+	if err := os.Remove(string(d)); err != nil && !errors.Is(err, syscall.ENOTEMPTY) && !errors.Is(err, fs.ErrNotExist) {
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
+// removeTree is os.RemoveAll for trees with read-only directories, which
+// git-annex makes. Symlinks are removed, never followed.
+func removeTree(root string) error {
+	if err := os.RemoveAll(root); err == nil {
+		return nil
+	}
+	filepath.WalkDir(root, func(p string, e fs.DirEntry, err error) error {
+		if e != nil && e.IsDir() {
+			os.Chmod(p, 0o700)
+		}
+		return nil
+	})
+	return os.RemoveAll(root)
+}

@@ -1,0 +1,245 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	iofs "io/fs"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/uniharmony/uniharmonyfs/bids"
+	"github.com/uniharmony/uniharmonyfs/cache"
+	"github.com/uniharmony/uniharmonyfs/fetch"
+	"github.com/uniharmony/uniharmonyfs/fs"
+	"github.com/uniharmony/uniharmonyfs/internal/tree"
+)
+
+// mount is a view that is served.
+type mount struct {
+	d         *daemon
+	target    string
+	made      bool // the target directory is ours
+	owner     string
+	version   *version
+	selection bids.Selection
+	view      *tree.View
+	files     []int
+	hints     []string
+	origin    cache.Origin
+	fs        *fs.Mounted
+	since     time.Time
+}
+
+func (d *daemon) mountRequest(ctx context.Context, req MountRequest, r *reply) (info MountInfo, err error) {
+	if err := req.Selection.Validate(); err != nil {
+		return info, err
+	}
+	made, err := d.checkTarget(&req)
+	if err != nil {
+		return info, err
+	}
+	defer func() {
+		if err != nil && made {
+			os.Remove(req.Target)
+		}
+	}()
+	if req.Budget > 0 {
+		if err := d.setBudget(req.Budget); err != nil {
+			return info, err
+		}
+	}
+	v, err := d.openVersion(ctx, req.Dataset, r)
+	if err != nil {
+		return info, err
+	}
+	chosen, err := d.choose(ctx, v, req.Selection)
+	if err != nil {
+		return info, err
+	}
+	from, err := d.origin(v)
+	if err != nil {
+		return info, err
+	}
+	m := &mount{
+		d: d, target: req.Target, made: made, owner: v.name + ":" + req.Target,
+		version: v, selection: req.Selection, view: chosen.view, files: chosen.files, hints: chosen.Hints,
+		origin: from, since: time.Now(),
+	}
+	if err := d.serve(m, req.AllowOther); err != nil {
+		return info, err
+	}
+	return m.info(), nil
+}
+
+// serve mounts m and takes note of it.
+func (d *daemon) serve(m *mount, allowOther bool) error {
+	d.mounting.Lock()
+	defer d.mounting.Unlock()
+	if d.mountAt(m.target) != nil {
+		return fault(CannotMount, "cannot mount at "+m.target, errors.New("it was mounted at this moment by another command"))
+	}
+	var err error
+	m.fs, err = fs.Mount(m.view, fs.Options{
+		Target:     m.target,
+		Opener:     m,
+		Control:    m,
+		FsName:     fsName(d.dir),
+		AllowOther: allowOther,
+		Time:       m.version.Time,
+		ObjectDir:  d.dir.objects(),
+		Log:        d.log,
+	})
+	if err != nil {
+		f := ToFault(err)
+		if f.Kind == Failed {
+			f = fault(CannotMount, "cannot mount at "+m.target, err, "uniharmonyfs doctor tells what this system lacks")
+		}
+		return f
+	}
+	d.mu.Lock()
+	d.mounts[m.target] = m
+	d.mu.Unlock()
+	d.log.Info("mounted", "target", m.target, "dataset", m.version.spec, "commit", m.version.Commit, "files", m.view.Files(), "passthrough", m.fs.Passthrough())
+	go func() {
+		<-m.fs.Done()
+		d.mu.Lock()
+		if d.mounts[m.target] == m {
+			delete(d.mounts, m.target)
+		}
+		d.mu.Unlock()
+		d.log.Info("unmounted", "target", m.target)
+		d.restartGrace()
+	}()
+	return nil
+}
+
+func (d *daemon) mountAt(target string) *mount {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.mounts[target]
+}
+
+// info describes the mount as it is now.
+func (m *mount) info() MountInfo {
+	v := m.version
+	i := MountInfo{
+		Target: m.target, Dataset: v.spec, Version: v.request.Version, Commit: string(v.Commit),
+		Selection: m.selection, Files: m.view.Files(), Bytes: m.view.Bytes(),
+		Hidden: v.Hidden, Hints: m.hints, Offline: v.request.Offline,
+		Passthrough: m.fs.Passthrough(), OpenFiles: m.fs.OpenFiles(), Clone: v.clone.Dir, Since: m.since,
+	}
+	for _, n := range m.files {
+		if v.Kind(n) != tree.Annexed || m.d.cache.State(v.Key(n)).Presence == cache.Cached {
+			i.Cached++
+		}
+	}
+	return i
+}
+
+// checkTarget refuses targets that cannot or must not be mounted on, before
+// anything is done. It makes a missing directory and replaces req.Target by
+// its real path.
+func (d *daemon) checkTarget(req *MountRequest) (made bool, err error) {
+	refuse := func(why string, do ...string) (bool, error) {
+		return false, fault(CannotMount, "cannot mount at "+req.Target, errors.New(why), do...)
+	}
+	if !filepath.IsAbs(req.Target) {
+		return refuse("the path is not absolute")
+	}
+	if d.mountAt(req.Target) != nil {
+		return refuse("it is mounted already", "unmount it first: uniharmonyfs unmount "+req.Target, "or choose another target")
+	}
+	st, err := os.Stat(req.Target)
+	switch {
+	case errors.Is(err, syscall.ENOTCONN):
+		return refuse("a mount whose server is gone is there, and it is not one of this cache", "unmount it: fusermount3 -u "+req.Target)
+	case errors.Is(err, iofs.ErrNotExist):
+		if err := os.MkdirAll(req.Target, 0o755); err != nil {
+			return refuse(err.Error(), "choose a target that you can write to")
+		}
+		made = true
+	case err != nil:
+		return refuse(err.Error())
+	case !st.IsDir():
+		return refuse("it is not a directory", "choose an empty or new directory")
+	}
+	undo := func(why string, do ...string) (bool, error) {
+		if made {
+			os.Remove(req.Target)
+		}
+		return refuse(why, do...)
+	}
+	real, err := filepath.EvalSymlinks(req.Target)
+	if err != nil {
+		return undo(err.Error())
+	}
+	cacheDir, err := filepath.EvalSymlinks(string(d.dir))
+	if err != nil {
+		return undo(err.Error())
+	}
+	switch {
+	case within(real, cacheDir):
+		return undo("it lies inside the cache "+cacheDir, "choose a target elsewhere")
+	case within(cacheDir, real):
+		return undo("the cache "+cacheDir+" lies inside it", "choose another target, or another --cache")
+	}
+	if at := fetch.LocalPath(req.Spec); at != "" {
+		if at, err := filepath.EvalSymlinks(at); err == nil && (within(real, at) || within(at, real)) {
+			return undo("it overlaps the dataset "+at, "choose a target elsewhere")
+		}
+	}
+	if d.mountAt(real) != nil {
+		return undo("it is mounted already", "unmount it first: uniharmonyfs unmount "+real)
+	}
+	if points, err := mountPoints(); err == nil {
+		for _, p := range points {
+			if p == real {
+				return undo("something else is mounted there", "choose an empty directory, or unmount that first")
+			}
+		}
+	}
+	entries, err := os.ReadDir(real)
+	if err != nil {
+		return undo(err.Error(), "choose a target that you can read")
+	}
+	if len(entries) > 0 {
+		return undo(fmt.Sprintf("it is not empty (it holds %q)", entries[0].Name()), "choose an empty or new directory: a mount would hide what is there")
+	}
+	req.Target = real
+	return made, nil
+}
+
+// within reports whether path is dir or below it.
+func within(path, dir string) bool {
+	return path == dir || strings.HasPrefix(path, strings.TrimSuffix(dir, "/")+"/")
+}
+
+// fsName is the mount's source in mountinfo: it says whose mount this is.
+func fsName(d Dir) string { return "uniharmonyfs:" + (&url.URL{Path: string(d)}).EscapedPath() }
+
+// cacheOf returns the cache that a mount with this source belongs to.
+func cacheOf(source string) (Dir, bool) {
+	path, ok := strings.CutPrefix(source, "uniharmonyfs:")
+	if !ok {
+		return "", false
+	}
+	path, err := url.PathUnescape(path)
+	return Dir(path), err == nil && filepath.IsAbs(path)
+}
+
+// waitRequest returns when a mount is gone.
+func (d *daemon) waitRequest(ctx context.Context, req UnmountRequest, _ *reply) (struct{}, error) {
+	if m := d.mountAt(req.Target); m != nil {
+		select {
+		case <-m.fs.Done():
+		case <-ctx.Done():
+			return struct{}{}, ctx.Err()
+		}
+	}
+	return struct{}{}, nil
+}

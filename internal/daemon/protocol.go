@@ -1,0 +1,158 @@
+package daemon
+
+import (
+	"encoding/json"
+	"time"
+
+	"github.com/uniharmony/uniharmonyfs/bids"
+	"github.com/uniharmony/uniharmonyfs/index"
+)
+
+// A Dataset says which dataset a request is about.
+type Dataset struct {
+	// Spec is a URL, an absolute path (repository or git bundle), or an
+	// OpenNeuro accession.
+	Spec string `json:"dataset"`
+	// Version is a tag or commit; empty means the newest at first use.
+	Version string `json:"version,omitempty"`
+	// Template is the URL of an OpenNeuro accession, with {id} in it.
+	Template string `json:"template,omitempty"`
+	// Offline forbids every use of the network.
+	Offline bool `json:"offline,omitempty"`
+	// Fetcher is auto, native or annex.
+	Fetcher string `json:"fetcher,omitempty"`
+	// AllowAddresses are private addresses that content may come from.
+	AllowAddresses []string `json:"allow_addresses,omitempty"`
+	// Timeout bounds the wait for a source that sends nothing; 0 is the default.
+	Timeout time.Duration `json:"timeout,omitempty"`
+	// Env are the caller's environment variables that git may need.
+	Env []string `json:"env,omitempty"`
+}
+
+// MountRequest asks for a mount.
+type MountRequest struct {
+	Dataset
+	Selection  bids.Selection `json:"selection"`
+	Target     string         `json:"target"` // absolute
+	Budget     int64          `json:"budget,omitempty"`
+	AllowOther bool           `json:"allow_other,omitempty"`
+	Cwd        string         `json:"cwd,omitempty"` // the caller's directory
+}
+
+// MountInfo describes a mount.
+type MountInfo struct {
+	Target      string         `json:"target"`
+	Dataset     string         `json:"dataset"`
+	Version     string         `json:"version,omitempty"`
+	Commit      string         `json:"commit"`
+	Selection   bids.Selection `json:"selection"`
+	Files       int            `json:"files"`
+	Bytes       int64          `json:"bytes"`
+	Cached      int            `json:"cached"` // files whose content is here, or in git
+	Hidden      []index.Hidden `json:"hidden,omitempty"`
+	Hints       []string       `json:"hints,omitempty"`
+	Offline     bool           `json:"offline,omitempty"`
+	Passthrough bool           `json:"passthrough"`
+	OpenFiles   int            `json:"open_files"`
+	Clone       string         `json:"clone"`
+	Since       time.Time      `json:"since"`
+}
+
+// UnmountRequest ends a mount.
+type UnmountRequest struct {
+	Target string `json:"target"`
+	Clean  bool   `json:"clean,omitempty"`
+	Force  bool   `json:"force,omitempty"`
+}
+
+// UnmountResult says what an unmount did.
+type UnmountResult struct {
+	Target  string `json:"target"`
+	Files   int    `json:"files"` // objects dropped from the cache
+	Bytes   int64  `json:"bytes"`
+	Removed bool   `json:"cache_removed"`
+	Pinned  int64  `json:"pinned_bytes"` // kept
+}
+
+// ListRequest asks for the files of a selection.
+type ListRequest struct {
+	Dataset
+	Selection bids.Selection `json:"selection"`
+}
+
+// File is one file of a dataset.
+type File struct {
+	Path   string `json:"path"`
+	Size   int64  `json:"size"`
+	State  string `json:"state"` // git, cached, partial, missing
+	Pinned bool   `json:"pinned,omitempty"`
+	Key    string `json:"key,omitempty"`
+}
+
+// PinRequest pins or unpins files: those of a selection, or paths inside
+// mounts (a directory means everything below it).
+type PinRequest struct {
+	Dataset
+	Selection bids.Selection `json:"selection"`
+	Paths     []string       `json:"paths,omitempty"` // absolute
+	Unpin     bool           `json:"unpin,omitempty"`
+	NoFetch   bool           `json:"no_fetch,omitempty"`
+}
+
+// PinResult says what a pin or unpin did.
+type PinResult struct {
+	Files  int          `json:"files"`
+	Bytes  int64        `json:"bytes"`
+	Failed []FileFailed `json:"failed,omitempty"`
+}
+
+// FileFailed names a file that could not be had.
+type FileFailed struct {
+	Path string `json:"path"`
+	Why  string `json:"why"`
+}
+
+// CleanRequest removes hidden clones and what was cached through them.
+type CleanRequest struct {
+	Names []string `json:"names,omitempty"`
+	All   bool     `json:"all,omitempty"`
+	Pins  bool     `json:"pins,omitempty"` // pinned files too
+}
+
+// CleanResult says what was removed.
+type CleanResult struct {
+	Datasets []string `json:"datasets"`
+	Files    int      `json:"files"`
+	Bytes    int64    `json:"bytes"`
+	Removed  bool     `json:"cache_removed"`
+	Pinned   int64    `json:"pinned_bytes"`
+}
+
+// StatusRequest asks for the state of the cache, and of paths inside mounts.
+type StatusRequest struct {
+	Paths []string `json:"paths,omitempty"`
+}
+
+// Progress of a long request. Total is 0 while unknown.
+type Progress struct {
+	Phase string `json:"phase"` // clone, snapshot, fetch
+	Done  int64  `json:"done"`
+	Total int64  `json:"total,omitempty"`
+	Text  string `json:"text,omitempty"`
+}
+
+// event is one line of a reply: any number of progress and item lines, then
+// one result or fault.
+type event struct {
+	Progress *Progress       `json:"progress,omitempty"`
+	Item     json.RawMessage `json:"item,omitempty"`
+	Result   json.RawMessage `json:"result,omitempty"`
+	Fault    *Fault          `json:"fault,omitempty"`
+}
+
+// hello is what a daemon says of itself.
+type hello struct {
+	Version string `json:"version"`
+	PID     int    `json:"pid"`
+	Mounts  int    `json:"mounts"`
+}

@@ -1,0 +1,141 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// A unix socket's path may have 107 bytes; longer ones are reached through
+// the descriptor of their directory.
+const maxSocketPath = 107
+
+func shortPath(path string) (short string, release func(), err error) {
+	if len(path) <= maxSocketPath {
+		return path, func() {}, nil
+	}
+	dir, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return "", nil, err
+	}
+	return fmt.Sprintf("/proc/self/fd/%d/%s", dir.Fd(), filepath.Base(path)), func() { dir.Close() }, nil
+}
+
+// listen makes the control socket. The caller holds the cache's lock, so a
+// socket that is there belongs to a daemon that is gone.
+func listen(path string) (net.Listener, error) {
+	if st, err := os.Lstat(path); err == nil {
+		if st.Mode()&os.ModeSocket == 0 {
+			return nil, fault(Failed, "cannot make the control socket", fmt.Errorf("%s is there and is no socket", path), "remove it")
+		}
+		if err := os.Remove(path); err != nil {
+			return nil, err
+		}
+	}
+	short, release, err := shortPath(path)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	l, err := net.Listen("unix", short)
+	if err != nil {
+		return nil, fault(Failed, "cannot make the control socket", err, "choose a cache on a local file system with --cache DIR")
+	}
+	l.(*net.UnixListener).SetUnlinkOnClose(false)
+	if err := os.Chmod(path, 0o600); err != nil {
+		l.Close()
+		return nil, err
+	}
+	return l, nil
+}
+
+func dial(ctx context.Context, path string) (net.Conn, error) {
+	short, release, err := shortPath(path)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	var d net.Dialer
+	return d.DialContext(ctx, "unix", short)
+}
+
+var errOtherUser = errors.New("only the owner of the cache may ask")
+
+// peerIsMe checks who is on the other end of the control socket.
+func peerIsMe(c net.Conn) error {
+	u, ok := c.(*net.UnixConn)
+	if !ok {
+		return errOtherUser
+	}
+	raw, err := u.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var cred *unix.Ucred
+	var credErr error
+	err = raw.Control(func(fd uintptr) {
+		cred, credErr = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
+	})
+	if err := errors.Join(err, credErr); err != nil {
+		return err
+	}
+	if uid := int(cred.Uid); uid != os.Geteuid() && uid != 0 {
+		return errOtherUser
+	}
+	return nil
+}
+
+// ownerOnly refuses connections of other users and bounds how many there are.
+type ownerOnly struct {
+	net.Listener
+	slots chan struct{}
+}
+
+const maxConnections = 128
+
+func (l ownerOnly) Accept() (net.Conn, error) {
+	for {
+		l.slots <- struct{}{}
+		c, err := l.Listener.Accept()
+		if err != nil {
+			<-l.slots
+			return nil, err
+		}
+		if peerIsMe(c) != nil {
+			c.Close()
+			<-l.slots
+			continue
+		}
+		return &slotConn{Conn: c, slots: l.slots}, nil
+	}
+}
+
+type slotConn struct {
+	net.Conn
+	slots chan struct{}
+	once  sync.Once
+}
+
+func (c *slotConn) Close() error {
+	c.once.Do(func() { <-c.slots })
+	return c.Conn.Close()
+}
+
+// newServer bounds what a peer can make the daemon keep.
+func newServer(h http.Handler) *http.Server {
+	return &http.Server{
+		Handler:           http.MaxBytesHandler(h, 16<<20),
+		ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout:       30 * time.Second,
+		IdleTimeout:       time.Minute,
+		MaxHeaderBytes:    16 << 10,
+	}
+}

@@ -1,0 +1,180 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/uniharmony/uniharmonyfs/fs"
+	"github.com/uniharmony/uniharmonyfs/internal/annex"
+)
+
+func (d *daemon) unmountRequest(ctx context.Context, req UnmountRequest, _ *reply) (res UnmountResult, err error) {
+	res.Target = req.Target
+	d.mounting.Lock()
+	defer d.mounting.Unlock()
+	m := d.mountAt(req.Target)
+	owner := ""
+	switch {
+	case m != nil:
+		owner = m.owner
+		if err := d.unmount(m, req.Force); err != nil {
+			return res, err
+		}
+		if m.made && req.Clean {
+			os.Remove(m.target)
+		}
+	case !d.wasStale(req.Target):
+		return res, fault(CannotMount, "cannot unmount "+req.Target, errors.New("nothing of this cache is mounted there"), "see what is mounted with: uniharmonyfs status")
+	}
+	if !req.Clean {
+		return res, nil
+	}
+	return d.cleanAfter(req.Target, owner)
+}
+
+// unmount takes the mount away, in force even from under its users.
+func (d *daemon) unmount(m *mount, force bool) error {
+	err := m.fs.Unmount()
+	if err != nil && force {
+		err = m.fs.Detach()
+	}
+	if err != nil {
+		f := fault(CannotMount, "cannot unmount "+m.target, err)
+		if errors.Is(err, syscall.EBUSY) {
+			f.Why = "it is in use"
+			if users := holders(m.target); len(users) > 0 {
+				f.Why += " by " + list(users)
+			}
+			f.Do = []string{"end these programs, or leave the directory in their shells", "or take it away all the same: uniharmonyfs unmount --force " + m.target}
+		}
+		return f
+	}
+	// Taken away by force, it is served until its users are gone.
+	select {
+	case <-m.fs.Done():
+	case <-time.After(time.Second):
+	}
+	d.mu.Lock()
+	if d.mounts[m.target] == m {
+		delete(d.mounts, m.target)
+	}
+	d.mu.Unlock()
+	return nil
+}
+
+// cleanAfter drops what a mount brought. When nothing else uses the cache it
+// goes too: all of it, or, if something is pinned, all but that.
+func (d *daemon) cleanAfter(target, owner string) (res UnmountResult, err error) {
+	res.Target = target
+	d.mu.Lock()
+	alone := len(d.mounts) == 0 && d.requests == 1
+	d.mu.Unlock()
+	if !alone {
+		res.Files, res.Bytes, err = d.cache.Drop(func(o string, _ annex.Key) bool { return o == owner })
+		return res, err
+	}
+	res.Files, res.Bytes, err = d.cache.Drop(nil)
+	if err != nil {
+		return res, err
+	}
+	st := d.cache.Status()
+	res.Pinned = st.Pinned
+	if st.PinnedFiles == 0 {
+		res.Removed = true
+		d.wipeAndStop()
+	}
+	return res, nil
+}
+
+// wipeAndStop ends the daemon and removes its cache.
+func (d *daemon) wipeAndStop() {
+	d.mu.Lock()
+	d.wipe = true
+	d.mu.Unlock()
+	d.stop()
+}
+
+// unmountAll is for the daemon's end: first politely, then by detaching.
+func (d *daemon) unmountAll() {
+	d.mounting.Lock()
+	defer d.mounting.Unlock()
+	d.mu.Lock()
+	var all []*mount
+	for _, m := range d.mounts {
+		all = append(all, m)
+	}
+	d.mu.Unlock()
+	for _, m := range all {
+		for try := 0; ; try++ {
+			err := d.unmount(m, try == 10)
+			if err == nil {
+				break
+			}
+			if try == 10 {
+				d.log.Error("cannot unmount", "target", m.target, "err", err)
+				break
+			}
+			time.Sleep(100 * time.Millisecond)
+		}
+	}
+}
+
+// detachStale takes away the mounts that a killed daemon of this cache left.
+// We hold the cache's lock, so every one of them is dead.
+func (d *daemon) detachStale() {
+	mounts, err := fs.ListMounts()
+	if err != nil {
+		d.log.Warn("cannot look for stale mounts", "err", err)
+		return
+	}
+	for _, m := range mounts {
+		if dir, ok := cacheOf(m.FsName); !ok || dir != d.dir {
+			continue
+		}
+		if err := fs.DetachStale(m.Target); err != nil {
+			d.log.Error("cannot detach a stale mount", "target", m.Target, "err", err)
+			continue
+		}
+		d.log.Info("detached a stale mount", "target", m.Target)
+		d.stale = append(d.stale, m.Target)
+	}
+}
+
+func (d *daemon) wasStale(target string) bool {
+	for i, t := range d.stale {
+		if t == target {
+			d.stale = append(d.stale[:i], d.stale[i+1:]...)
+			return true
+		}
+	}
+	return false
+}
+
+// holders names the processes that use files below target. It reads links in
+// /proc only: looking at the files themselves could wait for them.
+func holders(target string) (users []string) {
+	procs, _ := filepath.Glob("/proc/[0-9]*")
+	for _, p := range procs {
+		links, _ := filepath.Glob(p + "/fd/*")
+		links = append(links, p+"/cwd", p+"/root")
+		for _, l := range links {
+			to, err := os.Readlink(l)
+			if err != nil || !within(to, target) {
+				continue
+			}
+			name, _ := os.ReadFile(p + "/comm")
+			users = append(users, fmt.Sprintf("%s (process %s)", strings.TrimSpace(string(name)), filepath.Base(p)))
+			break
+		}
+		if len(users) == 5 {
+			return append(users, "others")
+		}
+	}
+	return users
+}
