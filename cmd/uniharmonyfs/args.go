@@ -1,0 +1,79 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+)
+
+// optionalValue are flags that stand alone or take a value after "=".
+var optionalValue = []string{"derivatives"}
+
+// permute puts a command's flags before its arguments: urfave/cli stops
+// reading flags at the first argument, people do not.
+func permute(app *cli.App, args []string) ([]string, error) {
+	if len(args) < 2 || args[len(args)-1] == "--generate-bash-completion" {
+		return args, nil
+	}
+	at := slices.IndexFunc(args[1:], func(a string) bool { return !strings.HasPrefix(a, "-") }) + 1
+	if at == 0 {
+		return args, nil
+	}
+	cmd := app.Command(args[at])
+	if cmd == nil {
+		if args[at] == "help" || args[at] == "h" {
+			return args, nil
+		}
+		return args, unknownCommand(app, args[at])
+	}
+	head, flags, rest := slices.Clone(args[:at+1]), []string(nil), []string(nil)
+	for i := at + 1; i < len(args); i++ {
+		a := args[i]
+		if a == "--" {
+			rest = append(rest, args[i+1:]...)
+			break
+		}
+		if len(a) < 2 || a[0] != '-' {
+			rest = append(rest, a)
+			continue
+		}
+		name, _, hasValue := strings.Cut(strings.TrimLeft(a, "-"), "=")
+		switch {
+		case slices.Contains(optionalValue, name) && !hasValue:
+			a += "=" + all
+		case !hasValue && takesValue(cmd, name):
+			if i+1 == len(args) {
+				return args, usage(fmt.Sprintf("the flag --%s needs a value", name))
+			}
+			flags = append(flags, a)
+			i++
+			a = args[i]
+		}
+		flags = append(flags, a)
+	}
+	out := append(head, flags...)
+	if len(rest) > 0 {
+		out = append(append(out, "--"), rest...)
+	}
+	return out, nil
+}
+
+func takesValue(cmd *cli.Command, name string) bool {
+	for _, f := range cmd.Flags {
+		if slices.Contains(f.Names(), name) {
+			_, isBool := f.(*cli.BoolFlag)
+			return !isBool
+		}
+	}
+	return false
+}
+
+func unknownCommand(app *cli.App, name string) error {
+	var names []string
+	for _, c := range app.VisibleCommands() {
+		names = append(names, c.Name)
+	}
+	return usage(fmt.Sprintf("there is no command %q", name), "the commands are: "+strings.Join(names, ", "))
+}

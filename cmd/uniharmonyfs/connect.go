@@ -1,0 +1,102 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"os/signal"
+	"runtime/debug"
+	"syscall"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/uniharmony/uniharmonyfs/index"
+	"github.com/uniharmony/uniharmonyfs/internal/daemon"
+)
+
+// connect reaches the daemon of the command's cache.
+func connect(c *cli.Context) (*daemon.Client, error) {
+	dir, err := cacheDir(c)
+	if err != nil {
+		return nil, err
+	}
+	return connectTo(c, dir)
+}
+
+func connectTo(c *cli.Context, dir daemon.Dir) (*daemon.Client, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	return daemon.Connect(c.Context, dir, programVersion(), func() *exec.Cmd {
+		return exec.Command(self, "daemon", "--cache", string(dir))
+	})
+}
+
+// daemonCommand runs the daemon. Other commands start it when they need it.
+func daemonCommand() *cli.Command {
+	return &cli.Command{
+		Name:   "daemon",
+		Hidden: true,
+		Usage:  "serve a cache (started by the other commands)",
+		Flags: flags(generalFlags(), []cli.Flag{
+			&cli.DurationFlag{Name: "grace", Usage: "how long to stay without mounts"},
+		}),
+		Action: func(c *cli.Context) error {
+			dir, err := cacheDir(c)
+			if err != nil {
+				return err
+			}
+			// The starter closes its end once we are ready.
+			signal.Ignore(syscall.SIGPIPE)
+			// Memory is for the user's programs: collect early.
+			debug.SetGCPercent(50)
+			err = daemon.Run(c.Context, dir, daemon.Options{
+				Version:    programVersion(),
+				Grace:      c.Duration("grace"),
+				CheckIndex: checkIndex,
+				Ready:      func() { fmt.Println("ready") },
+				Log:        os.Stderr,
+			})
+			return sayFault(os.Stdout, err)
+		},
+	}
+}
+
+// sayFault tells the starter why there is no daemon.
+func sayFault(w io.Writer, err error) error {
+	if daemon.IsLocked(err) {
+		fmt.Fprintln(w, "locked")
+	} else if err != nil {
+		json.NewEncoder(w).Encode(daemon.ToFault(err))
+	}
+	return err
+}
+
+// checkIndex opens the index in a process of its own.
+func checkIndex(dir string) error {
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	cmd := exec.Command(self, "check-index", dir)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	timer := time.AfterFunc(30*time.Second, func() { cmd.Process.Kill() })
+	defer timer.Stop()
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("it is damaged: %w: %.300s", err, out)
+	}
+	return nil
+}
+
+func checkIndexCommand() *cli.Command {
+	return &cli.Command{
+		Name:   "check-index",
+		Hidden: true,
+		Usage:  "verify the index of a stopped cache",
+		Action: func(c *cli.Context) error { return index.Check(c.Args().First()) },
+	}
+}

@@ -1,0 +1,92 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/uniharmony/uniharmonyfs/internal/daemon"
+)
+
+// The exit codes are an interface: never renumbered, never reused.
+const (
+	exitDone        = 0
+	exitFailed      = 1
+	exitUsage       = 2
+	exitNoMatch     = 3
+	exitUnreachable = 4
+	exitNoSpace     = 5
+	exitCannotMount = 6
+	exitPartial     = 7
+	exitInterrupted = 130
+)
+
+func exitCode(k daemon.Kind) int {
+	switch k {
+	case daemon.Usage:
+		return exitUsage
+	case daemon.NoMatch:
+		return exitNoMatch
+	case daemon.Unreachable:
+		return exitUnreachable
+	case daemon.NoSpace:
+		return exitNoSpace
+	case daemon.CannotMount:
+		return exitCannotMount
+	case daemon.Partial:
+		return exitPartial
+	case daemon.Interrupted:
+		return exitInterrupted
+	}
+	return exitFailed
+}
+
+// usage is the error of a command line that makes no sense.
+func usage(what string, do ...string) error {
+	if len(do) == 0 {
+		do = []string{"see uniharmonyfs COMMAND --help"}
+	}
+	return &daemon.Fault{Kind: daemon.Usage, What: what, Do: do}
+}
+
+// report tells a person, or a program, what went wrong and returns the exit
+// code.
+func report(w io.Writer, asJSON bool, err error) int {
+	if err == nil {
+		return exitDone
+	}
+	var f *daemon.Fault
+	switch {
+	case errors.As(err, &f):
+	case errors.Is(err, context.Canceled):
+		f = &daemon.Fault{Kind: daemon.Interrupted, What: "interrupted"}
+	default:
+		f = &daemon.Fault{Kind: daemon.Failed, What: err.Error()}
+	}
+	code := exitCode(f.Kind)
+	if asJSON {
+		json.NewEncoder(w).Encode(map[string]any{"error": f, "exit": code})
+		return code
+	}
+	fmt.Fprintf(w, "uniharmonyfs: %s\n", printable(f.Error()))
+	for _, do := range f.Do {
+		fmt.Fprintf(w, "  - %s\n", printable(do))
+	}
+	return code
+}
+
+func wantsJSON(args []string) bool { return slices.Contains(args, "--json") }
+
+// printable escapes what could drive a terminal: names come from datasets.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if (r < 0x20 && r != '\n' && r != '\t') || (r >= 0x7f && r < 0xa0) || r == '\u2028' || r == '\u202e' {
+			return '\ufffd'
+		}
+		return r
+	}, s)
+}

@@ -1,0 +1,197 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/dustin/go-humanize"
+	"github.com/urfave/cli/v2"
+
+	"github.com/uniharmony/uniharmonyfs/bids"
+	"github.com/uniharmony/uniharmonyfs/internal/daemon"
+)
+
+// all is what an optional value stands for when it is left out.
+const all = "@all"
+
+// Flag categories, in the order of --help.
+const (
+	catSelection = "Selection (repeat, or separate by commas; globs; @none and @any for absent and present)"
+	catEntities  = "Selection by other BIDS entities"
+	catDataset   = "Dataset"
+	catGeneral   = "General"
+)
+
+// aliases of the entities that people name most.
+var aliases = map[string][]string{
+	"sub":  {"subject", "subjects"},
+	"ses":  {"session", "sessions"},
+	"task": {"tasks"},
+	"run":  {"runs"},
+}
+
+// selectionFlags are the same on every command that takes files.
+func selectionFlags() []cli.Flag {
+	list := func(name, usage string, alias ...string) cli.Flag {
+		return &cli.StringSliceFlag{Name: name, Aliases: alias, Usage: usage, Category: catSelection}
+	}
+	flags := []cli.Flag{
+		list("sub", "subjects: 01 or sub-01", aliases["sub"]...),
+		list("ses", "sessions", aliases["ses"]...),
+		list("modality", "datatypes: anat, func, dwi, fmap … (mri: all of MRI)", "modalities", "datatype"),
+		list("task", "tasks", aliases["task"]...),
+		list("run", "runs, compared as numbers", aliases["run"]...),
+		list("suffix", "suffixes: T1w, bold …", "suffixes"),
+		list("ext", "extensions: .nii.gz, .json …", "extension", "extensions"),
+		list("root-files", "files at the root: all, none, or names"),
+		&cli.StringFlag{Name: "companions", Usage: "files that come along (sidecars …): full, required or none", Value: "full", Category: catSelection},
+		&cli.StringSliceFlag{Name: "derivatives", Usage: "derivatives too: all, or --derivatives=NAME", Category: catSelection},
+		&cli.BoolFlag{Name: "sourcedata", Usage: "sourcedata too", Category: catSelection},
+		&cli.BoolFlag{Name: "code", Usage: "code too", Category: catSelection},
+		list("include", "only files whose path matches the glob"),
+		list("exclude", "no files whose path matches the glob"),
+		list("entity", "any other entity, as KEY=VALUE: coil=28"),
+	}
+	for _, e := range bids.Entities {
+		if _, done := aliases[e.Short]; done {
+			continue
+		}
+		f := &cli.StringSliceFlag{Name: e.Short, Usage: e.Long, Category: catEntities}
+		if e.Long != e.Short && e.Long != "modality" && e.Long != "" {
+			f.Aliases = []string{e.Long}
+		}
+		flags = append(flags, f)
+	}
+	return flags
+}
+
+// selection reads the selection flags.
+func selection(c *cli.Context) (bids.Selection, error) {
+	s := bids.Selection{
+		Entities:   map[string][]string{},
+		Modality:   c.StringSlice("modality"),
+		Suffix:     c.StringSlice("suffix"),
+		Ext:        c.StringSlice("ext"),
+		RootFiles:  c.StringSlice("root-files"),
+		Sourcedata: c.Bool("sourcedata"),
+		Code:       c.Bool("code"),
+		Include:    c.StringSlice("include"),
+		Exclude:    c.StringSlice("exclude"),
+	}
+	for _, e := range bids.Entities {
+		if v := c.StringSlice(e.Short); len(v) > 0 {
+			s.Entities[e.Short] = v
+		}
+	}
+	for _, kv := range c.StringSlice("entity") {
+		key, value, ok := strings.Cut(kv, "=")
+		if !ok || key == "" || value == "" {
+			return s, usage(fmt.Sprintf("--entity %s is not KEY=VALUE", kv), "for example: --entity coil=28")
+		}
+		s.Entities[key] = append(s.Entities[key], value)
+	}
+	if d := c.StringSlice("derivatives"); slices.Contains(d, all) {
+		s.AllDerivatives = true
+	} else {
+		s.Derivatives = d
+	}
+	var err error
+	s.Companions, err = bids.ParseCompanions(c.String("companions"))
+	if err != nil {
+		return s, usage(err.Error())
+	}
+	return s, s.Validate()
+}
+
+func datasetFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: "dataset", Aliases: []string{"d"}, Value: "ds004712", Usage: "URL, repository, git bundle, or OpenNeuro accession", EnvVars: []string{"UNIHARMONYFS_DATASET"}, Category: catDataset},
+		&cli.StringFlag{Name: "version", Usage: "tag or commit (default: the newest when first used)", Category: catDataset},
+		&cli.StringFlag{Name: "openneuro-url", Usage: "where accessions are, with {id} in it", EnvVars: []string{"UNIHARMONYFS_OPENNEURO_URL"}, Category: catDataset},
+		&cli.BoolFlag{Name: "offline", Usage: "never use the network: only what is cached", Category: catDataset},
+		&cli.StringFlag{Name: "fetcher", Value: "auto", Usage: "how content is fetched: auto, native (HTTPS), or annex (git annex get)", Category: catDataset},
+		&cli.StringSliceFlag{Name: "allow-address", Usage: "private `ADDRESS` or network that content may come from", EnvVars: []string{"UNIHARMONYFS_ALLOW_ADDRESS"}, Category: catDataset},
+		&cli.DurationFlag{Name: "timeout", Value: 30 * time.Second, Usage: "longest wait for a source that sends nothing", Category: catDataset},
+	}
+}
+
+// dataset reads the dataset flags.
+func dataset(c *cli.Context) (daemon.Dataset, error) {
+	d := daemon.Dataset{
+		Spec:           c.String("dataset"),
+		Version:        c.String("version"),
+		Template:       c.String("openneuro-url"),
+		Offline:        c.Bool("offline"),
+		Fetcher:        c.String("fetcher"),
+		AllowAddresses: c.StringSlice("allow-address"),
+		Timeout:        c.Duration("timeout"),
+		Env:            gitEnvironment(os.Environ()),
+	}
+	if d.Timeout <= 0 {
+		return d, usage(fmt.Sprintf("--timeout %v is not a length of time above 0", d.Timeout))
+	}
+	if !slices.Contains([]string{"auto", "native", "annex"}, d.Fetcher) {
+		return d, usage(fmt.Sprintf("--fetcher %s is none of auto, native and annex", d.Fetcher))
+	}
+	// A path means one here; to the daemon it would mean another.
+	if _, err := os.Stat(d.Spec); err == nil {
+		abs, err := filepath.Abs(d.Spec)
+		if err != nil {
+			return d, err
+		}
+		d.Spec = abs
+	}
+	return d, nil
+}
+
+// gitEnvironment picks what git, ssh and proxies need of the caller's
+// environment: the daemon may have been started from another one.
+func gitEnvironment(env []string) (picked []string) {
+	for _, kv := range env {
+		name, _, _ := strings.Cut(kv, "=")
+		upper := strings.ToUpper(name)
+		switch {
+		case strings.HasSuffix(upper, "_PROXY"),
+			strings.HasPrefix(name, "GIT_SSH"), strings.HasPrefix(name, "GIT_SSL_"), strings.HasPrefix(name, "GIT_CONFIG_"),
+			name == "GIT_ASKPASS", name == "SSH_ASKPASS", name == "SSH_AUTH_SOCK", name == "SSL_CERT_FILE", name == "SSL_CERT_DIR":
+			picked = append(picked, kv)
+		}
+	}
+	return picked
+}
+
+func generalFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: "cache", Usage: "cache `DIR`ectory (default: uniharmonyfs in the user's cache directory)", EnvVars: []string{"UNIHARMONYFS_CACHE"}, Category: catGeneral},
+		&cli.BoolFlag{Name: "json", Usage: "output and errors as JSON", Category: catGeneral},
+		&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "no progress, no remarks", Category: catGeneral},
+	}
+}
+
+// cacheDir reads --cache.
+func cacheDir(c *cli.Context) (daemon.Dir, error) {
+	if d := c.String("cache"); d != "" {
+		abs, err := filepath.Abs(d)
+		return daemon.Dir(abs), err
+	}
+	return daemon.DefaultDir()
+}
+
+// bytesFlag reads a size such as 20GiB.
+func bytesFlag(c *cli.Context, name string) (int64, error) {
+	s := c.String(name)
+	if s == "" {
+		return 0, nil
+	}
+	n, err := humanize.ParseBytes(s)
+	if err != nil || n == 0 || n > 1<<60 {
+		return 0, usage(fmt.Sprintf("--%s %s is not a size", name, s), "for example: --"+name+" 20GiB, or 500MB")
+	}
+	return int64(n), nil
+}
+
+func flags(groups ...[]cli.Flag) []cli.Flag { return slices.Concat(groups...) }

@@ -1,0 +1,118 @@
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/dustin/go-humanize"
+	"github.com/urfave/cli/v2"
+
+	"github.com/uniharmony/uniharmonyfs/internal/daemon"
+)
+
+func listCommand() *cli.Command {
+	return &cli.Command{
+		Name:    "list",
+		Aliases: []string{"ls"},
+		Usage:   "list the files of a selection; nothing is fetched",
+		Description: `One path a line, relative to the dataset's root, in byte order.
+
+EXAMPLES:
+   uniharmonyfs list --sub 03286
+   uniharmonyfs list --sub 03286 --suffix T1w -l
+   uniharmonyfs list --modality dwi --count
+   uniharmonyfs list --dataset ds000001 --missing --json`,
+		Flags: flags(selectionFlags(), datasetFlags(), generalFlags(), []cli.Flag{
+			&cli.BoolFlag{Name: "long", Aliases: []string{"l"}, Usage: "with size and state"},
+			&cli.BoolFlag{Name: "count", Usage: "only how many files and bytes"},
+			&cli.BoolFlag{Name: "cached", Usage: "only files whose content is here"},
+			&cli.BoolFlag{Name: "missing", Usage: "only files whose content would have to be fetched"},
+			&cli.BoolFlag{Name: "print0", Aliases: []string{"0"}, Usage: "end paths with NUL instead of a newline"},
+		}),
+		Action: runList,
+	}
+}
+
+func runList(c *cli.Context) error {
+	if c.NArg() > 0 {
+		return usage(fmt.Sprintf("list takes no arguments (%q)", c.Args().First()), "choose files by selection, for example --sub 01")
+	}
+	if c.Bool("cached") && c.Bool("missing") {
+		return usage("--cached and --missing exclude each other")
+	}
+	var req daemon.ListRequest
+	var err error
+	if req.Selection, err = selection(c); err != nil {
+		return err
+	}
+	if req.Dataset, err = dataset(c); err != nil {
+		return err
+	}
+	client, err := connect(c)
+	if err != nil {
+		return err
+	}
+	out := bufio.NewWriterSize(c.App.Writer, 1<<16)
+	defer out.Flush()
+	p := newProgress(c)
+	defer p.done()
+	files, bytes := 0, int64(0)
+	print := printer(c, out)
+	res, err := client.List(c.Context, req, p.show, func(f daemon.File) error {
+		here := f.State == "git" || f.State == "cached"
+		if (c.Bool("cached") && !here) || (c.Bool("missing") && here) {
+			return nil
+		}
+		p.done()
+		files, bytes = files+1, bytes+f.Size
+		if c.Bool("count") {
+			return nil
+		}
+		return print(f)
+	})
+	if err != nil {
+		return err
+	}
+	if c.Bool("count") {
+		if c.Bool("json") {
+			return writeJSON(out, map[string]any{"files": files, "bytes": bytes})
+		}
+		fmt.Fprintf(out, "%d files, %d bytes (%s)\n", files, bytes, size(bytes))
+	}
+	if !c.Bool("quiet") && !c.Bool("json") {
+		for _, h := range res.Hints {
+			fmt.Fprintf(os.Stderr, "hint: %s\n", printable(h))
+		}
+	}
+	return nil
+}
+
+// printer writes one file in the format that was asked for.
+func printer(c *cli.Context, out *bufio.Writer) func(daemon.File) error {
+	switch {
+	case c.Bool("json"):
+		enc := json.NewEncoder(out)
+		return func(f daemon.File) error { return enc.Encode(f) }
+	case c.Bool("long"):
+		return func(f daemon.File) error {
+			state := f.State
+			if f.Pinned {
+				state += ",pinned"
+			}
+			_, err := fmt.Fprintf(out, "%9s  %-14s %s\n", strings.ReplaceAll(humanize.IBytes(uint64(f.Size)), " ", ""), state, f.Path)
+			return err
+		}
+	case c.Bool("print0"):
+		return func(f daemon.File) error {
+			_, err := out.WriteString(f.Path + "\x00")
+			return err
+		}
+	}
+	return func(f daemon.File) error {
+		_, err := out.WriteString(f.Path + "\n")
+		return err
+	}
+}

@@ -1,0 +1,86 @@
+package main
+
+import (
+	"context"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"syscall"
+
+	"github.com/urfave/cli/v2"
+)
+
+// version is set by the build (-ldflags "-X main.version=…").
+var version = "devel"
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	defer stop()
+	os.Exit(run(ctx, os.Args))
+}
+
+// run is main without the process: arguments in, exit code out.
+func run(ctx context.Context, args []string) int {
+	app := newApp()
+	args, err := permute(app, args)
+	if err == nil {
+		err = app.RunContext(ctx, args)
+	}
+	return report(os.Stderr, wantsJSON(args), err)
+}
+
+func newApp() *cli.App {
+	return &cli.App{
+		Name:                   "uniharmonyfs",
+		Usage:                  "git-annex BIDS datasets as folders of plain files, fetched as they are read",
+		Version:                programVersion(),
+		HideVersion:            true,
+		EnableBashCompletion:   true,
+		UseShortOptionHandling: false,
+		// Errors are reported once, by run.
+		ExitErrHandler: func(*cli.Context, error) {},
+		OnUsageError:   func(_ *cli.Context, err error, _ bool) error { return usage(err.Error()) },
+		CommandNotFound: func(c *cli.Context, name string) {
+			c.App.Metadata["unknown"] = name
+		},
+		Description: description,
+		Commands: []*cli.Command{
+			mountCommand(), unmountCommand(), listCommand(), pinCommand(), unpinCommand(),
+			statusCommand(), cleanCommand(), doctorCommand(), demoCommand(),
+			completionCommand(), versionCommand(), daemonCommand(), checkIndexCommand(),
+		},
+	}
+}
+
+const description = `A dataset is mounted in a second and nothing is downloaded: a read fetches the
+file's content into a hidden cache, checked against its git-annex key.
+
+   uniharmonyfs mount --sub 03286 --modality anat,func ~/ds004712
+   uniharmonyfs list --sub 03286 --suffix T1w -l
+   uniharmonyfs unmount --clean ~/ds004712
+
+EXIT CODES:
+   0 done; 1 failed; 2 wrong usage; 3 nothing matches the selection;
+   4 dataset or source unreachable; 5 no space; 6 cannot mount or unmount;
+   7 part of the files failed; 130 interrupted`
+
+// programVersion is the version set by the build, else the module's own or
+// the commit the program was built from.
+func programVersion() string {
+	if version != "devel" {
+		return version
+	}
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return version
+	}
+	if v := info.Main.Version; v != "" && v != "(devel)" {
+		return v
+	}
+	for _, s := range info.Settings {
+		if s.Key == "vcs.revision" && len(s.Value) >= 12 {
+			return version + "-" + s.Value[:12]
+		}
+	}
+	return version
+}

@@ -1,0 +1,197 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/uniharmony/uniharmonyfs/internal/daemon"
+)
+
+func mountCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "mount",
+		Usage:     "show a dataset, or part of it, as a folder of plain files",
+		ArgsUsage: "TARGET",
+		Description: `TARGET is an empty or new directory. The files there are read-only; nothing is
+downloaded until a file is read. The command returns when the mount is ready.
+
+EXAMPLES:
+   uniharmonyfs mount --sub 03286 ~/ds004712
+   uniharmonyfs mount --sub 03286,10975 --modality anat,func --budget 50GiB ~/study
+   uniharmonyfs mount --dataset ~/datasets/mine --task rest,@none ~/view
+   uniharmonyfs mount --dataset ds000001 --version 1.0.0 ~/ds000001
+   uniharmonyfs mount --foreground ~/ds004712        # for service managers`,
+		Flags: flags(selectionFlags(), datasetFlags(), generalFlags(), []cli.Flag{
+			&cli.StringFlag{Name: "budget", Usage: "disk space for cached files, kept for later mounts too (default: 20GiB)", Category: catGeneral},
+			&cli.BoolFlag{Name: "foreground", Aliases: []string{"f"}, Usage: "stay until the mount is gone; a signal unmounts", Category: catGeneral},
+			&cli.BoolFlag{Name: "allow-other", Usage: "other users may read the mount", Category: catGeneral},
+		}),
+		Action: runMount,
+	}
+}
+
+func runMount(c *cli.Context) error {
+	req, err := mountRequest(c)
+	if err != nil {
+		return err
+	}
+	client, err := connect(c)
+	if err != nil {
+		return err
+	}
+	p := newProgress(c)
+	info, err := client.Mount(c.Context, req, p.show)
+	p.done()
+	if err != nil {
+		return err
+	}
+	if err := sayMounted(c, info); err != nil || !c.Bool("foreground") {
+		return err
+	}
+	return stay(c, client, info.Target)
+}
+
+func mountRequest(c *cli.Context) (req daemon.MountRequest, err error) {
+	if c.NArg() != 1 {
+		return req, usage(fmt.Sprintf("mount takes one TARGET directory, not %d", c.NArg()), "for example: uniharmonyfs mount --sub 03286 ~/ds004712")
+	}
+	if req.Target, err = filepath.Abs(c.Args().First()); err != nil {
+		return req, err
+	}
+	if req.Selection, err = selection(c); err != nil {
+		return req, err
+	}
+	if req.Dataset, err = dataset(c); err != nil {
+		return req, err
+	}
+	req.Budget, err = bytesFlag(c, "budget")
+	req.AllowOther = c.Bool("allow-other")
+	return req, err
+}
+
+func sayMounted(c *cli.Context, m daemon.MountInfo) error {
+	if c.Bool("json") {
+		return writeJSON(c.App.Writer, m)
+	}
+	if c.Bool("quiet") {
+		return nil
+	}
+	for _, h := range m.Hints {
+		fmt.Fprintf(os.Stderr, "hint: %s\n", printable(h))
+	}
+	if n := len(m.Hidden); n > 0 {
+		fmt.Fprintf(os.Stderr, "note: %s cannot be shown (%s: %s …); see %s/.uniharmonyfs/dataset\n",
+			count(n, "file"), printable(m.Hidden[0].Path), printable(m.Hidden[0].Why), m.Target)
+	}
+	version := m.Version
+	if version == "" {
+		version = m.Commit[:min(12, len(m.Commit))]
+	}
+	fmt.Fprintf(c.App.Writer, "Mounted %s, %s, of %s (%s) at %s. Unmount with: uniharmonyfs unmount %s\n",
+		count(m.Files, "file"), size(m.Bytes), printable(m.Dataset), printable(version), m.Target, shellQuote(m.Target))
+	return nil
+}
+
+// stay waits for the end of the mount, and unmounts at a signal.
+func stay(c *cli.Context, client *daemon.Client, target string) error {
+	err := client.Wait(c.Context, target)
+	if c.Context.Err() == nil {
+		return err
+	}
+	ctx, cancel := lastWords()
+	defer cancel()
+	_, err = client.Unmount(ctx, daemon.UnmountRequest{Target: target, Force: true})
+	return err
+}
+
+func unmountCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "unmount",
+		Aliases:   []string{"umount"},
+		Usage:     "take mounts away; with --clean what they brought, too",
+		ArgsUsage: "TARGET…",
+		Description: `Without --clean the fetched files stay cached for the next mount. With --clean
+they go, and when nothing else uses the cache, the cache goes too; pinned files
+stay.
+
+EXAMPLES:
+   uniharmonyfs unmount ~/ds004712
+   uniharmonyfs unmount --clean ~/ds004712
+   uniharmonyfs unmount --force ~/ds004712           # even while it is in use`,
+		Flags: flags([]cli.Flag{
+			&cli.BoolFlag{Name: "clean", Usage: "drop what the mount brought, but not pinned files"},
+			&cli.BoolFlag{Name: "force", Usage: "even while programs use it"},
+		}, generalFlags()),
+		Action: func(c *cli.Context) error {
+			if c.NArg() == 0 {
+				return usage("unmount takes the TARGET directory of a mount", "see what is mounted with: uniharmonyfs status")
+			}
+			for _, target := range c.Args().Slice() {
+				if err := unmount(c, target); err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+	}
+}
+
+// unmount finds the mount's cache in the system's table of mounts, so that it
+// works whatever --cache the mount was made with.
+func unmount(c *cli.Context, target string) error {
+	target, err := mountPath(target)
+	if err != nil {
+		return err
+	}
+	dir, found, err := daemon.MountOf(target)
+	if err != nil {
+		return err
+	}
+	if !found {
+		return &daemon.Fault{Kind: daemon.CannotMount, What: "cannot unmount " + target, Why: "no mount of uniharmonyfs is there", Do: []string{"see what is mounted with: uniharmonyfs status"}}
+	}
+	client, err := connectTo(c, dir)
+	if err != nil {
+		return err
+	}
+	res, err := client.Unmount(c.Context, daemon.UnmountRequest{Target: target, Clean: c.Bool("clean"), Force: c.Bool("force")})
+	if err != nil {
+		return err
+	}
+	switch {
+	case c.Bool("json"):
+		return writeJSON(c.App.Writer, res)
+	case c.Bool("quiet"):
+	case res.Removed:
+		fmt.Fprintf(c.App.Writer, "Unmounted %s and removed the cache %s (%s, %s).\n", target, dir, count(res.Files, "file"), size(res.Bytes))
+	case c.Bool("clean"):
+		fmt.Fprintf(c.App.Writer, "Unmounted %s and dropped %s, %s, from the cache.\n", target, count(res.Files, "file"), size(res.Bytes))
+	default:
+		fmt.Fprintf(c.App.Writer, "Unmounted %s.\n", target)
+	}
+	return nil
+}
+
+// mountPath makes a mount's path absolute and real without touching the mount
+// itself, which may be dead.
+func mountPath(target string) (string, error) {
+	abs, err := filepath.Abs(target)
+	if err != nil {
+		return "", err
+	}
+	parent, err := filepath.EvalSymlinks(filepath.Dir(abs))
+	if err != nil {
+		return abs, nil
+	}
+	real := filepath.Join(parent, filepath.Base(abs))
+	if to, err := os.Readlink(real); err == nil {
+		if !filepath.IsAbs(to) {
+			to = filepath.Join(parent, to)
+		}
+		return mountPath(to)
+	}
+	return real, nil
+}

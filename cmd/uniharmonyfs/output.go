@@ -1,0 +1,130 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/dustin/go-humanize"
+	"github.com/schollz/progressbar/v3"
+	"github.com/urfave/cli/v2"
+	"golang.org/x/term"
+
+	"github.com/uniharmony/uniharmonyfs/internal/daemon"
+)
+
+func writeJSON(w io.Writer, v any) error {
+	enc := json.NewEncoder(w)
+	enc.SetIndent("", "  ")
+	return enc.Encode(v)
+}
+
+// size in the units of people: 9.3 GiB.
+func size(bytes int64) string { return humanize.IBytes(uint64(max(bytes, 0))) }
+
+func count(n int, what string) string {
+	if n != 1 {
+		what += "s"
+	}
+	return humanize.Comma(int64(n)) + " " + what
+}
+
+// shellQuote makes a path safe to paste into a shell.
+func shellQuote(s string) string {
+	if s != "" && !strings.ContainsFunc(s, func(r rune) bool {
+		return !strings.ContainsRune("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-+@:,", r)
+	}) {
+		return s
+	}
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+}
+
+// lastWords is the context of what must still be done after a signal.
+func lastWords() (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.Background(), 30*time.Second)
+}
+
+// progress shows the phases of a long request on a terminal, and nothing
+// elsewhere.
+type progress struct {
+	bar   *progressbar.ProgressBar
+	phase string
+	off   bool
+}
+
+func newProgress(c *cli.Context) *progress {
+	return &progress{off: c.Bool("quiet") || c.Bool("json") || !term.IsTerminal(int(os.Stderr.Fd()))}
+}
+
+var phases = map[string]string{
+	"clone":    "cloning",
+	"snapshot": "reading the list of files",
+	"fetch":    "fetching",
+}
+
+func (p *progress) show(e daemon.Progress) {
+	if p.off {
+		return
+	}
+	if p.bar == nil || p.phase != e.Phase {
+		p.done()
+		total := e.Total
+		if total == 0 {
+			total = -1
+		}
+		p.phase = e.Phase
+		p.bar = progressbar.NewOptions64(total,
+			progressbar.OptionSetWriter(os.Stderr),
+			progressbar.OptionSetDescription(phases[e.Phase]),
+			progressbar.OptionShowBytes(e.Phase == "fetch"),
+			progressbar.OptionShowCount(),
+			progressbar.OptionClearOnFinish(),
+			progressbar.OptionThrottle(100*time.Millisecond),
+			progressbar.OptionFullWidth(),
+		)
+	}
+	if e.Total > 0 {
+		p.bar.ChangeMax64(e.Total)
+	}
+	p.bar.Describe(strings.TrimSpace(phases[e.Phase] + " " + shorten(printable(e.Text), 40)))
+	p.bar.Set64(e.Done)
+}
+
+func (p *progress) done() {
+	if p.bar != nil {
+		p.bar.Finish()
+		p.bar.Clear()
+		p.bar = nil
+	}
+}
+
+func shorten(s string, n int) string {
+	if r := []rune(s); len(r) > n {
+		return "…" + string(r[len(r)-n+1:])
+	}
+	return s
+}
+
+// table writes rows in columns of equal width.
+func table(w io.Writer, rows [][]string) {
+	var widths []int
+	for _, r := range rows {
+		for i, cell := range r {
+			if i == len(widths) {
+				widths = append(widths, 0)
+			}
+			widths[i] = max(widths[i], len([]rune(cell)))
+		}
+	}
+	for _, r := range rows {
+		var b strings.Builder
+		for i, cell := range r {
+			fmt.Fprintf(&b, "%-*s  ", widths[i], cell)
+		}
+		fmt.Fprintln(w, strings.TrimRight(b.String(), " "))
+	}
+}
