@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"strings"
 	"syscall"
 	"time"
@@ -73,6 +74,8 @@ func (d *daemon) mountRequest(ctx context.Context, req MountRequest, r *reply) (
 	if err := d.serve(m, req.AllowOther); err != nil {
 		return info, err
 	}
+	// Choosing the files took many times the memory that showing them takes.
+	go debug.FreeOSMemory()
 	return m.info(), nil
 }
 
