@@ -124,21 +124,23 @@ func (c *Catalog) sortDirs() {
 // filesIn returns the files directly in a directory.
 func (c *Catalog) filesIn(d int32) []int32 { return c.inDir[c.dirStart[d]:c.dirStart[d+1]] }
 
-// find returns the files of a directory with a suffix and an extension.
-func (c *Catalog) find(d int32, suffix, ext word) []int32 {
+// find returns the files of a directory with a suffix and an extension in the
+// range [from, to] of words.
+func (c *Catalog) find(d int32, suffix, from, to word) []int32 {
 	in := c.filesIn(d)
-	from, _ := slices.BinarySearchFunc(in, pair{suffix, ext}, func(i int32, want pair) int {
-		f := &c.files[i]
-		if f.suffix != want.key {
+	compare := func(i int32, want pair) int {
+		if f := &c.files[i]; f.suffix != want.key {
 			return int(f.suffix) - int(want.key)
+		} else {
+			return int(f.ext) - int(want.value)
 		}
-		return int(f.ext) - int(want.value)
-	})
-	to := from
-	for to < len(in) && c.files[in[to]].suffix == suffix && c.files[in[to]].ext == ext {
-		to++
 	}
-	return in[from:to]
+	first, _ := slices.BinarySearchFunc(in, pair{suffix, from}, compare)
+	end := first
+	for end < len(in) && compare(in[end], pair{suffix, to}) <= 0 {
+		end++
+	}
+	return in[first:end]
 }
 
 // entities returns the entities in a file's name.

@@ -1,16 +1,45 @@
 package bids
 
+import "slices"
+
 // rule says why a file is in the view.
 type rule uint8
 
 const (
-	notShown    rule = iota
-	rulePrimary      // it was asked for
-	ruleRoot         // a file about the dataset as a whole
-	ruleOutside      // outside the subject trees, asked for by a flag
-	ruleTable        // lists what is shown
-	ruleSidecar      // describes a shown file
+	notShown      rule = iota
+	rulePrimary        // it was asked for
+	ruleRoot           // a file about the dataset as a whole
+	ruleOutside        // outside the subject trees
+	ruleTable          // lists what is shown
+	ruleSidecar        // describes a shown file
+	ruleEvents         // what happened meanwhile
+	rulePhysio         // was recorded meanwhile
+	ruleGradients      // bval and bvec
+	ruleSensors        // channels, electrodes, optodes and their coordinates
+	ruleHead           // head shape, markers, calibration of an MEG recording
+	ruleFormat         // another part of the same recording
+	rulePerfusion      // context, labels and M0 scan of ASL
+	ruleFieldmap       // another part of the same fieldmap
+	ruleBlood          // blood samples of a PET scan
+	ruleReference      // the single-band reference
+	ruleIntended       // its IntendedFor names a shown file
+	ruleTarget         // is named by an M0 scan's IntendedFor
+	ruleB0Field        // its B0FieldIdentifier is a shown file's B0FieldSource
+	ruleEmptyRoom      // AssociatedEmptyRoom of a shown recording
+	ruleStimulus       // stim_file of a shown table
+	rulePhoto          // photo of the same place
+	ruleAtlas          // describes an atlas, or the labels of a segmentation
 )
+
+// required reports whether data cannot be read, or is invalid, without the
+// companions of a rule.
+func (r rule) required() bool {
+	switch r {
+	case rulePhysio, ruleReference, ruleIntended, ruleB0Field, rulePhoto:
+		return false
+	}
+	return true
+}
 
 // close adds companions until nothing is added.
 func (sel *selector) close() {
@@ -46,53 +75,62 @@ func (sel *selector) addTables(by, d int32) {
 	}
 }
 
-// companions adds what file i cannot do without, or is best seen with.
-func (sel *selector) companions(i int32) {
-	f := sel.files[i]
-	if f.place != subject {
-		return
-	}
-	if sel.words.text[f.ext] != ".json" {
-		sel.applicable(i, f.suffix, ".json", ruleSidecar)
-	}
-}
-
 // applicable adds the files that apply to file i by the inheritance principle:
 // in its directory or above, with the suffix and extension, and no entity that
 // differs from its own. extra are entities that may differ or be more.
-func (sel *selector) applicable(i int32, suffix word, ext string, r rule, extra ...word) {
-	e, ok := sel.words.find(ext)
-	if !ok {
-		return
-	}
-	f := sel.files[i]
-	top := sel.dirs[f.dir].root
-	for d := f.dir; ; d = sel.dirs[d].parent {
-		for _, g := range sel.find(d, suffix, e) {
-			if g != i && sel.applies(sel.files[g], f, extra) {
-				sel.add(g, r, i)
-			}
-		}
+func (sel *selector) applicable(i int32, suffix, ext string, r rule, extra ...string) {
+	d := sel.files[i].dir
+	for top := sel.dirs[d].root; ; d = sel.dirs[d].parent {
+		sel.beside(i, d, suffix, ext, r, extra...)
 		if d == top || d < 0 {
 			return
 		}
 	}
 }
 
-// applies reports whether no entity of g is absent from f or differs there.
-func (c *Catalog) applies(g, f file, extra []word) bool {
-next:
-	for _, p := range c.entities(g) {
-		for _, k := range extra {
-			if p.key == k {
-				continue next
+// beside adds the files of directory d that apply to file i, with any
+// extension when ext is empty.
+func (sel *selector) beside(i, d int32, suffix, ext string, r rule, extra ...string) {
+	if r.required() || sel.s.Companions == Full {
+		for _, g := range sel.named(d, suffix, ext) {
+			if g != i && sel.applies(sel.files[g], sel.files[i], extra) {
+				sel.add(g, r, i)
 			}
 		}
-		if v := c.value(f, p.key); v != p.value && (v == 0 || !c.sameIndex(p.key, v, p.value)) {
+	}
+}
+
+// named returns the files of a directory with a suffix and, if it is given, an
+// extension.
+func (c *Catalog) named(d int32, suffix, ext string) []int32 {
+	s, ok := c.words.find(suffix)
+	if !ok {
+		return nil
+	}
+	if ext == "" {
+		return c.find(d, s, 0, noWord)
+	}
+	if e, ok := c.words.find(ext); ok {
+		return c.find(d, s, e, e)
+	}
+	return nil
+}
+
+// applies reports whether no entity of g is absent from f or differs there.
+func (c *Catalog) applies(g, f file, extra []string) bool {
+	for _, p := range c.entities(g) {
+		v := c.value(f, p.key)
+		if v != p.value && (v == 0 || !c.sameIndex(p.key, v, p.value)) && !slices.Contains(extra, c.words.text[p.key]) {
 			return false
 		}
 	}
 	return true
+}
+
+// equal reports whether two files have the same entities, but for one.
+func (c *Catalog) equal(g, f file, but string) bool {
+	extra := []string{but}
+	return c.applies(g, f, extra) && c.applies(f, g, extra)
 }
 
 // sameIndex reports whether two values of an index entity are the same number.

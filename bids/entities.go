@@ -61,8 +61,15 @@ const (
 	Any  = "@any"
 )
 
-// mri are the datatypes of the modality "mri" (specification, rules/modalities).
-var mri = [...]string{"anat", "dwi", "fmap", "func", "perf"}
+// isMRI reports whether a datatype is of the modality "mri" (specification,
+// rules/modalities).
+func isMRI(datatype string) bool {
+	switch datatype {
+	case "anat", "dwi", "fmap", "func", "perf":
+		return true
+	}
+	return false
+}
 
 // entity finds an entity by its short or long name.
 func entity(name string) (Entity, bool) {

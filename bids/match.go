@@ -126,7 +126,7 @@ func matchValue(name, value, have string) bool {
 	case name == dimExt:
 		value = extension(value)
 	case name == dimModality && value == "mri":
-		return slices.Contains(mri[:], have)
+		return isMRI(have)
 	case !isPseudo(name):
 		value = strings.TrimPrefix(value, name+"-")
 		if isIndex(name) && isDigits(value) {

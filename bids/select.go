@@ -44,6 +44,9 @@ type selector struct {
 	queue   []int32 // shown, its companions not yet
 	tables  []bool  // of each directory: its tables are shown
 	hints   []string
+
+	links    map[int32]*links        // of JSON files
+	subjects map[int32]*subjectLinks // by directory
 }
 
 // cause is why a file is shown; the zero value: it is not.
@@ -57,7 +60,8 @@ func (c *Catalog) selectFiles(s Selection, read Read) (*selector, error) {
 		return nil, err
 	}
 	sel := &selector{Catalog: c, s: s, read: read, whole: s.isWhole(), exclude: compileGlobs(s.Exclude),
-		shown: make([]cause, len(c.files)), tables: make([]bool, len(c.dirs))}
+		shown: make([]cause, len(c.files)), tables: make([]bool, len(c.dirs)),
+		links: make(map[int32]*links), subjects: make(map[int32]*subjectLinks)}
 	pipelines, err := sel.pipelines()
 	if err != nil {
 		return nil, err
