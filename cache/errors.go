@@ -46,14 +46,19 @@ type FetchError struct {
 	Tried []Attempt
 }
 
+// Error leaves the file's name out: whoever shows it says which file.
 func (e *FetchError) Error() string {
 	if len(e.Tried) == 0 {
-		return fmt.Sprintf("%s (%s): no source is known for its content", e.Name, e.Key)
+		return "no source is known for its content"
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s (%s) cannot be had", e.Name, e.Key)
-	for _, a := range e.Tried {
-		fmt.Fprintf(&b, "; from %s: %v", a.Source, a.Err)
+	b.WriteString("its content cannot be had")
+	for i, a := range e.Tried {
+		sep := "; "
+		if i == 0 {
+			sep = ": "
+		}
+		fmt.Fprintf(&b, "%sfrom %s: %v", sep, a.Source, a.Err)
 	}
 	return b.String()
 }

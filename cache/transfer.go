@@ -126,7 +126,7 @@ func (t *transfer) fromSources(p *part) error {
 	}
 	sources, err := t.use.Origin.Sources(t.ctx, t.o.key)
 	if err != nil && len(sources) == 0 {
-		return fmt.Errorf("%s: %w", t.use.Name, err)
+		return err
 	}
 	failed := &FetchError{Key: t.o.key, Name: t.use.Name}
 	for _, s := range sources {

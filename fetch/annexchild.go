@@ -240,6 +240,9 @@ func (r *annexRun) answer(key annex.Key, l annexLine) {
 // annexError makes an error of what git-annex says.
 func annexError(said []string) error {
 	text := lastLines(strings.Join(said, "\n"), 4)
+	if len(text) > 300 {
+		text = text[:300] + "…"
+	}
 	if strings.Contains(text, "not enough free space") || strings.Contains(text, "No space left") {
 		return fmt.Errorf("%s: %w", text, syscall.ENOSPC)
 	}

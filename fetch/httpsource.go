@@ -29,7 +29,8 @@ func (s *httpSource) String() string {
 	if err != nil {
 		return "a malformed URL"
 	}
-	return u.Scheme + "://" + u.Host + u.Path
+	u.User = nil
+	return u.String()
 }
 
 func (s *httpSource) Exact() bool { return s.exact }
