@@ -92,6 +92,18 @@ func (h *Handle) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
 	return f.ReadAt(p, off)
 }
 
+// Wait returns the file of verified content when it is complete, behind those
+// that read. The file belongs to the handle and is valid until Close.
+func (h *Handle) Wait(ctx context.Context) (*os.File, error) {
+	if err := h.ready(ctx, false); err != nil {
+		return nil, err
+	}
+	if f := h.File(); f != nil {
+		return f, nil
+	}
+	return nil, ErrClosed
+}
+
 // Close ends the use of the key. The last user's end also ends a transfer.
 func (h *Handle) Close() error {
 	h.mu.Lock()

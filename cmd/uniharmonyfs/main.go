@@ -45,7 +45,8 @@ func newApp() *cli.App {
 		},
 		Description: description,
 		Commands: []*cli.Command{
-			mountCommand(), unmountCommand(), listCommand(), pinCommand(), unpinCommand(),
+			mountCommand(), unmountCommand(), getCommand(), listCommand(),
+			prefetchCommand(), pinCommand(), unpinCommand(), evictCommand(), verifyCommand(),
 			statusCommand(), cleanCommand(), doctorCommand(), demoCommand(),
 			completionCommand(), versionCommand(), daemonCommand(), checkIndexCommand(),
 		},
@@ -57,6 +58,7 @@ file's content into a hidden cache, checked against its git-annex key.
 
    uniharmonyfs mount --sub 03286 --modality anat,func ~/ds004712
    uniharmonyfs list --sub 03286 --suffix T1w -l
+   uniharmonyfs get --sub 03286 --suffix T1w ~/t1w
    uniharmonyfs unmount --clean ~/ds004712
 
 EXIT CODES:

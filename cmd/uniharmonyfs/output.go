@@ -64,6 +64,8 @@ var phases = map[string]string{
 	"clone":    "cloning",
 	"snapshot": "reading the list of files",
 	"fetch":    "fetching",
+	"plan":     "looking at what is there",
+	"get":      "downloading",
 }
 
 func (p *progress) show(e daemon.Progress) {
@@ -80,7 +82,7 @@ func (p *progress) show(e daemon.Progress) {
 		p.bar = progressbar.NewOptions64(total,
 			progressbar.OptionSetWriter(os.Stderr),
 			progressbar.OptionSetDescription(phases[e.Phase]),
-			progressbar.OptionShowBytes(e.Phase == "fetch"),
+			progressbar.OptionShowBytes(e.Phase == "fetch" || e.Phase == "get"),
 			progressbar.OptionShowCount(),
 			progressbar.OptionClearOnFinish(),
 			progressbar.OptionThrottle(100*time.Millisecond),

@@ -46,6 +46,12 @@ func (r *reply) progress(p Progress) {
 	}
 }
 
+func (r *reply) flush() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	http.NewResponseController(r.w).Flush()
+}
+
 func (r *reply) item(v any) error {
 	raw, err := json.Marshal(v)
 	if err != nil {

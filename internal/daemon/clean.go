@@ -1,10 +1,79 @@
 package daemon
 
 import (
+	"context"
+	"errors"
+	"fmt"
 	"os"
 	"slices"
 	"strings"
+
+	"github.com/uniharmony/uniharmonyfs/internal/annex"
 )
+
+func (d *daemon) cleanRequest(ctx context.Context, req CleanRequest, _ *reply) (res CleanResult, err error) {
+	d.mounting.Lock()
+	defer d.mounting.Unlock()
+	names, err := d.toClean(req)
+	if err != nil {
+		return res, err
+	}
+	res.Datasets = names
+	if req.Pins {
+		if err := d.unpinAll(); err != nil {
+			return res, err
+		}
+	}
+	if req.All {
+		res.Files, res.Bytes, err = d.cache.Drop(nil)
+	} else {
+		for _, name := range names {
+			files, bytes, dropErr := d.cache.Drop(func(o string, _ annex.Key) bool { return strings.HasPrefix(o, name+":") })
+			res.Files, res.Bytes, err = res.Files+files, res.Bytes+bytes, errors.Join(err, dropErr)
+		}
+	}
+	for _, name := range names {
+		err = errors.Join(err, d.removeDataset(name))
+	}
+	st := d.cache.Status()
+	res.Pinned = st.Pinned
+	d.mu.Lock()
+	alone := len(d.mounts) == 0 && d.requests == 1
+	d.mu.Unlock()
+	if err == nil && req.All && alone && st.PinnedFiles == 0 {
+		res.Removed = true
+		d.wipeAndStop()
+	}
+	return res, err
+}
+
+// toClean returns the datasets that a request means, refusing those in use.
+func (d *daemon) toClean(req CleanRequest) ([]string, error) {
+	have := d.hiddenClones()
+	d.mu.Lock()
+	used := make(map[string]string)
+	for _, m := range d.mounts {
+		used[m.version.name] = m.target
+	}
+	d.mu.Unlock()
+	names := have
+	if !req.All {
+		names = nil
+		for _, want := range req.Names {
+			found := matchClones(have, want)
+			if len(found) == 0 {
+				return nil, fault(NoMatch, fmt.Sprintf("there is no hidden clone %q", want), nil, "there are: "+list(have))
+			}
+			names = append(names, found...)
+		}
+	}
+	for _, name := range names {
+		if at := used[name]; at != "" {
+			return nil, fault(Failed, "cannot remove "+name, fmt.Errorf("it is mounted at %s", at), "unmount it first: uniharmonyfs unmount "+at)
+		}
+	}
+	return names, nil
+}
 
 // hiddenClones names the clones in the cache, in byte order.
 func (d *daemon) hiddenClones() (names []string) {

@@ -225,9 +225,30 @@ func (c *Client) List(ctx context.Context, req ListRequest, progress func(Progre
 	return res, err
 }
 
-// Pin pins or unpins files.
-func (c *Client) Pin(ctx context.Context, req PinRequest, progress func(Progress)) (PinResult, error) {
-	return call[PinResult](ctx, c, "/v1/pin", req, progress)
+// Files does something with files.
+func (c *Client) Files(ctx context.Context, req FilesRequest, progress func(Progress)) (FilesResult, error) {
+	return call[FilesResult](ctx, c, "/v1/files", req, progress)
+}
+
+// Get downloads files into a directory. plan is told what is going to happen
+// before it does.
+func (c *Client) Get(ctx context.Context, req GetRequest, plan func(Plan) error, progress func(Progress)) (res GetResult, err error) {
+	err = c.post(ctx, "/v1/get", req, func(e event) error {
+		switch {
+		case e.Progress != nil && progress != nil:
+			progress(*e.Progress)
+		case e.Item != nil:
+			var p Plan
+			if err := json.Unmarshal(e.Item, &p); err != nil {
+				return err
+			}
+			return plan(p)
+		case e.Result != nil:
+			return json.Unmarshal(e.Result, &res)
+		}
+		return nil
+	})
+	return res, err
 }
 
 // Status returns the state of the cache.

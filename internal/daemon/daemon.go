@@ -57,6 +57,9 @@ type daemon struct {
 	requests int
 	idle     *time.Timer
 
+	targets    targetLocks // of downloads
+	settingsMu sync.Mutex  // held while the settings change
+
 	quit     chan struct{} // closed when the daemon is to stop
 	quitOnce sync.Once
 	wipe     bool // remove the cache when stopped; guarded by mu
@@ -215,7 +218,8 @@ func (d *daemon) routes() http.Handler {
 	mux.HandleFunc("POST /v1/wait", answer(d, d.waitRequest))
 	mux.HandleFunc("POST /v1/unmount", answer(d, d.unmountRequest))
 	mux.HandleFunc("POST /v1/list", answer(d, d.listRequest))
-	mux.HandleFunc("POST /v1/pin", answer(d, d.pinRequest))
+	mux.HandleFunc("POST /v1/files", answer(d, d.filesRequest))
+	mux.HandleFunc("POST /v1/get", answer(d, d.getRequest))
 	mux.HandleFunc("POST /v1/clean", answer(d, d.cleanRequest))
 	mux.HandleFunc("POST /v1/stop", d.stopRequest)
 	return mux

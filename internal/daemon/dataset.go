@@ -125,8 +125,10 @@ func (d *daemon) knownSnapshot(commit gitstore.OID) *index.Snapshot {
 // selection is what a request asked of a version.
 type selection struct {
 	*bids.Result
-	view  *tree.View
-	files []int // nodes of the files in the view, in byte order of their paths
+	view *tree.View
+	// Nodes, in byte order of their paths: of the files in the view, and of
+	// those that were asked for themselves.
+	files, primary []int
 }
 
 // choose applies a selection to a version.
@@ -140,6 +142,9 @@ func (d *daemon) choose(ctx context.Context, v *version, s bids.Selection) (*sel
 	c := &selection{Result: result, files: make([]int, len(result.Files))}
 	for i, f := range result.Files {
 		c.files[i] = nodes[f]
+	}
+	for _, f := range result.Primary {
+		c.primary = append(c.primary, nodes[f])
 	}
 	replaced := make(map[int][]byte, len(result.Replaced))
 	for f, content := range result.Replaced {

@@ -127,6 +127,15 @@ func (d *daemon) mountAt(target string) *mount {
 	return d.mounts[target]
 }
 
+func (d *daemon) mountList() (all []*mount) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, m := range d.mounts {
+		all = append(all, m)
+	}
+	return all
+}
+
 // info describes the mount as it is now.
 func (m *mount) info() MountInfo {
 	v := m.version

@@ -89,21 +89,61 @@ type File struct {
 	Key    string `json:"key,omitempty"`
 }
 
-// PinRequest pins or unpins files: those of a selection, or paths inside
-// mounts (a directory means everything below it).
-type PinRequest struct {
+// FilesRequest does something with files: those of a selection, or paths
+// inside mounts (a directory means everything below it).
+type FilesRequest struct {
 	Dataset
+	Do        string         `json:"do"` // pin, unpin, prefetch, evict, or verify
 	Selection bids.Selection `json:"selection"`
 	Paths     []string       `json:"paths,omitempty"` // absolute
-	Unpin     bool           `json:"unpin,omitempty"`
 	NoFetch   bool           `json:"no_fetch,omitempty"`
+	Repair    bool           `json:"repair,omitempty"`
 }
 
-// PinResult says what a pin or unpin did.
-type PinResult struct {
+// FilesResult says what a FilesRequest did.
+type FilesResult struct {
 	Files  int          `json:"files"`
 	Bytes  int64        `json:"bytes"`
 	Failed []FileFailed `json:"failed,omitempty"`
+}
+
+// GetRequest downloads the files of a selection into a directory.
+type GetRequest struct {
+	Dataset
+	Selection bids.Selection `json:"selection"`
+	Target    string         `json:"target"`              // absolute
+	Plain     bool           `json:"plain,omitempty"`     // primary files only
+	TmpClean  bool           `json:"tmp_clean,omitempty"` // drop from the cache what this call brings
+	Hardlink  bool           `json:"hardlink,omitempty"`  // share the cache's files, read-only
+	Force     bool           `json:"force,omitempty"`     // overwrite files that differ
+	DryRun    bool           `json:"dry_run,omitempty"`
+	Jobs      int            `json:"jobs,omitempty"`
+	Budget    int64          `json:"budget,omitempty"`
+	Umask     uint32         `json:"umask,omitempty"`
+}
+
+// Plan says what a get is going to do.
+type Plan struct {
+	Target      string  `json:"target"`
+	Files       int     `json:"files"`
+	Bytes       int64   `json:"bytes"`
+	ThereFiles  int     `json:"there_files"` // in the target, identical
+	ThereBytes  int64   `json:"there_bytes"`
+	CachedFiles int     `json:"cached_files"` // to be copied only
+	FetchFiles  int     `json:"fetch_files"`
+	FetchBytes  int64   `json:"fetch_bytes"`
+	FreeBytes   int64   `json:"free_bytes"`        // on the target's disk
+	Seconds     float64 `json:"seconds,omitempty"` // estimated by the speed of the last get
+}
+
+// GetResult says what a get did.
+type GetResult struct {
+	Target       string       `json:"target"`
+	Files        int          `json:"files"` // that are there now
+	Bytes        int64        `json:"bytes"`
+	FetchedBytes int64        `json:"fetched_bytes"`
+	Failed       []FileFailed `json:"failed,omitempty"`
+	Seconds      float64      `json:"seconds"`
 }
 
 // FileFailed names a file that could not be had.
@@ -138,6 +178,7 @@ type Progress struct {
 	Phase string `json:"phase"` // clone, snapshot, fetch
 	Done  int64  `json:"done"`
 	Total int64  `json:"total,omitempty"`
+	Files int    `json:"files,omitempty"` // of them done
 	Text  string `json:"text,omitempty"`
 }
 

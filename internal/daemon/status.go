@@ -34,13 +34,7 @@ func (d *daemon) status(_ context.Context, req StatusRequest, _ *reply) (Status,
 		Cache: string(d.dir), Version: d.options.Version, PID: os.Getpid(), Since: d.started,
 		Mounts: []MountInfo{}, Datasets: d.hiddenClones(), Store: d.cache.Status(),
 	}
-	d.mu.Lock()
-	var mounts []*mount
-	for _, m := range d.mounts {
-		mounts = append(mounts, m)
-	}
-	d.mu.Unlock()
-	for _, m := range mounts {
+	for _, m := range d.mountList() {
 		s.Mounts = append(s.Mounts, m.info())
 	}
 	slices.SortFunc(s.Mounts, func(a, b MountInfo) int { return cmp.Compare(a.Target, b.Target) })

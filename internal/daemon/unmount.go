@@ -104,13 +104,7 @@ func (d *daemon) wipeAndStop() {
 func (d *daemon) unmountAll() {
 	d.mounting.Lock()
 	defer d.mounting.Unlock()
-	d.mu.Lock()
-	var all []*mount
-	for _, m := range d.mounts {
-		all = append(all, m)
-	}
-	d.mu.Unlock()
-	for _, m := range all {
+	for _, m := range d.mountList() {
 		for try := 0; ; try++ {
 			err := d.unmount(m, try == 10)
 			if err == nil {

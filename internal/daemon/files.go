@@ -1,0 +1,191 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/uniharmony/uniharmonyfs/cache"
+	"github.com/uniharmony/uniharmonyfs/internal/annex"
+	"github.com/uniharmony/uniharmonyfs/internal/tree"
+)
+
+// chosenFile is an annexed file that a request is about.
+type chosenFile struct {
+	path string
+	key  annex.Key
+	size int64
+	use  cache.Use
+}
+
+// annexedFiles returns the annexed files that a request means: those of its
+// paths inside mounts, or of its selection. Each key comes once.
+func (d *daemon) annexedFiles(ctx context.Context, req FilesRequest, r *reply) (files []chosenFile, err error) {
+	seen := make(map[annex.Key]bool)
+	add := func(v *version, n int, from cache.Origin, owner string) {
+		if v.Kind(n) != tree.Annexed || seen[v.Key(n)] {
+			return
+		}
+		seen[v.Key(n)] = true
+		files = append(files, chosenFile{v.Path(n), v.Key(n), v.Size(n), cache.Use{Origin: from, Owner: owner, Name: v.Path(n)}})
+	}
+	if len(req.Paths) > 0 {
+		for _, p := range req.Paths {
+			m, nodes, err := d.inMount(p)
+			if err != nil {
+				return nil, err
+			}
+			for _, n := range nodes {
+				add(m.version, n, m.origin, m.owner)
+			}
+		}
+		return files, nil
+	}
+	if err := req.Selection.Validate(); err != nil {
+		return nil, err
+	}
+	v, err := d.openVersion(ctx, req.Dataset, r)
+	if err != nil {
+		return nil, err
+	}
+	chosen, err := d.choose(ctx, v, req.Selection)
+	if err != nil {
+		return nil, err
+	}
+	from, err := d.origin(v)
+	if err != nil {
+		return nil, err
+	}
+	for _, n := range chosen.files {
+		add(v, n, from, v.name+":")
+	}
+	return files, nil
+}
+
+// inMount finds the mount that an absolute path lies in, and the files at or
+// below the path.
+func (d *daemon) inMount(path string) (*mount, []int, error) {
+	d.mu.Lock()
+	var m *mount
+	for target, candidate := range d.mounts {
+		if within(path, target) {
+			m = candidate
+		}
+	}
+	d.mu.Unlock()
+	if m == nil {
+		return nil, nil, fault(Usage, path+" is not inside a mount of this cache", nil, "see what is mounted with: uniharmonyfs status", "or choose files by selection, for example --sub 01")
+	}
+	rel := strings.TrimPrefix(strings.TrimPrefix(path, m.target), "/")
+	if rel == "" {
+		return m, m.files, nil
+	}
+	n, ok := m.view.Find(rel)
+	if !ok {
+		return nil, nil, fault(NoMatch, path+" is not in the mount", nil, "list what is there with: uniharmonyfs list")
+	}
+	if m.version.Kind(n) != tree.Dir {
+		return m, []int{n}, nil
+	}
+	var below []int
+	for _, f := range m.files {
+		if within(m.version.Path(f), rel) {
+			below = append(below, f)
+		}
+	}
+	return m, below, nil
+}
+
+// atOnce bounds the files a request waits for at the same time; the cache
+// bounds its transfers itself.
+const atOnce = 16
+
+func (d *daemon) filesRequest(ctx context.Context, req FilesRequest, r *reply) (res FilesResult, err error) {
+	files, err := d.annexedFiles(ctx, req, r)
+	if err != nil {
+		return res, err
+	}
+	keys := make([]annex.Key, len(files))
+	for i, f := range files {
+		keys[i] = f.key
+		res.Bytes += f.size
+	}
+	res.Files = len(files)
+	switch req.Do {
+	case "pin":
+		if err := d.cache.Pin(keys); err != nil || req.NoFetch {
+			return res, err
+		}
+		res.Failed, err = d.each(ctx, files, r, d.fetch)
+	case "unpin":
+		err = d.cache.Unpin(keys)
+	case "prefetch":
+		res.Failed, err = d.each(ctx, files, r, d.fetch)
+	case "evict":
+		res.Files, res.Bytes, err = d.evict(keys)
+	case "verify":
+		files = slices.DeleteFunc(files, func(f chosenFile) bool { return d.cache.State(f.key).Presence != cache.Cached })
+		res.Files, res.Bytes = len(files), 0
+		for _, f := range files {
+			res.Bytes += f.size
+		}
+		res.Failed, err = d.each(ctx, files, r, func(ctx context.Context, f chosenFile) error {
+			err := d.cache.Verify(ctx, f.key)
+			if req.Repair && errors.Is(err, cache.ErrMismatch) {
+				err = d.fetch(ctx, f)
+			}
+			return err
+		})
+	default:
+		err = &Fault{Kind: Usage, What: fmt.Sprintf("there is nothing like %q to do with files", req.Do)}
+	}
+	return res, err
+}
+
+func (d *daemon) fetch(ctx context.Context, f chosenFile) error {
+	return d.cache.Fetch(ctx, f.key, f.use)
+}
+
+func (d *daemon) evict(keys []annex.Key) (files int, bytes int64, err error) {
+	wanted := make(map[annex.Key]bool, len(keys))
+	for _, k := range keys {
+		wanted[k] = true
+	}
+	return d.cache.Drop(func(_ string, k annex.Key) bool { return wanted[k] })
+}
+
+// each does something to files, several at once, going on after failures.
+func (d *daemon) each(ctx context.Context, files []chosenFile, r *reply, do func(context.Context, chosenFile) error) ([]FileFailed, error) {
+	var mu sync.Mutex // guards the following
+	var failed []FileFailed
+	var done, total int64
+	for _, f := range files {
+		total += f.size
+	}
+	var g errgroup.Group
+	g.SetLimit(atOnce)
+	for i, f := range files {
+		if ctx.Err() != nil {
+			break
+		}
+		g.Go(func() error {
+			err := do(ctx, f)
+			mu.Lock()
+			defer mu.Unlock()
+			if err != nil && ctx.Err() == nil {
+				failed = append(failed, FileFailed{Path: f.path, Why: err.Error()})
+			}
+			done += f.size
+			r.progress(Progress{Phase: "fetch", Done: done, Total: total, Files: i + 1, Text: f.path})
+			return nil
+		})
+	}
+	g.Wait()
+	slices.SortFunc(failed, func(a, b FileFailed) int { return strings.Compare(a.Path, b.Path) })
+	return failed, ctx.Err()
+}

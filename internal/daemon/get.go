@@ -1,0 +1,270 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
+
+	"github.com/uniharmony/uniharmonyfs/cache"
+	"github.com/uniharmony/uniharmonyfs/internal/tree"
+)
+
+// get is a download in progress: the files of a view, copied from the cache
+// into a directory. A file appears there under its name only when it is whole.
+type get struct {
+	d      *daemon
+	req    GetRequest
+	v      *version
+	view   *tree.View
+	files  []int
+	from   cache.Origin
+	owner  string
+	target *os.Root
+
+	mu      sync.Mutex // guards the following
+	done    map[int]bool
+	failed  []FileFailed
+	fetched int64
+}
+
+const maxJobs = 64
+
+func (d *daemon) getRequest(ctx context.Context, req GetRequest, r *reply) (res GetResult, err error) {
+	started := time.Now()
+	g, err := d.newGet(ctx, req, r)
+	if err != nil {
+		return res, err
+	}
+	defer g.target.Close()
+	// Two downloads into one directory take turns: the second finds done what
+	// the first has done.
+	unlock, err := d.targets.lock(ctx, req.Target)
+	if err != nil {
+		return res, err
+	}
+	defer unlock()
+	g.removeStale()
+	plan, todo, err := g.plan(ctx, r)
+	if err != nil {
+		return res, err
+	}
+	plan.Seconds = d.estimate(plan.FetchBytes)
+	if err := r.item(plan); err != nil {
+		return res, err
+	}
+	r.flush()
+	res.Target, res.Files, res.Bytes = req.Target, plan.ThereFiles, plan.ThereBytes
+	if req.DryRun {
+		return res, nil
+	}
+	if need := plan.Bytes - plan.ThereBytes; !req.Hardlink && need > plan.FreeBytes {
+		return res, fault(NoSpace, fmt.Sprintf("%d bytes do not fit into %s", need, req.Target), fmt.Errorf("%d bytes are free there", plan.FreeBytes), "free some space, choose another target, or select less")
+	}
+	g.run(ctx, todo, plan, r)
+	for _, n := range todo {
+		if g.done[n] {
+			res.Files++
+			res.Bytes += g.view.Size(n)
+		}
+	}
+	slices.SortFunc(g.failed, func(a, b FileFailed) int { return strings.Compare(a.Path, b.Path) })
+	res.Failed, res.FetchedBytes, res.Seconds = g.failed, g.fetched, time.Since(started).Seconds()
+	d.noteSpeed(g.fetched, res.Seconds)
+	return res, ctx.Err()
+}
+
+func (d *daemon) newGet(ctx context.Context, req GetRequest, r *reply) (*get, error) {
+	if err := req.Selection.Validate(); err != nil {
+		return nil, err
+	}
+	what := "cannot download into " + req.Target
+	if within(req.Target, string(d.dir)) || within(string(d.dir), req.Target) {
+		return nil, fault(Usage, what, errors.New("it overlaps the cache"), "choose a target elsewhere")
+	}
+	for _, m := range d.mountList() {
+		if within(req.Target, m.target) {
+			return nil, fault(Usage, what, errors.New("it lies inside a mount, which is read-only"), "choose a target elsewhere")
+		}
+	}
+	if req.Budget > 0 {
+		if err := d.setBudget(req.Budget); err != nil {
+			return nil, err
+		}
+	}
+	v, err := d.openVersion(ctx, req.Dataset, r)
+	if err != nil {
+		return nil, err
+	}
+	chosen, err := d.choose(ctx, v, req.Selection)
+	if err != nil {
+		return nil, err
+	}
+	from, err := d.origin(v)
+	if err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(req.Target, 0o777&^os.FileMode(req.Umask)); err != nil {
+		return nil, fault(Failed, what, err, "choose a target that you can write to")
+	}
+	root, err := os.OpenRoot(req.Target)
+	if err != nil {
+		return nil, fault(Failed, what, err)
+	}
+	g := &get{
+		d: d, req: req, v: v, view: chosen.view, files: chosen.files, from: from, target: root,
+		owner: fmt.Sprintf("%s:get:%s:%d", v.name, req.Target, time.Now().UnixNano()), done: make(map[int]bool),
+	}
+	if req.Plain {
+		g.files = chosen.primary
+	}
+	return g, nil
+}
+
+// plan looks at what is there already, and says what is to be done.
+func (g *get) plan(ctx context.Context, r *reply) (p Plan, todo []int, err error) {
+	p = Plan{Target: g.req.Target, Files: len(g.files)}
+	var st unix.Statfs_t
+	if err := unix.Statfs(g.req.Target, &st); err != nil {
+		return p, nil, err
+	}
+	p.FreeBytes = int64(st.Bavail) * st.Bsize
+	for i, n := range g.files {
+		size := g.view.Size(n)
+		p.Bytes += size
+		r.progress(Progress{Phase: "plan", Done: int64(i), Total: int64(len(g.files)), Text: "looking at what is there"})
+		state, err := g.there(ctx, n)
+		if err != nil {
+			return p, nil, err
+		}
+		if state == differs && !g.req.Force {
+			g.failed = append(g.failed, FileFailed{g.v.Path(n), "another file is there; --force overwrites it"})
+			continue
+		}
+		if state == same {
+			p.ThereFiles++
+			p.ThereBytes += size
+			continue
+		}
+		todo = append(todo, n)
+		if g.v.Kind(n) == tree.Annexed && !g.isSynthesised(n) && g.d.cache.State(g.v.Key(n)).Presence != cache.Cached {
+			p.FetchFiles++
+			p.FetchBytes += size
+		} else {
+			p.CachedFiles++
+		}
+	}
+	return p, todo, nil
+}
+
+// run brings the files that are to do, several at once.
+func (g *get) run(ctx context.Context, todo []int, p Plan, r *reply) {
+	jobs := g.req.Jobs
+	if jobs <= 0 {
+		jobs = atOnce
+	}
+	var group errgroup.Group
+	group.SetLimit(min(jobs, maxJobs))
+	stop := g.watch(todo, p, r)
+	defer stop()
+	for _, n := range todo {
+		if ctx.Err() != nil {
+			break
+		}
+		group.Go(func() error {
+			err := g.bring(ctx, n)
+			g.mu.Lock()
+			defer g.mu.Unlock()
+			if err == nil {
+				g.done[n] = true
+			} else if ctx.Err() == nil {
+				g.failed = append(g.failed, FileFailed{g.v.Path(n), err.Error()})
+			}
+			return nil
+		})
+	}
+	group.Wait()
+}
+
+// watch reports progress until it is stopped: what is copied, and what of the
+// rest has come into the cache.
+func (g *get) watch(todo []int, p Plan, r *reply) (stop func()) {
+	sizes := make(map[string]bool, len(todo))
+	for _, n := range todo {
+		if g.v.Kind(n) == tree.Annexed {
+			sizes[g.v.Key(n).String()] = true
+		}
+	}
+	report := func() {
+		g.mu.Lock()
+		done, files := p.ThereBytes, p.ThereFiles+len(g.done)
+		for n := range g.done {
+			done += g.view.Size(n)
+		}
+		g.mu.Unlock()
+		text := ""
+		for _, t := range g.d.cache.Status().Transfers {
+			if sizes[t.Key] {
+				done += t.Done
+				text = t.Name
+			}
+		}
+		r.progress(Progress{Phase: "get", Done: min(done, p.Bytes), Total: p.Bytes, Files: files, Text: text})
+	}
+	quit, gone := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(gone)
+		tick := time.NewTicker(200 * time.Millisecond)
+		defer tick.Stop()
+		for {
+			select {
+			case <-quit:
+				report()
+				return
+			case <-tick.C:
+				report()
+			}
+		}
+	}()
+	return func() { close(quit); <-gone }
+}
+
+// targetLocks lets one download at a time into a directory.
+type targetLocks struct {
+	mu    sync.Mutex
+	locks map[string]chan struct{}
+}
+
+func (l *targetLocks) lock(ctx context.Context, target string) (unlock func(), err error) {
+	for {
+		l.mu.Lock()
+		held := l.locks[target]
+		if held == nil {
+			if l.locks == nil {
+				l.locks = make(map[string]chan struct{})
+			}
+			mine := make(chan struct{})
+			l.locks[target] = mine
+			l.mu.Unlock()
+			return func() {
+				l.mu.Lock()
+				delete(l.locks, target)
+				l.mu.Unlock()
+				close(mine)
+			}, nil
+		}
+		l.mu.Unlock()
+		select {
+		case <-held:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}

@@ -1,0 +1,245 @@
+package daemon
+
+import (
+	"bytes"
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/uniharmony/uniharmonyfs/cache"
+	"github.com/uniharmony/uniharmonyfs/internal/annex"
+	"github.com/uniharmony/uniharmonyfs/internal/gitstore"
+	"github.com/uniharmony/uniharmonyfs/internal/tree"
+)
+
+// there is what a download finds under a file's name.
+type there int
+
+const (
+	nothing there = iota
+	same
+	differs
+)
+
+// there compares what the target has with the dataset's file: a file of the
+// right size and the commit's time is one of ours, others are hashed.
+func (g *get) there(ctx context.Context, n int) (there, error) {
+	st, err := g.target.Lstat(g.v.Path(n))
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nothing, nil
+	case errors.Is(err, syscall.ENOTDIR):
+		return differs, nil
+	case err != nil:
+		return differs, err
+	case g.v.Kind(n) == tree.Link:
+		if to, err := g.target.Readlink(g.v.Path(n)); err == nil && to == g.v.Target(n) {
+			return same, nil
+		}
+		return differs, nil
+	case !st.Mode().IsRegular() || st.Size() != g.view.Size(n):
+		return differs, nil
+	case st.ModTime().Equal(g.v.Time):
+		return same, nil
+	}
+	f, err := g.target.Open(g.v.Path(n))
+	if err != nil {
+		return differs, nil
+	}
+	defer f.Close()
+	if content, ok := g.view.Content(n); ok {
+		have, err := io.ReadAll(f)
+		if err == nil && bytes.Equal(have, content) {
+			return same, nil
+		}
+		return differs, nil
+	}
+	return compare(ctx, f, g.v.Key(n)), nil
+}
+
+func compare(ctx context.Context, r io.Reader, key annex.Key) there {
+	h, want, ok := key.NewHash()
+	if !ok {
+		return differs
+	}
+	if _, err := io.Copy(h, readerUntil{ctx, r}); err != nil || hex.EncodeToString(h.Sum(nil)) != want {
+		return differs
+	}
+	return same
+}
+
+// readerUntil is a reader that ends with its context.
+type readerUntil struct {
+	ctx context.Context
+	r   io.Reader
+}
+
+func (r readerUntil) Read(p []byte) (int, error) {
+	if err := r.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return r.r.Read(p)
+}
+
+func (g *get) isSynthesised(n int) bool {
+	_, ok := g.view.Content(n)
+	return ok
+}
+
+// bring puts one file into the target.
+func (g *get) bring(ctx context.Context, n int) error {
+	name := g.v.Path(n)
+	if dir := path.Dir(name); dir != "." {
+		if err := g.target.MkdirAll(dir, 0o777&^os.FileMode(g.req.Umask)); err != nil {
+			return err
+		}
+	}
+	if g.v.Kind(n) == tree.Link {
+		if g.req.Force {
+			g.target.Remove(name)
+		}
+		return g.target.Symlink(g.v.Target(n), name)
+	}
+	tmp := path.Join(path.Dir(name), tempName())
+	defer g.target.Remove(tmp)
+	if err := g.fill(ctx, n, tmp); err != nil {
+		return err
+	}
+	return g.target.Rename(tmp, name)
+}
+
+// fill writes a file's content under a temporary name.
+func (g *get) fill(ctx context.Context, n int, tmp string) error {
+	if content, ok := g.view.Content(n); ok {
+		return g.write(tmp, func(f *os.File) error { _, err := f.Write(content); return err })
+	}
+	key := g.v.Key(n)
+	if g.v.Kind(n) == tree.Git {
+		return g.write(tmp, func(f *os.File) error {
+			_, err := g.v.git.Copy(ctx, gitstore.OID(key.Name()), f)
+			return err
+		})
+	}
+	missing := g.d.cache.State(key).Presence != cache.Cached
+	h, err := g.d.cache.Open(key, cache.Use{Origin: g.from, Owner: g.owner, Name: g.v.Path(n)})
+	if err != nil {
+		return err
+	}
+	object, err := h.Wait(ctx)
+	if err == nil {
+		if missing {
+			g.mu.Lock()
+			g.fetched += g.view.Size(n)
+			g.mu.Unlock()
+		}
+		err = g.copyObject(ctx, object, tmp)
+	}
+	h.Close()
+	if g.req.TmpClean {
+		_, _, dropErr := g.d.cache.Drop(func(owner string, k annex.Key) bool { return k == key && owner == g.owner })
+		err = errors.Join(err, dropErr)
+	}
+	return err
+}
+
+// copyObject shares the object's blocks where the file system can, or the
+// whole file where that is wished, and copies otherwise.
+func (g *get) copyObject(ctx context.Context, object *os.File, tmp string) error {
+	if g.req.Hardlink {
+		dir, err := g.target.Open(path.Dir(tmp))
+		if err != nil {
+			return err
+		}
+		defer dir.Close()
+		from := fmt.Sprintf("/proc/self/fd/%d", object.Fd())
+		err = unix.Linkat(unix.AT_FDCWD, from, int(dir.Fd()), path.Base(tmp), unix.AT_SYMLINK_FOLLOW)
+		if !errors.Is(err, unix.EXDEV) && !errors.Is(err, unix.EMLINK) {
+			return err
+		}
+	}
+	return g.write(tmp, func(f *os.File) error {
+		if unix.IoctlFileClone(int(f.Fd()), int(object.Fd())) == nil {
+			return nil
+		}
+		st, err := object.Stat()
+		if err != nil {
+			return err
+		}
+		// In pieces, so that an interrupt need not wait for a large file.
+		for off := int64(0); off < st.Size(); off += 64 << 20 {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			if _, err := io.Copy(f, io.NewSectionReader(object, off, 64<<20)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// write makes a file of the target with the commit's time.
+func (g *get) write(tmp string, fill func(*os.File) error) error {
+	f, err := g.target.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666&^os.FileMode(g.req.Umask))
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(fill(f), f.Chmod(0o666&^os.FileMode(g.req.Umask)), f.Close()); err != nil {
+		return err
+	}
+	return g.target.Chtimes(tmp, g.v.Time, g.v.Time)
+}
+
+const tempPrefix = ".uniharmonyfs-"
+
+var tempCount atomic.Int64
+
+// tempName is the name of a file that is not whole yet; it says whose it is.
+func tempName() string {
+	return fmt.Sprintf("%s%d-%d.part", tempPrefix, os.Getpid(), tempCount.Add(1))
+}
+
+// removeStale removes what a killed download left in the directories that
+// this one is about.
+func (g *get) removeStale() {
+	seen := make(map[string]bool)
+	for _, n := range g.files {
+		dir := path.Dir(g.v.Path(n))
+		if seen[dir] {
+			continue
+		}
+		seen[dir] = true
+		entries, err := fs.ReadDir(g.target.FS(), dir)
+		if err != nil {
+			continue
+		}
+		for _, e := range entries {
+			pid, ok := tempOwner(e.Name())
+			if ok && (pid == os.Getpid() || syscall.Kill(pid, 0) != nil) {
+				g.target.Remove(filepath.Join(dir, e.Name()))
+			}
+		}
+	}
+}
+
+func tempOwner(name string) (pid int, ok bool) {
+	rest, ok := strings.CutPrefix(name, tempPrefix)
+	if !ok || !strings.HasSuffix(rest, ".part") {
+		return 0, false
+	}
+	digits, _, ok := strings.Cut(rest, "-")
+	pid, err := strconv.Atoi(digits)
+	return pid, ok && err == nil && pid > 0
+}
