@@ -17,12 +17,12 @@ func (sel *selector) linksOf(g int32) *links {
 		return l
 	}
 	l := new(links)
-	if data := sel.content(g); bytes.Contains(data, []byte("IntendedFor")) || bytes.Contains(data, []byte("B0Field")) || bytes.Contains(data, []byte("AssociatedEmptyRoom")) {
+	if data, ok := sel.content(g); ok && hasLinks(data) {
 		var fields struct {
 			IntendedFor, B0FieldSource, B0FieldIdentifier, AssociatedEmptyRoom oneOrMany
 		}
 		// What cannot be read has no links; it is shown as it is.
-		if json.Unmarshal(bytes.TrimPrefix(data, bom), &fields) == nil {
+		if json.Unmarshal(bytes.TrimPrefix(data, []byte(bom)), &fields) == nil {
 			l = &links{fields.IntendedFor, fields.B0FieldSource, fields.B0FieldIdentifier, fields.AssociatedEmptyRoom}
 		}
 	}
@@ -30,7 +30,17 @@ func (sel *selector) linksOf(g int32) *links {
 	return l
 }
 
-var bom = []byte("\xef\xbb\xbf")
+// hasLinks spares parsing the many files that have none.
+func hasLinks(data []byte) bool {
+	for _, field := range [...]string{"IntendedFor", "B0Field", "AssociatedEmptyRoom"} {
+		if bytes.Contains(data, []byte(field)) {
+			return true
+		}
+	}
+	return false
+}
+
+const bom = "\xef\xbb\xbf"
 
 // oneOrMany is a string or a list of strings. Anything else is none.
 type oneOrMany []string
@@ -52,16 +62,13 @@ func (o *oneOrMany) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-// content reads a file of the dataset; nil when it cannot be had.
-func (sel *selector) content(i int32) []byte {
+// content reads a file of the dataset; ok is false when it cannot be had.
+func (sel *selector) content(i int32) (data []byte, ok bool) {
 	if sel.read == nil || sel.files[i].recording {
-		return nil
+		return nil, false
 	}
 	data, err := sel.read(int(sel.files[i].first))
-	if err != nil {
-		return nil
-	}
-	return data
+	return data, err == nil
 }
 
 // merged returns the links of a file's sidecars: of each field the nearest.
@@ -132,7 +139,8 @@ func (sel *selector) linked(i int32, suffix, ext, modality string) {
 
 // stimuli adds the files that a table presents.
 func (sel *selector) stimuli(i int32) {
-	t := parseTable(sel.content(i))
+	data, _ := sel.content(i)
+	t := parseTable(data)
 	col := t.column("stim_file")
 	if col < 0 {
 		return

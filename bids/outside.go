@@ -50,8 +50,10 @@ func (sel *selector) addRootFile(i int32) {
 	table := strings.HasPrefix(name, "participants.") || strings.HasPrefix(name, "samples.")
 	switch {
 	case sel.isEssential(i), table:
-	case !sel.whole && sel.inherits(i):
-		return
+	case sel.inherits(i):
+		if !sel.whole {
+			return
+		}
 	case sel.dirs[f.dir].pipeline == 0 && !sel.wantsRootFile(name), !sel.namesAsked(f):
 		return
 	}

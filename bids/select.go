@@ -27,6 +27,12 @@ func (c *Catalog) Select(s Selection, read func(i int) ([]byte, error)) (*Result
 	if err != nil {
 		return nil, err
 	}
+	if !sel.whole || len(s.Exclude) > 0 {
+		sel.filterTables()
+		if !s.IntendedForKeep {
+			sel.pruneLinks()
+		}
+	}
 	return sel.result(), nil
 }
 
@@ -45,6 +51,7 @@ type selector struct {
 	tables  []bool  // of each directory: its tables are shown
 	hints   []string
 
+	replaced map[int][]byte          // new content by path
 	links    map[int32]*links        // of JSON files
 	subjects map[int32]*subjectLinks // by directory
 }
@@ -61,7 +68,7 @@ func (c *Catalog) selectFiles(s Selection, read Read) (*selector, error) {
 	}
 	sel := &selector{Catalog: c, s: s, read: read, whole: s.isWhole(), exclude: compileGlobs(s.Exclude),
 		shown: make([]cause, len(c.files)), tables: make([]bool, len(c.dirs)),
-		links: make(map[int32]*links), subjects: make(map[int32]*subjectLinks)}
+		replaced: make(map[int][]byte), links: make(map[int32]*links), subjects: make(map[int32]*subjectLinks)}
 	pipelines, err := sel.pipelines()
 	if err != nil {
 		return nil, err
@@ -149,7 +156,7 @@ func (sel *selector) selectPrimary(universe []int32) error {
 		}
 	}
 	switch {
-	case len(sel.primary) == 0 && !sel.whole:
+	case len(sel.primary) == 0 && (!sel.whole || len(universe) > 0):
 		return sel.nothing(universe)
 	case len(s.Entities) > 0:
 		sel.hints = append(sel.hints, sel.lost(q, universe, sel.primary)...)
@@ -161,9 +168,6 @@ func (sel *selector) selectPrimary(universe []int32) error {
 func (sel *selector) nothing(universe []int32) error {
 	if len(sel.s.Exclude) > 0 && slices.ContainsFunc(universe, func(i int32) bool { return sel.query.match(sel.Catalog, i) }) {
 		return &NoMatchError{Dimension: "exclude", Value: strings.Join(sel.s.Exclude, ","), Emptied: true, Others: describe(sel.query.dims)}
-	}
-	if len(sel.query.dims) == 0 && len(universe) > 0 {
-		return nil // only root files were asked for, and no subject is there to hide
 	}
 	return sel.emptied(sel.query, universe)
 }
@@ -196,7 +200,7 @@ func (sel *selector) add(i int32, r rule, by int32) {
 
 // result lists what is shown.
 func (sel *selector) result() *Result {
-	r := &Result{Hints: sel.hints, Primary: sel.list(sel.primary)}
+	r := &Result{Hints: sel.hints, Primary: sel.list(sel.primary), Replaced: sel.replaced}
 	var files []int32
 	for i := range sel.shown {
 		if sel.shown[i].rule != 0 {

@@ -88,9 +88,10 @@ func (e *UsageError) Error() string {
 	return fmt.Sprintf("--%s %s %s: %s", e.Dimension, e.Value, e.Why, e.Do)
 }
 
-// isWhole reports whether nothing narrows the selection.
+// isWhole reports whether nothing narrows the primary selection, but perhaps
+// Exclude.
 func (s *Selection) isWhole() bool {
-	return len(s.Entities)+len(s.Modality)+len(s.Suffix)+len(s.Ext)+len(s.AnyOf)+len(s.RootFiles)+len(s.Include)+len(s.Exclude) == 0
+	return len(s.Entities)+len(s.Modality)+len(s.Suffix)+len(s.Ext)+len(s.AnyOf)+len(s.Include) == 0
 }
 
 // Validate returns a *UsageError when a value can match nothing in any

@@ -33,7 +33,7 @@ func parseTable(data []byte) table {
 
 // column returns the number of a column, or -1.
 func (t table) column(name string) int {
-	head := strings.TrimPrefix(t.head.text(), string(bom))
+	head := strings.TrimPrefix(t.head.text(), bom)
 	for i, h := range strings.Split(head, "\t") {
 		if strings.TrimSpace(h) == name {
 			return i
@@ -70,18 +70,19 @@ func (r row) cell(n int) string {
 func (t table) filter(keep func(row) bool) (data []byte, n int) {
 	var out strings.Builder
 	out.WriteString(string(t.head))
+	lastStays := true
 	for _, r := range t.rows {
-		switch {
-		case r.isBlank():
-		case keep(r):
-			n++
-		default:
+		lastStays = r.isBlank() || keep(r)
+		if !lastStays {
 			continue
+		}
+		if !r.isBlank() {
+			n++
 		}
 		out.WriteString(string(r))
 	}
 	data = []byte(out.String())
-	if last := len(t.rows); last > 0 && !strings.HasSuffix(string(t.rows[last-1]), "\n") {
+	if !lastStays && !strings.HasSuffix(string(t.rows[len(t.rows)-1]), "\n") {
 		data = bytes.TrimSuffix(bytes.TrimSuffix(data, []byte("\n")), []byte("\r"))
 	}
 	return data, n

@@ -1,0 +1,195 @@
+package bids
+
+import (
+	"bytes"
+	"encoding/json"
+)
+
+// pruneLinks takes the files that are not shown out of IntendedFor in the
+// shown JSON files: tools stop at a target that is not there.
+func (sel *selector) pruneLinks() {
+	for i := range sel.shown {
+		i := int32(i)
+		f := &sel.files[i]
+		if sel.shown[i].rule == notShown || f.place != subject || sel.words.text[f.ext] != ".json" || !sel.mayIntend(f) {
+			continue
+		}
+		data, ok := sel.content(i)
+		if !ok || !bytes.Contains(data, []byte("IntendedFor")) {
+			continue
+		}
+		pruned := pruneJSON(data, "IntendedFor", func(ref string) bool { return !sel.isGone(ref, i) })
+		sel.replace(i, data, pruned, true)
+	}
+}
+
+// mayIntend reports whether a JSON file is of a datatype of BIDS: those of
+// others, often very many, are not read.
+func (sel *selector) mayIntend(f *file) bool {
+	switch m := sel.words.text[sel.dirs[f.dir].modality]; m {
+	case "", "eeg", "emg", "ieeg", "meg", "micr", "motion", "mrs", "nirs", "pet", "beh":
+		return true
+	default:
+		return isMRI(m)
+	}
+}
+
+// isGone reports whether a reference in file i names something of this dataset
+// that is not shown.
+func (sel *selector) isGone(ref string, i int32) bool {
+	gone := false
+	for _, p := range sel.references(ref, i) {
+		there, shown := sel.at(p)
+		if shown {
+			return false
+		}
+		gone = gone || there
+	}
+	return gone
+}
+
+// span is a part of a JSON text: from, up to but not including to.
+type span struct{ from, to int }
+
+// pruneJSON removes the strings that keep rejects from the values of a key of
+// the object, and the key when nothing is left. All other bytes stay. What is
+// no JSON object comes back as it is.
+func pruneJSON(data []byte, key string, keep func(string) bool) []byte {
+	start := 0
+	if bytes.HasPrefix(data, []byte(bom)) {
+		start = len(bom)
+	}
+	if !json.Valid(data[start:]) {
+		return data
+	}
+	at := skipSpace(data, start)
+	if data[at] != '{' {
+		return data
+	}
+	members := elements(data, at)
+	dropped := make([]bool, len(members))
+	out := data
+	for n := len(members) - 1; n >= 0; n-- { // from the end: earlier spans stay valid
+		if k, value := member(data, members[n]); k == key {
+			out, dropped[n] = pruneValue(out, value, keep)
+		}
+	}
+	return cut(out, elements(out, at), dropped)
+}
+
+// pruneValue prunes one value: a string or a list. gone: nothing is left.
+func pruneValue(data []byte, value span, keep func(string) bool) (out []byte, gone bool) {
+	text := data[value.from:value.to]
+	rejected := func(element []byte) bool {
+		var s string
+		return json.Unmarshal(element, &s) == nil && len(element) > 0 && element[0] == '"' && !keep(s)
+	}
+	switch text[0] {
+	case '"':
+		return data, rejected(text)
+	case '[':
+		list := elements(data, value.from)
+		dropped := make([]bool, len(list))
+		n := 0
+		for k, e := range list {
+			if dropped[k] = rejected(data[e.from:e.to]); dropped[k] {
+				n++
+			}
+		}
+		if n > 0 && n == len(list) {
+			return data, true
+		}
+		return cut(data, list, dropped), false
+	}
+	return data, false
+}
+
+// cut removes elements with the commas that separated them.
+func cut(data []byte, list []span, dropped []bool) []byte {
+	var out []byte
+	from := 0
+	for k := 0; k < len(list); k++ {
+		if !dropped[k] {
+			continue
+		}
+		first := k
+		for k+1 < len(list) && dropped[k+1] {
+			k++
+		}
+		switch {
+		case k+1 < len(list): // up to the next that stays
+			out = append(out, data[from:list[first].from]...)
+			from = list[k+1].from
+		case first > 0: // from the last that stays
+			out = append(out, data[from:list[first-1].to]...)
+			from = list[k].to
+		default:
+			out = append(out, data[from:list[first].from]...)
+			from = list[k].to
+		}
+	}
+	return append(out, data[from:]...)
+}
+
+// elements returns the members of the object or elements of the list at an
+// offset of valid JSON.
+func elements(data []byte, at int) (list []span) {
+	at = skipSpace(data, at+1)
+	for data[at] != '}' && data[at] != ']' {
+		from, end := at, at
+		for depth := 0; ; {
+			c := data[at]
+			switch {
+			case c == '"':
+				at = skipString(data, at)
+				end = at
+				continue
+			case c == '{' || c == '[':
+				depth++
+			case depth == 0 && (c == ',' || c == '}' || c == ']'):
+				list = append(list, span{from, end})
+				if c == ',' {
+					at = skipSpace(data, at+1)
+				}
+				goto next
+			case c == '}' || c == ']':
+				depth--
+			}
+			at++
+			if !isSpace(c) {
+				end = at
+			}
+		}
+	next:
+	}
+	return list
+}
+
+// member splits a member of an object into its key and the span of its value.
+func member(data []byte, m span) (key string, value span) {
+	end := skipString(data, m.from)
+	if json.Unmarshal(data[m.from:end], &key) != nil {
+		return "", span{}
+	}
+	colon := skipSpace(data, end)
+	return key, span{skipSpace(data, colon+1), m.to}
+}
+
+// skipString returns the offset after the string at an offset.
+func skipString(data []byte, at int) int {
+	for at++; data[at] != '"'; at++ {
+		if data[at] == '\\' {
+			at++
+		}
+	}
+	return at + 1
+}
+
+func skipSpace(data []byte, at int) int {
+	for at < len(data) && isSpace(data[at]) {
+		at++
+	}
+	return at
+}
+
+func isSpace(c byte) bool { return c == ' ' || c == '\t' || c == '\n' || c == '\r' }

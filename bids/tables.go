@@ -1,0 +1,198 @@
+package bids
+
+import (
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+)
+
+// place of what is shown, by the words that tables use for it.
+type presence struct {
+	subjects map[[2]word]bool // root directory, subject
+	sessions map[[2]word]bool // directory of the subject, session
+	samples  map[[3]word]bool // root directory, subject, sample
+}
+
+func (sel *selector) presence() presence {
+	p := presence{make(map[[2]word]bool), make(map[[2]word]bool), make(map[[3]word]bool)}
+	sample, _ := sel.words.find("sample")
+	last := int32(-1)
+	for i := range sel.shown {
+		f := &sel.files[i]
+		d := &sel.dirs[f.dir]
+		if sel.shown[i].rule == notShown || d.place != subject || d.subKey != sel.keySub {
+			continue
+		}
+		if f.dir != last {
+			last = f.dir
+			p.subjects[[2]word{word(d.root), d.sub}] = true
+			p.sessions[[2]word{word(sel.subjectDir(f.dir)), d.ses}] = true
+		}
+		if s := sel.value(*f, sample); sample != 0 && s != 0 {
+			p.samples[[3]word{word(d.root), d.sub, s}] = true
+		}
+	}
+	return p
+}
+
+// tableRule returns which rows of a shown table stay: those whose cells in the
+// columns name what is shown. A file that is no such table has no columns.
+func (sel *selector) tableRule(i int32, p presence) (columns []string, keep func(cells []string) bool) {
+	f := &sel.files[i]
+	if sel.words.text[f.ext] != ".tsv" {
+		return nil, nil
+	}
+	d := &sel.dirs[f.dir]
+	label := func(key, cell string) word {
+		w, ok := sel.words.find(strings.TrimPrefix(cell, key+"-"))
+		if !ok {
+			return noWord
+		}
+		return w
+	}
+	bySubject := func(c []string) bool { return p.subjects[[2]word{word(d.root), label("sub", c[0])}] }
+	suffix := sel.words.text[f.suffix]
+	switch {
+	case f.place == phenotype, f.place == root && suffix == "participants" && f.npairs == 0:
+		return []string{"participant_id"}, bySubject
+	case f.place == root && suffix == "samples" && f.npairs == 0:
+		return []string{"participant_id", "sample_id"}, func(c []string) bool {
+			return p.samples[[3]word{word(d.root), label("sub", c[0]), label("sample", c[1])}]
+		}
+	case !sel.isTable(f):
+		return nil, nil
+	case suffix == "sessions":
+		sub := word(sel.subjectDir(f.dir))
+		return []string{"session_id"}, func(c []string) bool { return p.sessions[[2]word{sub, label("ses", c[0])}] }
+	}
+	return []string{"filename"}, func(c []string) bool {
+		there, shown := sel.at(path.Join(d.path, c[0]))
+		return there && shown
+	}
+}
+
+// at reports whether a path (of a file, of a directory, or of what is in a
+// recording) is in the dataset, and whether it is shown.
+func (sel *selector) at(p string) (there, shown bool) {
+	if i, ok := sel.fileAt(p); ok {
+		return true, sel.shown[i].rule != notShown
+	}
+	first, end := sel.filesBelow(p)
+	for i := first; i < end; i++ {
+		if sel.shown[i].rule != notShown {
+			return true, true
+		}
+	}
+	if first < end {
+		return true, false
+	}
+	if i, _ := sel.pathAt(p); i > 0 && sel.files[i-1].recording && strings.HasPrefix(p, sel.pathOf(i-1)+"/") {
+		return true, sel.shown[i-1].rule != notShown
+	}
+	return false, false
+}
+
+// filterTables makes the tables list only what is shown. A table without rows
+// is left out, and with it what then describes no table.
+func (sel *selector) filterTables() {
+	p := sel.presence()
+	var unread []string
+	var left, out []int32
+	for i := range sel.shown {
+		i := int32(i)
+		if sel.shown[i].rule == notShown {
+			continue
+		}
+		columns, keep := sel.tableRule(i, p)
+		if columns == nil {
+			continue
+		}
+		data, readable := sel.content(i)
+		if !readable {
+			if sel.read != nil {
+				unread = append(unread, sel.pathOf(i))
+			}
+			left = append(left, i)
+			continue
+		}
+		if new, n, ok := filterTable(data, columns, keep); ok && n == 0 {
+			sel.shown[i] = cause{}
+			out = append(out, i)
+		} else {
+			left = append(left, i)
+			sel.replace(i, data, new, ok)
+		}
+	}
+	sel.dropDescriptions(out, left)
+	if len(unread) > 0 {
+		sel.hints = append(sel.hints, fmt.Sprintf("%s cannot be read now, so it lists all there is, not what is shown", list(unread)))
+	}
+}
+
+// filterTable returns the table with the rows that keep accepts and their
+// number; ok is false when it lacks one of the columns.
+func filterTable(data []byte, columns []string, keep func(cells []string) bool) (filtered []byte, rows int, ok bool) {
+	t := parseTable(data)
+	at := make([]int, len(columns))
+	for k, name := range columns {
+		if at[k] = t.column(name); at[k] < 0 {
+			return data, 0, false
+		}
+	}
+	cells := make([]string, len(columns))
+	filtered, rows = t.filter(func(r row) bool {
+		for k := range at {
+			cells[k] = r.cell(at[k])
+		}
+		return keep(cells)
+	})
+	return filtered, rows, true
+}
+
+func (sel *selector) replace(i int32, old, new []byte, ok bool) {
+	if ok && string(old) != string(new) {
+		sel.replaced[int(sel.files[i].first)] = new
+	}
+}
+
+// dropDescriptions hides the JSON files of tables that were left out, unless
+// they describe another one that is shown.
+func (sel *selector) dropDescriptions(out, left []int32) {
+	for _, t := range out {
+		for d := sel.files[t].dir; d >= 0; d = sel.dirs[d].parent {
+			for _, g := range sel.named(d, sel.words.text[sel.files[t].suffix], ".json") {
+				describes := func(t int32) bool { return sel.describes(g, t) }
+				if sel.shown[g].rule != notShown && describes(t) && !slices.ContainsFunc(left, describes) {
+					sel.shown[g] = cause{}
+				}
+			}
+		}
+	}
+}
+
+// describes reports whether JSON file g describes table t.
+func (c *Catalog) describes(g, t int32) bool {
+	a, b := &c.files[g], &c.files[t]
+	if a.suffix != b.suffix || a.place == phenotype && !sameStem(c.pathOf(g), c.pathOf(t)) {
+		return false
+	}
+	for d := b.dir; d >= 0; d = c.dirs[d].parent {
+		if d == a.dir {
+			return c.applies(*a, *b, nil)
+		}
+	}
+	return false
+}
+
+func sameStem(a, b string) bool {
+	return strings.TrimSuffix(a, path.Ext(a)) == strings.TrimSuffix(b, path.Ext(b))
+}
+
+// list names a few of many for people.
+func list(names []string) string {
+	if n := len(names); n > 3 {
+		return fmt.Sprintf("%s and %d more", strings.Join(names[:2], ", "), n-2)
+	}
+	return strings.Join(names, ", ")
+}
