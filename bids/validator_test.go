@@ -1,0 +1,134 @@
+package bids
+
+import (
+	"encoding/json"
+	"maps"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"testing"
+)
+
+// validator runs a BIDS validator over a directory and returns the codes of
+// the errors it finds.
+type validator func(t *testing.T, dir string) map[string]bool
+
+// schemaValidator is the validator by the BIDS schema (PyPI bids-validator-deno).
+func schemaValidator(t *testing.T) validator {
+	program, err := exec.LookPath("bids-validator-deno")
+	if err != nil {
+		if program, err = exec.LookPath(filepath.Join(filepath.Dir(python(t)), "bids-validator-deno")); err != nil {
+			t.Skip("bids-validator-deno is not installed")
+		}
+	}
+	return func(t *testing.T, dir string) map[string]bool {
+		var report struct {
+			Issues struct {
+				Issues []struct{ Code, SubCode, Severity string }
+			}
+		}
+		out, err := exec.Command(program, dir, "--ignoreNiftiHeaders", "--format", "json").Output()
+		if jsonErr := json.Unmarshal(out, &report); jsonErr != nil {
+			t.Fatalf("%s: %v, %v", program, err, jsonErr)
+		}
+		codes := make(map[string]bool)
+		for _, i := range report.Issues.Issues {
+			if i.Severity == "error" {
+				codes[i.Code] = true
+			}
+		}
+		return codes
+	}
+}
+
+// legacyValidator is the validator that fMRIPrep runs (npm bids-validator 1.15).
+func legacyValidator(t *testing.T) validator {
+	program, err := exec.LookPath("bids-validator")
+	if err != nil {
+		t.Skip("bids-validator (npm, 1.15) is not installed")
+	}
+	return func(t *testing.T, dir string) map[string]bool {
+		var report struct {
+			Issues struct{ Errors []struct{ Key string } }
+		}
+		out, err := exec.Command(program, dir, "--ignoreNiftiHeaders", "--json").Output()
+		if jsonErr := json.Unmarshal(out, &report); jsonErr != nil {
+			t.Fatalf("%s: %v, %v", program, err, jsonErr)
+		}
+		codes := make(map[string]bool)
+		for _, i := range report.Issues.Errors {
+			codes[i.Key] = true
+		}
+		return codes
+	}
+}
+
+func TestViewsAreValid(t *testing.T)       { viewsAreValid(t, schemaValidator) }
+func TestViewsAreValidLegacy(t *testing.T) { viewsAreValid(t, legacyValidator) }
+
+// viewsAreValid checks that a view has no error that the whole dataset does
+// not have. UNIHARMONYFS_TEST_ALL=1 takes all datasets and more selections
+// (some minutes).
+func viewsAreValid(t *testing.T, find func(*testing.T) validator) {
+	if testing.Short() {
+		t.Skip("takes a while")
+	}
+	validate := find(t)
+	all := examples(t)
+	names, most := []string{"7t_trt", "ds210", "eeg_matchingpennies", "micr_SEMzarr", "pheno004", "synthetic"}, 3
+	if exhaustive() {
+		names, most = slices.Sorted(maps.Keys(all)), 12
+	}
+	for _, name := range names {
+		d := all[name]
+		if d == nil {
+			continue
+		}
+		full := validate(t, materialised(t, d, d.all()))
+		for _, q := range usual(d, most) {
+			for code := range validate(t, materialised(t, d, d.view(t, selectionOf(q)))) {
+				if !full[code] {
+					t.Errorf("%s %v: %s is new", name, q, code)
+				}
+			}
+		}
+	}
+}
+
+func materialised(t *testing.T, d *dataset, files map[string]string) string {
+	dir := filepath.Join(t.TempDir(), d.name)
+	unpack(t, dir, files)
+	return dir
+}
+
+// usual are selections as people make them: of a subject, a session, a
+// datatype, or the data of a suffix.
+func usual(d *dataset, most int) (list []map[string][]string) {
+	for round := 0; len(list) < most; round++ {
+		found := false
+		for _, f := range d.catalog().Facets() {
+			switch f.Name {
+			case "sub", "ses", "task", "run", "sample", dimModality:
+				if round < len(f.Values) {
+					v := f.Values[len(f.Values)-1-round].Value
+					list = append(list, map[string][]string{f.Name: {v}})
+					found = true
+				}
+			case dimSuffix:
+				if round < len(f.Values) {
+					list = append(list, map[string][]string{dimSuffix: {f.Values[round].Value}, "sub": {d.catalog().Facets()[0].Values[0].Value}})
+					found = true
+				}
+			}
+		}
+		if !found {
+			break
+		}
+	}
+	c := d.catalog()
+	list = slices.DeleteFunc(list, func(q map[string][]string) bool {
+		_, err := c.Select(selectionOf(q), d.read)
+		return err != nil
+	})
+	return list[:min(len(list), most)]
+}
