@@ -87,9 +87,20 @@ func Open(dir string, o Options) (*Index, error) {
 	return x, nil
 }
 
+// closeTimeout bounds Close: on a disk that fails, Badger tries to flush for
+// ever. What it could not write is found again.
+const closeTimeout = 10 * time.Second
+
 // Close flushes and closes the index and marks it as cleanly stopped.
 func (x *Index) Close() error {
-	err := x.db.Close()
+	closed := make(chan error, 1)
+	go func() { closed <- x.db.Close() }()
+	var err error
+	select {
+	case err = <-closed:
+	case <-time.After(closeTimeout):
+		err = errors.New("index: cannot be written to its disk")
+	}
 	if err == nil && !x.memory {
 		err = os.WriteFile(filepath.Join(x.dir, "clean"), nil, 0o600)
 	}
