@@ -23,6 +23,9 @@ type BIDSOptions struct {
 	Seed      uint64
 }
 
+// repetitionTime is that of all images with a time, in seconds.
+const repetitionTime = 2
+
 // demoImage is an image that the demo dataset has.
 const demoImage = "sub-01/ses-01/anat/sub-01_ses-01_T1w.nii.gz"
 
@@ -148,7 +151,7 @@ func (b *bidsMaker) functional(dir, prefix, within string) (images []string) {
 			if b.Runs > 0 {
 				name += fmt.Sprintf("_run-%0*d", digits(b.Runs), run)
 			}
-			b.image(dir, "func/"+name+"_bold.nii.gz", volume{dims: []int{16, 16, 10, 12}, size: []float32{12, 12, 12, 2}})
+			b.image(dir, "func/"+name+"_bold.nii.gz", volume{dims: []int{16, 16, 10, 12}, size: []float32{12, 12, 12, repetitionTime}})
 			images = append(images, within+"func/"+name+"_bold.nii.gz")
 			if task != "rest" {
 				b.text(dir+"func/"+name+"_events.tsv", "onset\tduration\ttrial_type\n2.0\t4.0\tleft\n10.0\t4.0\tright\n18.0\t4.0\tleft\n")
@@ -160,7 +163,7 @@ func (b *bidsMaker) functional(dir, prefix, within string) (images []string) {
 
 func (b *bidsMaker) diffusion(dir, prefix string) {
 	base := dir + "dwi/" + prefix + "_dwi"
-	b.image(dir, "dwi/"+prefix+"_dwi.nii.gz", volume{dims: []int{16, 16, 10, 7}, size: []float32{12, 12, 12, 4}})
+	b.image(dir, "dwi/"+prefix+"_dwi.nii.gz", volume{dims: []int{16, 16, 10, 7}, size: []float32{12, 12, 12, repetitionTime}})
 	b.text(base+".bval", "0 1000 1000 1000 1000 1000 1000\n")
 	b.text(base+".bvec", "0 1 0 0 0.707107 0.707107 0\n0 0 1 0 0.707107 0 0.707107\n0 0 0 1 0 0.707107 0.707107\n")
 }
@@ -216,13 +219,13 @@ func (b *bidsMaker) root() {
 	}
 	if b.has("func") {
 		for _, task := range b.Tasks {
-			b.json("task-"+task+"_bold.json", fields{"TaskName": task, "RepetitionTime": 2, "EchoTime": 0.03, "PhaseEncodingDirection": "j-", "TotalReadoutTime": 0.05})
+			b.json("task-"+task+"_bold.json", fields{"TaskName": task, "RepetitionTime": repetitionTime, "EchoTime": 0.03, "PhaseEncodingDirection": "j-", "TotalReadoutTime": 0.05})
 			if task != "rest" {
 				b.json("task-"+task+"_events.json", fields{"trial_type": fields{"Description": "which hand", "Levels": fields{"left": "left hand", "right": "right hand"}}})
 			}
 		}
 	}
 	if b.has("dwi") {
-		b.json("dwi.json", fields{"RepetitionTime": 4, "EchoTime": 0.08, "PhaseEncodingDirection": "j-", "TotalReadoutTime": 0.05})
+		b.json("dwi.json", fields{"RepetitionTime": repetitionTime, "EchoTime": 0.08, "PhaseEncodingDirection": "j-", "TotalReadoutTime": 0.05})
 	}
 }

@@ -53,7 +53,9 @@ func (m *Made) addAnnexBranch(p *packer, trees []oid) (oid, error) {
 func (m *Made) addKeyLogs(add func(path, content string) error) error {
 	keys := make(map[annex.Key][]holding)
 	var order []annex.Key
+	present := make(map[annex.Key]bool)
 	for i, version := range m.versions {
+		last := i == len(m.versions)-1
 		for j := range version {
 			f := &version[j]
 			if !f.Annexed {
@@ -63,9 +65,9 @@ func (m *Made) addKeyLogs(add func(path, content string) error) error {
 				order = append(order, f.Key)
 				keys[f.Key] = nil
 			}
+			present[f.Key] = last && m.Dataset.Present
 			for r := range m.Dataset.Remotes {
 				remote := &m.Dataset.Remotes[r]
-				last := i == len(m.versions)-1
 				if remote.holds(&f.File) && (last || remote.Kind == Versioned) {
 					keys[f.Key] = append(keys[f.Key], holding{f, remote})
 				}
@@ -75,7 +77,7 @@ func (m *Made) addKeyLogs(add func(path, content string) error) error {
 	for _, key := range order {
 		base := key.HashDirLower() + "/" + key.FileName() + ".log"
 		at := keys[key]
-		location, versions, web := m.locationLog(at), m.versionLog(at), m.webLog(at)
+		location, versions, web := m.locationLog(at, present[key]), m.versionLog(at), m.webLog(at)
 		for _, log := range []struct{ suffix, content string }{{"", location}, {".rmet", versions}, {".web", web}} {
 			if log.content == "" {
 				continue
@@ -91,12 +93,12 @@ func (m *Made) addKeyLogs(add func(path, content string) error) error {
 // stamp is the time of the git-annex branch, as its logs have it.
 func (m *Made) stamp() string { return fmt.Sprintf("%ds", m.Dataset.time().Unix()) }
 
-func (m *Made) locationLog(at []holding) string {
+func (m *Made) locationLog(at []holding, present bool) string {
 	var uuids []string
 	for _, h := range at {
 		uuids = append(uuids, m.UUID(h.remote))
 	}
-	if m.Dataset.Present {
+	if present {
 		uuids = append(uuids, m.originUUID())
 	}
 	slices.Sort(uuids)

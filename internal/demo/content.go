@@ -85,7 +85,7 @@ const (
 	gzipHead  = 10    // the header of a gzip member without name (RFC 1952)
 	gzipTail  = 8     // CRC-32 and length
 	blockHead = 5     // of a stored block (RFC 1951, 3.2.4)
-	blockData = 65000 // bytes of data in a stored block, at most 65535
+	blockData = 65000 // bytes of data in a stored block, or a few less; at most 65535
 	// minImage is the least size of a file that can be an image.
 	minImage = gzipHead + blockHead + niftiHead + 2 + gzipTail
 )
@@ -95,6 +95,7 @@ const (
 type image struct {
 	size   int64 // of the file
 	raw    int64 // of the image inside
+	block  int64 // data in a stored block but the last
 	head   []byte
 	voxels random
 	tail   [gzipTail]byte
@@ -102,12 +103,17 @@ type image struct {
 
 func newImage(size int64, seed uint64, volumes int) *image {
 	body := size - gzipHead - gzipTail
-	blocks := (body + blockHead + blockData - 1) / (blockHead + blockData)
-	m := &image{size: size, raw: body - blocks*blockHead}
-	m.head = volume{dims: flatDims((m.raw-niftiHead)/2, volumes)}.header()
+	m := &image{size: size, block: blockData}
+	// The last block must have room for more than its own head.
+	for rest := body % (blockHead + m.block); rest > 0 && rest <= blockHead; rest = body % (blockHead + m.block) {
+		m.block--
+	}
+	blocks := (body + blockHead + m.block - 1) / (blockHead + m.block)
+	m.raw = body - blocks*blockHead
+	m.head = volume{dims: flatDims((m.raw-niftiHead)/2, volumes), size: []float32{3, 3, 3, repetitionTime}}.header()
 	m.voxels = random{size: m.raw - niftiHead, seed: seed}
 	sum := crc32.NewIEEE()
-	io.Copy(sum, io.NewSectionReader(readerAt(m.rawAt), 0, m.raw))
+	feed(sum, readerAt(m.rawAt), m.raw)
 	binary.LittleEndian.PutUint32(m.tail[:], sum.Sum32())
 	binary.LittleEndian.PutUint32(m.tail[4:], uint32(m.raw))
 	return m
@@ -156,6 +162,9 @@ func (m *image) ReadAt(p []byte, off int64) (int, error) {
 	n := 0
 	for n < len(p) && off < m.size {
 		k := m.piece(p[n:], off)
+		if k == 0 {
+			return n, io.ErrUnexpectedEOF // cannot be
+		}
 		n, off = n+k, off+int64(k)
 	}
 	if n < len(p) {
@@ -172,11 +181,11 @@ func (m *image) piece(p []byte, off int64) int {
 	if end := m.size - gzipTail; off >= end {
 		return copy(p, m.tail[off-end:])
 	}
-	i, at := (off-gzipHead)/(blockHead+blockData), (off-gzipHead)%(blockHead+blockData)
-	left := min(m.raw-i*blockData, blockData)
+	i, at := (off-gzipHead)/(blockHead+m.block), (off-gzipHead)%(blockHead+m.block)
+	left := min(m.raw-i*m.block, m.block)
 	if at < blockHead {
 		var head [blockHead]byte
-		if m.raw-i*blockData <= blockData {
+		if m.raw-i*m.block <= m.block {
 			head[0] = 1 // the last block
 		}
 		binary.LittleEndian.PutUint16(head[1:], uint16(left))
@@ -184,6 +193,6 @@ func (m *image) piece(p []byte, off int64) int {
 		return copy(p, head[at:])
 	}
 	at -= blockHead
-	n, _ := m.rawAt(p[:min(int64(len(p)), left-at)], i*blockData+at)
+	n, _ := m.rawAt(p[:min(int64(len(p)), left-at)], i*m.block+at)
 	return n
 }

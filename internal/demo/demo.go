@@ -12,6 +12,7 @@ type Demo struct {
 	Bytes      int64  // of the annexed ones
 
 	server *Server
+	made   *Made
 }
 
 // Start makes the demo dataset below dir and serves it until Close.
@@ -30,7 +31,7 @@ func Start(dir string) (*Demo, error) {
 	s.Add(m)
 	return &Demo{
 		Repository: m.Dir, URL: s.URL, Image: demoImage,
-		Files: len(m.Files), Annexed: m.Annexed(), Bytes: m.Bytes(), server: s,
+		Files: len(m.Files), Annexed: m.Annexed(), Bytes: m.Bytes(), server: s, made: m,
 	}, nil
 }
 

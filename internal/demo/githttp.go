@@ -37,7 +37,7 @@ func (s *Server) serveGit(w http.ResponseWriter, r *http.Request) {
 		if f := fault(Request{Method: r.Method, Path: r.URL.Path, Header: r.Header}); f != nil {
 			reply := page(http.StatusOK, "text/plain", "")
 			f(reply)
-			s.send(w, r, reply)
+			s.send(w, r, reply, func() {})
 			return
 		}
 	}

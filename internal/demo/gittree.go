@@ -25,6 +25,7 @@ func (p *packer) addTree(leaves []leaf) (oid, error) {
 // addSubtree writes the tree of leaves that share their first n bytes.
 func (p *packer) addSubtree(leaves []leaf, n int) (oid, error) {
 	var data []byte
+	names := make(map[string]bool)
 	for len(leaves) > 0 {
 		name, _, isDir := strings.Cut(leaves[0].path[n:], "/")
 		if name == "" {
@@ -41,9 +42,11 @@ func (p *packer) addSubtree(leaves []leaf, n int) (oid, error) {
 				return oid{}, err
 			}
 			mode = "40000"
-		} else if len(leaves) > 1 && leaves[1].path == leaves[0].path {
-			return oid{}, fmt.Errorf("two files of the dataset have the path %q", leaves[0].path)
 		}
+		if names[name] {
+			return oid{}, fmt.Errorf("two files of the dataset have the path %q", leaves[0].path[:n+len(name)])
+		}
+		names[name] = true
 		data = append(append(data, mode+" "+name+"\x00"...), id[:]...)
 		leaves = leaves[count:]
 	}

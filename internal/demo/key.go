@@ -31,7 +31,7 @@ func computeKey(f *File, content Content) (annex.Key, error) {
 	if h == nil {
 		return annex.ParseKey(head + token(f.Path))
 	}
-	if _, err := io.CopyBuffer(h, io.NewSectionReader(content, 0, content.Size()), make([]byte, 128<<10)); err != nil {
+	if err := feed(h, content, content.Size()); err != nil {
 		return annex.Key{}, err
 	}
 	name := hex.EncodeToString(h.Sum(nil))
@@ -39,6 +39,21 @@ func computeKey(f *File, content Content) (annex.Key, error) {
 		name += extension(f.Path)
 	}
 	return annex.ParseKey(head + name)
+}
+
+// feed writes the first n bytes of c to w.
+func feed(w io.Writer, c io.ReaderAt, n int64) error {
+	buf := make([]byte, min(n, 128<<10))
+	for off := int64(0); off < n; off += int64(len(buf)) {
+		buf = buf[:min(int64(len(buf)), n-off)]
+		if _, err := c.ReadAt(buf, off); err != nil && err != io.EOF {
+			return err
+		}
+		if _, err := w.Write(buf); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // newHash returns the hash of the backend a key begins with, or nil.

@@ -68,20 +68,30 @@ func sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// meter sends a reply's body over the link and counts it.
+// meter sends a reply's body over the link and counts it. What a client has
+// is always counted already.
 type meter struct {
 	w     http.ResponseWriter
 	link  *link
 	ctx   context.Context
 	count func(n int)
+	left  int64  // of the body, in bytes
+	last  func() // called before the last bytes go out
 }
 
 func (m *meter) Write(p []byte) (int, error) {
 	if err := m.link.pass(m.ctx, len(p)); err != nil {
 		return 0, err
 	}
+	m.left -= int64(len(p))
+	if m.left == 0 {
+		m.last()
+	}
+	m.count(len(p))
 	n, err := m.w.Write(p)
-	m.count(n)
+	if n < len(p) {
+		m.count(n - len(p))
+	}
 	return n, err
 }
 

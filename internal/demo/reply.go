@@ -87,16 +87,26 @@ func (r *Reply) send(m *meter, headOnly bool) error {
 	if r.Rate > 0 {
 		m.link = &link{Link: Link{Rate: r.Rate}}
 	}
-	n := r.Length
+	if r.Chunked {
+		m.flush() // else net/http would count a small body itself
+	}
+	n := r.Length + min(r.Promise, 0)
 	if r.Then != nil {
 		n = min(n, r.At)
+	}
+	if r.Then == nil && !r.Endless {
+		m.left = n
 	}
 	if err := r.copy(m, n); err != nil {
 		return err
 	}
-	if r.Then != nil {
+	switch {
+	case r.Then != nil:
 		m.flush()
 		return r.Then(m)
+	case r.Promise > 0:
+		m.flush()
+		return errDrop
 	}
 	for zeros := make([]byte, 16<<10); r.Endless; {
 		if _, err := m.Write(zeros); err != nil {
@@ -114,8 +124,5 @@ func (r *Reply) copy(m *meter, n int64) error {
 		size = int(max(1, min(r.Rate/50, int64(size))))
 	}
 	_, err := io.CopyBuffer(m, io.NewSectionReader(r.Content, r.Offset, n), make([]byte, size))
-	if err == nil && r.Promise > 0 {
-		return errDrop
-	}
 	return err
 }

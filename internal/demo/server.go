@@ -133,7 +133,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	req := s.count.begin(r)
-	defer s.count.end()
+	end := sync.OnceFunc(s.count.end)
+	defer end()
 	reply := s.plan(r, &req)
 	s.mu.Lock()
 	fault := s.fault
@@ -143,11 +144,11 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			f(reply)
 		}
 	}
-	s.send(w, r, reply)
+	s.send(w, r, reply, end)
 }
 
-// send sends a reply over the link.
-func (s *Server) send(w http.ResponseWriter, r *http.Request, reply *Reply) {
+// send sends a reply over the link. It calls last before the last bytes.
+func (s *Server) send(w http.ResponseWriter, r *http.Request, reply *Reply, last func()) {
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
 	stop := make(chan struct{})
@@ -162,7 +163,7 @@ func (s *Server) send(w http.ResponseWriter, r *http.Request, reply *Reply) {
 	if s.link.roundTrip(ctx) != nil {
 		return
 	}
-	out := &meter{w: w, link: s.link, ctx: ctx, count: func(n int) { s.count.sent(r.URL.Path, n) }}
+	out := &meter{w: w, link: s.link, ctx: ctx, count: func(n int) { s.count.sent(r.URL.Path, n) }, last: last}
 	if err := reply.send(out, r.Method == http.MethodHead); errors.Is(err, errDrop) {
 		// What net/http documents for cutting the connection.
 		panic(http.ErrAbortHandler)

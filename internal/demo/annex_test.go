@@ -1,0 +1,143 @@
+package demo
+
+import (
+	"bytes"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// clone clones a dataset by its URL and enables its remotes, as a person with
+// this git-annex would.
+func clone(t *testing.T, program string, s *Server, m *Made) (dir string) {
+	t.Helper()
+	dir = annexDir(t)
+	run(t, dir, "git", "clone", "-q", s.GitURL(m), ".")
+	run(t, dir, "git", "config", "annex.security.allowed-ip-addresses", "all")
+	run(t, dir, "git", "config", "filter.annex.process", program+" filter-process")
+	run(t, dir, program, "init", "-q", "--no-autoenable")
+	for i := range m.Dataset.Remotes {
+		if r := &m.Dataset.Remotes[i]; r.Kind != Web {
+			run(t, dir, program, "enableremote", "-q", r.Name)
+			// The newest git-annex wants to be told that a remote is meant.
+			run(t, dir, "git", "config", "remote."+r.Name+".annex-verified", "verified")
+		}
+	}
+	return dir
+}
+
+// TestGitAnnexAccepts has every git-annex at hand get everything.
+func TestGitAnnexAccepts(t *testing.T) {
+	for _, program := range annexes(t) {
+		t.Run(program, func(t *testing.T) {
+			// git runs "git-annex" by that name.
+			t.Setenv("PATH", filepath.Dir(program)+string(os.PathListSeparator)+os.Getenv("PATH"))
+			s := newServer(t, ServerOptions{})
+			m := mustMake(t, t.TempDir(), small(s.URL))
+			s.Add(m)
+			dir := clone(t, program, s, m)
+			for i := range m.Files {
+				checkWhereis(t, program, dir, m, &m.Files[i])
+			}
+			run(t, dir, program, "get", "-q", ".")
+			if out := run(t, dir, program, "fsck"); strings.Contains(out, "failed") {
+				t.Error(out)
+			}
+			for i := range m.Files {
+				f := &m.Files[i]
+				if f.Link != "" {
+					continue
+				}
+				got, err := os.ReadFile(filepath.Join(dir, f.Path))
+				want, _ := Bytes(f.Content)
+				if err != nil || !bytes.Equal(got, want) {
+					t.Errorf("%s: %d bytes, %v", f.Path, len(got), err)
+				}
+			}
+			if out := run(t, dir, program, "find", "--not", "--in", "here"); out != "" {
+				t.Errorf("not here:\n%s", out)
+			}
+			// What the first version had is still published.
+			run(t, dir, "git", "checkout", "-q", "0.9.0")
+			run(t, dir, program, "get", "-q", "sub-01")
+		})
+	}
+}
+
+// checkWhereis checks that git-annex knows the file's URLs.
+func checkWhereis(t *testing.T, program, dir string, m *Made, f *MadeFile) {
+	t.Helper()
+	if !f.Annexed {
+		return
+	}
+	if key := strings.TrimSpace(run(t, dir, program, "lookupkey", f.Path)); key != f.Key.String() {
+		t.Errorf("%s has key %s, want %s", f.Path, key, f.Key)
+	}
+	// It fails for what is only on a remote without versions, which counts as
+	// untrusted, but it answers all the same.
+	c := exec.Command(program, "whereis", f.Path)
+	c.Dir = dir
+	answer, _ := c.CombinedOutput()
+	out := string(answer)
+	for i := range m.Dataset.Remotes {
+		if r := &m.Dataset.Remotes[i]; r.holds(&f.File) && !strings.Contains(out, m.UUID(r)) {
+			t.Errorf("%s: not on %s in\n%s", f.Path, r.Name, out)
+		}
+	}
+	for _, u := range m.URLs(f) {
+		// It lists the URLs of S3 unescaped, and none for exports without versions.
+		if strings.Contains(u, "/plain/") || strings.Contains(u, "%") {
+			continue
+		}
+		if !strings.Contains(out, u) {
+			t.Errorf("%s: no %s in\n%s", f.Path, u, out)
+		}
+	}
+}
+
+// TestKeysAgreeWithGitAnnex has git-annex compute the keys from the content.
+func TestKeysAgreeWithGitAnnex(t *testing.T) {
+	programs := annexes(t)
+	m := mustMake(t, t.TempDir(), small("http://127.0.0.1:1"))
+	dir := annexDir(t)
+	if err := m.Materialize(dir); err != nil {
+		t.Fatal(err)
+	}
+	run(t, dir, "git", "init", "-q")
+	run(t, dir, programs[0], "init", "-q", "here")
+	for _, program := range programs {
+		for i := range m.Files {
+			f := &m.Files[i]
+			if !f.Annexed {
+				continue
+			}
+			out := run(t, dir, program, "calckey", "--backend", f.Key.Backend(), f.Path)
+			if got := strings.TrimSpace(out); got != f.Key.String() {
+				t.Errorf("%s gives %s the key %s, want %s", program, f.Path, got, f.Key)
+			}
+		}
+	}
+}
+
+// TestPresentContentIsHere has git-annex find the content in a repository
+// that was made with it.
+func TestPresentContentIsHere(t *testing.T) {
+	for _, program := range annexes(t) {
+		for _, workTree := range []bool{false, true} {
+			d := small("http://127.0.0.1:1")
+			d.Present, d.WorkTree = true, workTree
+			m := mustMake(t, annexDir(t), d)
+			for _, f := range m.Files {
+				if f.Annexed {
+					run(t, m.Dir, program, "contentlocation", f.Key.String())
+				}
+			}
+			out := run(t, m.Dir, program, "fsck", "--all")
+			if strings.Contains(out, "failed") || strings.Count(out, "(checksum...)") < 6 {
+				t.Error(out)
+			}
+		}
+	}
+}

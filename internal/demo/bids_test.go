@@ -1,0 +1,87 @@
+package demo
+
+import (
+	"encoding/json"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+)
+
+// validator returns the BIDS validator's path.
+func validator(t *testing.T) string {
+	t.Helper()
+	program := os.Getenv("UNIHARMONYFS_TEST_BIDS_VALIDATOR")
+	if program == "" {
+		program = "bids-validator-deno"
+	}
+	path, err := exec.LookPath(program)
+	if err != nil {
+		t.Skip("bids-validator-deno is not installed; name it in UNIHARMONYFS_TEST_BIDS_VALIDATOR")
+	}
+	return path
+}
+
+func TestBIDSIsValid(t *testing.T) {
+	program := validator(t)
+	for _, d := range []Dataset{
+		DemoDataset(),
+		BIDS(BIDSOptions{Subjects: 1, Runs: 2, FieldMaps: "epi"}),
+		BIDS(BIDSOptions{Subjects: 2, Sessions: 1, ImageSize: 30_000}),
+	} {
+		dir := t.TempDir()
+		if err := mustMake(t, t.TempDir(), d).Materialize(dir); err != nil {
+			t.Fatal(err)
+		}
+		// Its exit code is 16 when there are errors.
+		out, err := exec.Command(program, dir, "--format", "json").Output()
+		var report struct {
+			Issues struct {
+				Issues []struct{ Code, SubCode, Severity, Location, IssueMessage string }
+			}
+			Summary struct{ TotalFiles int }
+		}
+		if jsonErr := json.Unmarshal(out, &report); jsonErr != nil {
+			t.Skipf("the validator does not run here: %v, %v", err, jsonErr)
+		}
+		for _, issue := range report.Issues.Issues {
+			if issue.Severity == "error" {
+				t.Errorf("%s: %+v", d.Name, issue)
+			}
+		}
+		if report.Summary.TotalFiles < len(d.Files)-1 {
+			t.Errorf("the validator saw %d files of %d", report.Summary.TotalFiles, len(d.Files))
+		}
+	}
+}
+
+func TestBIDSNames(t *testing.T) {
+	d := BIDS(BIDSOptions{Subjects: 101, Sessions: 1, Runs: 2, Datatypes: []string{"func"}, ImageSize: 400})
+	names := make(map[string]bool)
+	for _, f := range d.Files {
+		names[f.Path] = true
+		if strings.Contains(f.Path, "anat") {
+			t.Error(f.Path)
+		}
+	}
+	for _, want := range []string{"sub-001/ses-01/func/sub-001_ses-01_task-rest_run-02_bold.nii.gz", "sub-101/sub-101_sessions.tsv", "task-rest_bold.json"} {
+		if !names[want] {
+			t.Errorf("no %s", want)
+		}
+	}
+}
+
+func TestDemoDatasetIsSmall(t *testing.T) {
+	dir := t.TempDir()
+	d, err := Start(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	if d.Bytes > 700_000 || d.Annexed < 20 || d.Files <= d.Annexed {
+		t.Errorf("%d files, %d annexed, %d bytes", d.Files, d.Annexed, d.Bytes)
+	}
+	if f := d.made.Find(d.Image); f == nil || !f.Annexed {
+		t.Errorf("no annexed file %s", d.Image)
+	}
+}
