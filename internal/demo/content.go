@@ -96,7 +96,7 @@ type image struct {
 	size   int64 // of the file
 	raw    int64 // of the image inside
 	block  int64 // data in a stored block but the last
-	head   []byte
+	dims   []int
 	voxels random
 	tail   [gzipTail]byte
 }
@@ -110,7 +110,7 @@ func newImage(size int64, seed uint64, volumes int) *image {
 	}
 	blocks := (body + blockHead + m.block - 1) / (blockHead + m.block)
 	m.raw = body - blocks*blockHead
-	m.head = volume{dims: flatDims((m.raw-niftiHead)/2, volumes), size: []float32{3, 3, 3, repetitionTime}}.header()
+	m.dims = flatDims((m.raw-niftiHead)/2, volumes)
 	m.voxels = random{size: m.raw - niftiHead, seed: seed}
 	sum := crc32.NewIEEE()
 	feed(sum, readerAt(m.rawAt), m.raw)
@@ -146,7 +146,8 @@ func (m *image) Size() int64 { return m.size }
 func (m *image) rawAt(p []byte, off int64) (int, error) {
 	n := 0
 	if off < niftiHead {
-		n = copy(p, m.head[off:])
+		head := volume{dims: m.dims, size: []float32{3, 3, 3, repetitionTime}}.header()
+		n = copy(p, head[off:])
 	}
 	if n == len(p) {
 		return n, nil

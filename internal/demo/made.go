@@ -1,6 +1,9 @@
 package demo
 
-import "net/url"
+import (
+	"net/url"
+	"time"
+)
 
 // Find returns the file of the last commit that has the path, or nil.
 func (m *Made) Find(path string) *MadeFile {
@@ -68,4 +71,9 @@ func (m *Made) URLs(f *MadeFile) []string {
 		urls = append(urls, u)
 	}
 	return urls
+}
+
+// commitTime returns the time of the i-th commit.
+func (m *Made) commitTime(i int) time.Time {
+	return m.Dataset.time().Add(time.Duration(i+1-len(m.versions)) * 24 * time.Hour)
 }

@@ -8,7 +8,6 @@ import (
 	"runtime"
 	"slices"
 	"strings"
-	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -142,8 +141,7 @@ func (m *Made) addCommits(p *packer) (refs map[string]string, leaves []leaf, err
 			return nil, nil, err
 		}
 		trees = append(trees, tree)
-		when := m.Dataset.time().Add(time.Duration(i+1-len(m.versions)) * 24 * time.Hour)
-		commit, err := p.addCommit(tree, parent, when.Unix(), "version "+fmt.Sprint(i+1))
+		commit, err := p.addCommit(tree, parent, m.commitTime(i).Unix(), "version "+fmt.Sprint(i+1))
 		if err != nil {
 			return nil, nil, err
 		}

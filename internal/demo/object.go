@@ -10,13 +10,28 @@ import (
 	"time"
 )
 
-// version is one version of an object.
+// version is one version of an object. There may be millions: what can be
+// computed is not kept.
 type version struct {
-	id       string // "" where the bucket keeps no versions
-	content  Content
-	etag     string
-	modified time.Time
+	made   *Made
+	remote *Remote
+	file   *MadeFile
+	commit int // the number of the first commit that has it
 }
+
+// id returns the version's id, "" where the bucket keeps no versions.
+func (v version) id() string {
+	if v.remote.Kind != Versioned {
+		return ""
+	}
+	return v.made.VersionID(v.remote, v.file)
+}
+
+func (v version) etag() string {
+	return `"` + strings.ReplaceAll(uuid(v.file.Key.String(), v.file.Path), "-", "") + `"`
+}
+
+func (v version) modified() time.Time { return v.made.commitTime(v.commit) }
 
 func urlPath(s string) string {
 	if u, err := url.Parse(s); err == nil {
@@ -27,32 +42,27 @@ func urlPath(s string) string {
 
 // addObjects registers the objects of all remotes. The lock is held.
 func (s *Server) addObjects(m *Made) {
-	for i, files := range m.versions {
-		when := m.Dataset.time().Add(time.Duration(i+1-len(m.versions)) * 24 * time.Hour)
-		for j := range files {
-			f := &files[j]
-			for k := range m.Dataset.Remotes {
-				r := &m.Dataset.Remotes[k]
+	for k := range m.Dataset.Remotes {
+		r := &m.Dataset.Remotes[k]
+		base := urlPath(r.URL) + "/" + m.Dataset.Name + "/"
+		for i, files := range m.versions {
+			for j := range files {
+				f := &files[j]
 				if !r.holds(&f.File) {
 					continue
 				}
-				v := version{content: f.Content, etag: `"` + uuidHex(f.Key.String(), f.Path) + `"`, modified: when}
-				path := urlPath(r.URL) + "/" + m.Dataset.Name + "/" + f.Path
-				if r.Kind != Versioned {
-					s.objects[path] = []version{v}
+				all := s.objects[base+f.Path]
+				switch {
+				case r.Kind != Versioned:
+					all = nil
+				case len(all) > 0 && all[len(all)-1].file.Key == f.Key:
 					continue
 				}
-				v.id = m.VersionID(r, f)
-				if all := s.objects[path]; len(all) == 0 || all[len(all)-1].id != v.id {
-					s.objects[path] = append(all, v)
-				}
+				s.objects[base+f.Path] = append(all, version{m, r, f, i})
 			}
 		}
 	}
 }
-
-// uuidHex returns 32 hexadecimal digits, as an ETag of S3 has.
-func uuidHex(parts ...string) string { return strings.ReplaceAll(uuid(parts...), "-", "") }
 
 // find returns the object's wanted version, or the error S3 would name.
 func (s *Server) find(path, id string, versionWanted bool) (version, *s3Error) {
@@ -63,11 +73,11 @@ func (s *Server) find(path, id string, versionWanted bool) (version, *s3Error) {
 		return version{}, &s3Error{status: http.StatusNotFound, Code: "NoSuchKey", Message: "The specified key does not exist.", Key: path}
 	}
 	newest := all[len(all)-1]
-	if !versionWanted || newest.id == "" {
+	if !versionWanted || newest.id() == "" {
 		return newest, nil
 	}
 	for _, v := range all {
-		if v.id == id {
+		if v.id() == id {
 			return v, nil
 		}
 	}
@@ -104,25 +114,25 @@ func (s *Server) plan(r *http.Request, req *Request) *Reply {
 	}
 	h := http.Header{}
 	h.Set("Accept-Ranges", "bytes")
-	h.Set("ETag", v.etag)
-	h.Set("Last-Modified", v.modified.Format(http.TimeFormat))
+	h.Set("ETag", v.etag())
+	h.Set("Last-Modified", v.modified().Format(http.TimeFormat))
 	h.Set("Content-Type", "binary/octet-stream")
-	if v.id != "" {
-		h.Set("X-Amz-Version-Id", v.id)
+	if id := v.id(); id != "" {
+		h.Set("X-Amz-Version-Id", id)
 	}
 	reply := &Reply{Header: h}
-	if status := precondition(r.Header, v.etag); status != 0 {
+	if status := precondition(r.Header, v.etag()); status != 0 {
 		reply.Status = status
 		return reply
 	}
 	off, n, ranged, ok := parseRange(r.Header, v)
 	if !ok {
 		e := (&s3Error{status: http.StatusRequestedRangeNotSatisfiable, Code: "InvalidRange", Message: "The requested range is not satisfiable"}).reply()
-		e.Header.Set("Content-Range", fmt.Sprintf("bytes */%d", v.content.Size()))
+		e.Header.Set("Content-Range", fmt.Sprintf("bytes */%d", v.file.Content.Size()))
 		return e
 	}
 	req.Offset, req.Length, req.Ranged = off, n, ranged
-	reply.Object(v.content, off, n, ranged)
+	reply.Object(v.file.Content, off, n, ranged)
 	return reply
 }
 
@@ -140,10 +150,10 @@ func precondition(h http.Header, etag string) int {
 // parseRange returns which bytes of the object are wanted. Like S3 it takes
 // single ranges only, and sends the whole object for anything else.
 func parseRange(h http.Header, v version) (off, n int64, ranged, ok bool) {
-	size := v.content.Size()
+	size := v.file.Content.Size()
 	spec, isBytes := strings.CutPrefix(h.Get("Range"), "bytes=")
 	from, to, isRange := strings.Cut(spec, "-")
-	if cond := h.Get("If-Range"); !isBytes || !isRange || cond != "" && cond != v.etag {
+	if cond := h.Get("If-Range"); !isBytes || !isRange || cond != "" && cond != v.etag() {
 		return 0, size, false, true
 	}
 	first, err1 := strconv.ParseUint(from, 10, 63)

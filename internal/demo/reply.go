@@ -67,7 +67,7 @@ func (r *Reply) Object(c Content, off, n int64, ranged bool) {
 // become makes r the other reply.
 func (r *Reply) become(other *Reply) { *r = *other }
 
-// send sends the reply. It returns errDrop when the connection is to be cut.
+// send sends the reply. After an error the connection is to be cut.
 func (r *Reply) send(m *meter, headOnly bool) error {
 	if r.Then != nil && r.At < 0 {
 		return r.Then(m)

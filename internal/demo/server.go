@@ -2,7 +2,7 @@ package demo
 
 import (
 	"context"
-	"errors"
+	"crypto/tls"
 	"io"
 	"log"
 	"net"
@@ -21,6 +21,8 @@ type ServerOptions struct {
 	// serve, or with DumbGit, repositories are served as plain files.
 	Git     string
 	DumbGit bool
+	// Certificate makes the server speak HTTPS (and only HTTP/1.1).
+	Certificate *tls.Certificate
 }
 
 // A Server publishes datasets on 127.0.0.1: their objects as S3 does, below
@@ -33,8 +35,8 @@ type Server struct {
 	http    *http.Server
 	link    *link
 	count   counts
-	done    chan struct{}  // closed by Close: stalled replies end
-	working sync.WaitGroup // requests and the server itself
+	end     context.CancelFunc // ends every request
+	working sync.WaitGroup     // requests and the server itself
 
 	mu       sync.Mutex // guards the following
 	closed   bool
@@ -53,12 +55,14 @@ func NewServer(o ServerOptions) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	ctx, end := context.WithCancel(context.Background())
 	s := &Server{
 		URL: "http://" + l.Addr().String(), options: o, link: &link{Link: o.Link},
-		done: make(chan struct{}), objects: make(map[string][]version), gits: make(map[string]http.Handler),
+		end: end, objects: make(map[string][]version), gits: make(map[string]http.Handler),
 	}
 	s.http = &http.Server{
 		Handler:           s,
+		BaseContext:       func(net.Listener) context.Context { return ctx },
 		ReadHeaderTimeout: time.Minute,
 		ErrorLog:          log.New(io.Discard, "", 0),
 		ConnState: func(_ net.Conn, state http.ConnState) {
@@ -66,6 +70,10 @@ func NewServer(o ServerOptions) (*Server, error) {
 				s.count.connection()
 			}
 		},
+	}
+	if o.Certificate != nil {
+		s.URL = "https://" + l.Addr().String()
+		l = tls.NewListener(l, &tls.Config{Certificates: []tls.Certificate{*o.Certificate}})
 	}
 	s.working.Go(func() { s.http.Serve(l) })
 	return s, nil
@@ -80,7 +88,7 @@ func (s *Server) Close() error {
 	}
 	s.closed = true
 	s.mu.Unlock()
-	close(s.done)
+	s.end()
 	err := s.http.Close()
 	s.working.Wait()
 	return err
@@ -123,7 +131,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
 	if s.closed {
 		s.mu.Unlock()
-		return
+		cut()
 	}
 	s.working.Add(1)
 	s.mu.Unlock()
@@ -149,26 +157,19 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // send sends a reply over the link. It calls last before the last bytes.
 func (s *Server) send(w http.ResponseWriter, r *http.Request, reply *Reply, last func()) {
-	ctx, cancel := context.WithCancel(r.Context())
-	defer cancel()
-	stop := make(chan struct{})
-	s.working.Go(func() {
-		select {
-		case <-s.done:
-			cancel()
-		case <-stop:
-		}
-	})
-	defer close(stop)
-	if s.link.roundTrip(ctx) != nil {
-		return
-	}
+	ctx := r.Context() // ends when the client leaves or the server closes
 	out := &meter{w: w, link: s.link, ctx: ctx, count: func(n int) { s.count.sent(r.URL.Path, n) }, last: last}
-	if err := reply.send(out, r.Method == http.MethodHead); errors.Is(err, errDrop) {
-		// What net/http documents for cutting the connection.
-		panic(http.ErrAbortHandler)
+	err := s.link.roundTrip(ctx)
+	if err == nil {
+		err = reply.send(out, r.Method == http.MethodHead)
+	}
+	if err != nil {
+		cut() // a reply that is not whole must not look so
 	}
 }
+
+// cut ends the connection of the reply at hand, as net/http documents it.
+func cut() { panic(http.ErrAbortHandler) }
 
 // gitPath returns the git to serve with, or "".
 func (s *Server) gitPath() string {

@@ -3,6 +3,7 @@ package demo
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/xml"
 	"fmt"
 	"io"
@@ -276,4 +277,33 @@ func TestCloseEndsReplies(t *testing.T) {
 	<-begun
 	s.Close()
 	wg.Wait()
+}
+
+func TestHTTPS(t *testing.T) {
+	now := time.Now()
+	for _, tt := range []struct {
+		end             time.Time
+		trusted, served bool
+	}{
+		{now.Add(time.Hour), true, true},
+		{now.Add(time.Hour), false, false},
+		{now.Add(-time.Hour), true, false},
+	} {
+		cert, pool, err := SelfSigned(tt.end)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, _, url, content := published(t, ServerOptions{Certificate: &cert})
+		c := client(t)
+		if tt.trusted {
+			c.Transport.(*http.Transport).TLSClientConfig = &tls.Config{RootCAs: pool}
+		}
+		g := ask(t, c, "GET", url)
+		if (g.err == nil) != tt.served || tt.served && !bytes.Equal(g.body, content) {
+			t.Errorf("%+v: %d, %v", tt, g.status, g.err)
+		}
+		if !tt.served && s.Counts().Requests > 0 {
+			t.Errorf("%+v: a request came", tt)
+		}
+	}
 }

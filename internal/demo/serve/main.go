@@ -11,9 +11,11 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"path/filepath"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"syscall"
@@ -54,10 +56,13 @@ func run() error {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	return serve(ctx, o)
+	// A dataset of a million files takes memory: rather less than fast.
+	debug.SetGCPercent(50)
+	return serve(ctx, o, os.Stdout)
 }
 
-func serve(ctx context.Context, o options) error {
+// serve serves until ctx ends.
+func serve(ctx context.Context, o options, out io.Writer) error {
 	size, err := bytes(o.size)
 	if err != nil {
 		return err
@@ -82,7 +87,7 @@ func serve(ctx context.Context, o options) error {
 		return err
 	}
 	s.Add(m)
-	err = json.NewEncoder(os.Stdout).Encode(map[string]any{
+	err = json.NewEncoder(out).Encode(map[string]any{
 		"dataset": m.Dir, "url": s.GitURL(m), "server": s.URL, "commit": m.Commit(),
 		"files": len(m.Files), "annexed": m.Annexed(), "bytes": m.Bytes(),
 	})
@@ -126,7 +131,7 @@ func bytes(s string) (int64, error) {
 	}
 	n, err := strconv.ParseFloat(number, 64)
 	power := strings.Index("KMGT", strings.ToUpper(unit)) + 1
-	if err != nil || n < 0 || len(unit) > 1 || power == 0 && unit != "" {
+	if err != nil || !(n >= 0 && n < 1<<40) || len(unit) > 1 || power == 0 && unit != "" {
 		return 0, fmt.Errorf("not a size: %q", s)
 	}
 	if unit == "" {
