@@ -4,22 +4,24 @@ import (
 	"encoding/json"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 )
 
-// validator returns the BIDS validator's path.
+// validator returns the path of the validator by the BIDS schema: from PATH,
+// or from beside the tests' Python.
 func validator(t *testing.T) string {
 	t.Helper()
-	program := os.Getenv("UNIHARMONYFS_TEST_BIDS_VALIDATOR")
-	if program == "" {
-		program = "bids-validator-deno"
+	const name = "bids-validator-deno"
+	beside := filepath.Join(filepath.Dir(os.Getenv("UNIHARMONYFS_TEST_PYTHON")), name)
+	for _, program := range []string{name, beside} {
+		if path, err := exec.LookPath(program); err == nil {
+			return path
+		}
 	}
-	path, err := exec.LookPath(program)
-	if err != nil {
-		t.Skip("bids-validator-deno is not installed; name it in UNIHARMONYFS_TEST_BIDS_VALIDATOR")
-	}
-	return path
+	t.Skip(name + " is not installed")
+	return ""
 }
 
 func TestBIDSIsValid(t *testing.T) {
