@@ -228,7 +228,7 @@ func agrees(t *testing.T, interpreter string, d *dataset, list []map[string][]st
 // and without directory recordings that pybids does not know as one.
 func comparable(c *Catalog, paths []string) (list []string) {
 	for _, p := range paths {
-		if !strings.HasPrefix(p, "sub-") {
+		if dir, _, below := strings.Cut(p, "/"); !below || !strings.HasPrefix(dir, "sub-") {
 			continue
 		}
 		i, ok := c.fileAt(p)

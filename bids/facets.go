@@ -19,10 +19,9 @@ type FacetValue struct {
 // entities in the order they have in file names. Values are ordered, numbers
 // by their value; a directory recording is one file, tables do not count.
 func (c *Catalog) Facets() []Facet {
-	sel := &selector{Catalog: c}
-	all := make([]bool, len(c.words.text))
-	all[0] = true
-	universe := sel.universe(all)
+	sel := &selector{Catalog: c, pipelineIn: make([]bool, len(c.words.text))}
+	sel.pipelineIn[0] = true
+	universe := sel.universe()
 	names := []string{"sub", "ses", dimModality, dimSuffix, dimExt}
 	for _, key := range append(c.keysOf(universe), "tpl", "cohort") {
 		if !slices.Contains(names, key) {

@@ -7,12 +7,12 @@ import (
 
 // addOutside shows what lies outside the subject trees: root files, phenotype,
 // and code, sourcedata and other directories where they were asked for.
-func (sel *selector) addOutside(pipelines []bool) {
+func (sel *selector) addOutside() {
 	for i := range sel.files {
 		i := int32(i)
 		f := &sel.files[i]
 		d := &sel.dirs[f.dir]
-		if !pipelines[d.pipeline] {
+		if !sel.pipelineIn[d.pipeline] {
 			continue
 		}
 		switch f.place {

@@ -27,13 +27,19 @@ func (c *Catalog) Select(s Selection, read func(i int) ([]byte, error)) (*Result
 	if err != nil {
 		return nil, err
 	}
-	if !sel.whole || len(s.Exclude) > 0 {
-		sel.filterTables()
-		if !s.IntendedForKeep {
-			sel.pruneLinks()
-		}
-	}
+	sel.agree()
 	return sel.result(), nil
+}
+
+// agree makes tables and links agree with what is shown.
+func (sel *selector) agree() {
+	if sel.whole && len(sel.s.Exclude) == 0 {
+		return
+	}
+	sel.filterTables()
+	if !sel.s.IntendedForKeep {
+		sel.pruneLinks()
+	}
 }
 
 // selector is one run of Select.
@@ -44,6 +50,8 @@ type selector struct {
 	query   *query
 	whole   bool
 	exclude globs
+
+	pipelineIn []bool // by the word of a directory below derivatives
 
 	primary []int32
 	shown   []cause // of each file
@@ -69,18 +77,18 @@ func (c *Catalog) selectFiles(s Selection, read Read) (*selector, error) {
 	sel := &selector{Catalog: c, s: s, read: read, whole: s.isWhole(), exclude: compileGlobs(s.Exclude),
 		shown: make([]cause, len(c.files)), tables: make([]bool, len(c.dirs)),
 		replaced: make(map[int][]byte), links: make(map[int32]*links), subjects: make(map[int32]*subjectLinks)}
-	pipelines, err := sel.pipelines()
-	if err != nil {
+	var err error
+	if sel.pipelineIn, err = sel.pipelines(); err != nil {
 		return nil, err
 	}
-	universe := sel.universe(pipelines)
+	universe := sel.universe()
 	if err := sel.selectPrimary(universe); err != nil {
 		return nil, err
 	}
 	for _, i := range sel.primary {
 		sel.add(i, rulePrimary, i)
 	}
-	sel.addOutside(pipelines)
+	sel.addOutside()
 	sel.close()
 	return sel, nil
 }
@@ -112,10 +120,10 @@ func (sel *selector) pipelines() ([]bool, error) {
 }
 
 // universe returns the files that can be primary.
-func (sel *selector) universe(pipelines []bool) []int32 {
+func (sel *selector) universe() []int32 {
 	list := make([]int32, 0, len(sel.files))
 	for i := range sel.files {
-		if f := &sel.files[i]; f.place == subject && pipelines[sel.dirs[f.dir].pipeline] && !sel.isTable(f) {
+		if f := &sel.files[i]; f.place == subject && sel.pipelineIn[sel.dirs[f.dir].pipeline] && !sel.isTable(f) {
 			list = append(list, int32(i))
 		}
 	}

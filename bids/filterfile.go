@@ -1,0 +1,160 @@
+package bids
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+)
+
+// ParseFilterFile reads a BIDS filter file as fMRIPrep and others take it
+// (--bids-filter-file): an object of queries, each an object of pybids' filters
+// and values. What one of the queries selects is selected. Within a query
+//
+//   - the names are those of pybids (subject, acquisition, datatype …) or the
+//     short ones,
+//   - null and "Query.NONE" are the absence of an entity, "Query.ANY" its
+//     presence, "Query.OPTIONAL" and the empty list no constraint,
+//   - the queries that fMRIPrep knows (bold, sbref, fmap, flair, t1w, t2w, roi,
+//     dwi, asl, pet) begin with its own datatype and suffix.
+//
+// The result is for Selection.AnyOf. The error is a *UsageError.
+func ParseFilterFile(data []byte) ([]Query, error) {
+	var file map[string]map[string]any
+	dec := json.NewDecoder(bytes.NewReader(bytes.TrimPrefix(data, []byte(bom))))
+	dec.UseNumber()
+	if err := dec.Decode(&file); err != nil {
+		return nil, filterError("", fmt.Sprintf("is not an object of queries (%v)", err), `an example: {"bold": {"task": "rest"}}`)
+	}
+	if len(file) == 0 {
+		return nil, filterError("", "has no query", `an example: {"bold": {"task": "rest"}}`)
+	}
+	var queries []Query
+	for _, name := range slices.Sorted(maps.Keys(file)) {
+		q, err := filterQuery(name, file[name])
+		if err != nil {
+			return nil, err
+		}
+		queries = append(queries, q)
+	}
+	return queries, nil
+}
+
+func filterError(where, why, do string) error {
+	return &UsageError{Dimension: "bids-filter-file", Value: where, Why: why, Do: do}
+}
+
+func filterQuery(name string, filters map[string]any) (Query, error) {
+	q := knownQuery(name)
+	q.Name = name
+	q.Entities = make(map[string][]string)
+	for _, filter := range slices.Sorted(maps.Keys(filters)) {
+		values, err := filterValues(filters[filter])
+		if err != nil {
+			return q, filterError(name+"."+filter, err.Error(), "give a string, a number, null, or a list of these")
+		}
+		switch key := filterKey(filter); key {
+		case "":
+			return q, filterError(name+"."+filter, "is no filter of BIDS", "nearest: "+list(nearest(filter, filterNames())))
+		case dimModality:
+			q.Modality = values
+		case dimSuffix:
+			q.Suffix = values
+		case dimExt:
+			q.Ext = values
+		default:
+			q.Entities[key] = values
+		}
+	}
+	return q, validQuery(q)
+}
+
+// knownQuery is what a query of fMRIPrep's begins with.
+func knownQuery(name string) Query {
+	switch name {
+	case "bold", "sbref":
+		return Query{Modality: []string{"func"}, Suffix: []string{name}}
+	case "fmap":
+		return Query{Modality: []string{"fmap"}}
+	case "flair":
+		return Query{Modality: []string{"anat"}, Suffix: []string{"FLAIR"}}
+	case "t1w", "t2w":
+		return Query{Modality: []string{"anat"}, Suffix: []string{"T" + name[1:2] + "w"}}
+	case "roi":
+		return Query{Modality: []string{"anat"}, Suffix: []string{"roi"}}
+	case "dwi":
+		return Query{Modality: []string{"dwi"}, Suffix: []string{"dwi"}}
+	case "asl":
+		return Query{Modality: []string{"perf"}, Suffix: []string{"asl"}}
+	case "pet":
+		return Query{Modality: []string{"pet"}, Suffix: []string{"pet"}}
+	}
+	return Query{}
+}
+
+// filterKey returns our name of a filter of pybids, "" for none.
+func filterKey(filter string) string {
+	switch filter {
+	case "datatype":
+		return dimModality
+	case "suffix":
+		return dimSuffix
+	case "extension":
+		return dimExt
+	case "modality":
+		return "mod" // pybids' modality is the entity mod-
+	case "staining":
+		return "stain"
+	}
+	if e, known := entity(filter); known {
+		return e.Short
+	}
+	return ""
+}
+
+func filterNames() []string {
+	names := []string{"datatype", "suffix", "extension"}
+	for _, e := range Entities {
+		names = append(names, e.Long)
+	}
+	return names
+}
+
+// filterValues returns the values of one filter; nil is no constraint.
+func filterValues(v any) ([]string, error) {
+	one, isList := []any{v}, false
+	if l, ok := v.([]any); ok {
+		one, isList = l, true
+	}
+	var values []string
+	for _, v := range one {
+		switch v := v.(type) {
+		case nil:
+			values = append(values, None)
+		case json.Number:
+			values = append(values, v.String())
+		case bool:
+			values = append(values, strconv.FormatBool(v))
+		case string:
+			switch v {
+			case "Query.NONE", "<Query.NONE: 1>":
+				v = None
+			case "Query.ANY", "Query.REQUIRED", "<Query.ANY: 2>":
+				v = Any
+			case "Query.OPTIONAL", "<Query.OPTIONAL: 3>", "*":
+				if !isList {
+					return nil, nil
+				}
+			}
+			values = append(values, v)
+		default:
+			return nil, fmt.Errorf("is an object")
+		}
+	}
+	if slices.Contains(values, None) && slices.Contains(values, Any) {
+		return nil, nil
+	}
+	return values, nil
+}
