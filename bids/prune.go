@@ -68,13 +68,26 @@ func pruneJSON(data []byte, key string, keep func(string) bool) []byte {
 	}
 	members := elements(data, at)
 	dropped := make([]bool, len(members))
-	out := data
+	out, found, lastGone := data, false, false
 	for n := len(members) - 1; n >= 0; n-- { // from the end: earlier spans stay valid
 		if k, value := member(data, members[n]); k == key {
-			out, dropped[n] = pruneValue(out, value, keep)
+			// Of a key that is there twice the last counts: when that goes, the
+			// others must not come to count.
+			if lastGone = lastGone || !found && pruneIsAll(data, value, keep); lastGone {
+				dropped[n] = true
+			} else {
+				out, dropped[n] = pruneValue(out, value, keep)
+			}
+			found = true
 		}
 	}
 	return cut(out, elements(out, at), dropped)
+}
+
+// pruneIsAll reports whether pruning leaves nothing of a value.
+func pruneIsAll(data []byte, value span, keep func(string) bool) bool {
+	_, gone := pruneValue(data, value, keep)
+	return gone
 }
 
 // pruneValue prunes one value: a string or a list. gone: nothing is left.

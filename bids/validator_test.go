@@ -115,7 +115,8 @@ func usual(d *dataset, most int) (list []map[string][]string) {
 					found = true
 				}
 			case dimSuffix:
-				if round < len(f.Values) {
+				// A coordinate system alone is a sidecar without data, as asked.
+				if round < len(f.Values) && f.Values[round].Value != "coordsystem" {
 					list = append(list, map[string][]string{dimSuffix: {f.Values[round].Value}, "sub": {d.catalog().Facets()[0].Values[0].Value}})
 					found = true
 				}
