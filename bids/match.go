@@ -16,6 +16,7 @@ type dimension struct {
 	any    bool
 	groups []*query // only of the dimension "any of"
 	paths  globs    // only of the dimension "include"
+	where  *where   // only of the dimension "where"
 }
 
 // query is a conjunction of dimensions.
@@ -96,6 +97,9 @@ func (d *dimension) of(c *Catalog, f file) word {
 	return f.ext
 }
 
+// isCondition reports whether the dimension is not one of names.
+func (d *dimension) isCondition() bool { return d.groups != nil || d.paths != nil || d.where != nil }
+
 // match reports whether file i is within the dimension.
 func (d *dimension) match(c *Catalog, i int32) bool {
 	if d.groups != nil {
@@ -103,6 +107,9 @@ func (d *dimension) match(c *Catalog, i int32) bool {
 	}
 	if d.paths != nil {
 		return d.paths.match(c.pathOf(i))
+	}
+	if d.where != nil {
+		return d.where.match(i)
 	}
 	w := d.of(c, c.files[i])
 	return d.accept[w] || d.any && w != 0
@@ -153,7 +160,7 @@ func extension(value string) string {
 // matches.
 func (c *Catalog) check(q *query, universe []int32) error {
 	for _, d := range q.dims {
-		if d.groups != nil || d.paths != nil {
+		if d.isCondition() {
 			continue
 		}
 		have := c.count(d, universe)

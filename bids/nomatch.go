@@ -15,6 +15,7 @@ type NoMatchError struct {
 	Emptied   bool     // the value is there, but not together with the others
 	Others    string   // the filters it does not go together with: "--modality anat"
 	Hints     []string // what may have been meant
+	Unknown   string   // of --where: the name that no table and no sidecar has
 
 	absent bool // no file has the entity
 }
@@ -24,6 +25,8 @@ func (e *NoMatchError) Error() string {
 	switch {
 	case e.Dimension == "":
 		return "nothing matches: the dataset has no subject"
+	case e.Unknown != "":
+		return fmt.Sprintf("nothing matches %s: no table has the column %s, and no sidecar the field", asked, e.Unknown)
 	case e.Emptied && e.Others == "":
 		return "nothing matches " + asked
 	case e.Emptied:
@@ -141,7 +144,7 @@ func (c *Catalog) emptied(q *query, universe []int32) error {
 			continue
 		}
 		e := &NoMatchError{Dimension: d.name, Value: strings.Join(d.values, ","), Emptied: true, Others: describe(q.dims[:n])}
-		if d.groups != nil || d.paths != nil {
+		if d.isCondition() {
 			return e
 		}
 		e.Nearest = nearest(strings.TrimPrefix(d.values[0], d.name+"-"), c.words.sorted(c.count(d, left)))
@@ -206,7 +209,7 @@ func (c *Catalog) lost(q *query, universe, primary []int32) (hints []string) {
 // culprit returns the one filter on an entity that files fail for lack of it.
 func (c *Catalog) culprit(q *query, files []int32) *dimension {
 	for _, d := range q.dims {
-		if isPseudo(d.name) || d.groups != nil || d.paths != nil {
+		if isPseudo(d.name) || d.isCondition() {
 			continue
 		}
 		for _, i := range files {

@@ -59,9 +59,10 @@ type selector struct {
 	tables  []bool  // of each directory: its tables are shown
 	hints   []string
 
-	replaced map[int][]byte          // new content by path
-	links    map[int32]*links        // of JSON files
-	subjects map[int32]*subjectLinks // by directory
+	replaced map[int][]byte           // new content by path
+	links    map[int32]*links         // of JSON files
+	fields   map[int32]map[string]any // of JSON files
+	subjects map[int32]*subjectLinks  // by directory
 }
 
 // cause is why a file is shown; the zero value: it is not.
@@ -76,7 +77,7 @@ func (c *Catalog) selectFiles(s Selection, read Read) (*selector, error) {
 	}
 	sel := &selector{Catalog: c, s: s, read: read, whole: s.isWhole(), exclude: compileGlobs(s.Exclude),
 		shown: make([]cause, len(c.files)), tables: make([]bool, len(c.dirs)),
-		replaced: make(map[int][]byte), links: make(map[int32]*links), subjects: make(map[int32]*subjectLinks)}
+		replaced: make(map[int][]byte), links: make(map[int32]*links), fields: make(map[int32]map[string]any), subjects: make(map[int32]*subjectLinks)}
 	var err error
 	if sel.pipelineIn, err = sel.pipelines(); err != nil {
 		return nil, err
@@ -157,10 +158,23 @@ func (sel *selector) selectPrimary(universe []int32) error {
 	if len(s.Include) > 0 {
 		q.dims = append(q.dims, &dimension{name: "include", values: s.Include, paths: compileGlobs(s.Include)})
 	}
+	var condition *where
+	if s.Where != "" {
+		var err error
+		if condition, err = sel.newWhere(s.Where); err != nil {
+			return err
+		}
+		q.dims = append(q.dims, &dimension{name: "where", values: []string{s.Where}, where: condition})
+	}
 	sel.query = q
 	for _, i := range universe {
 		if q.match(sel.Catalog, i) && !sel.excluded(i) {
 			sel.primary = append(sel.primary, i)
+		}
+	}
+	if condition != nil {
+		if err := condition.check(); err != nil {
+			return err
 		}
 	}
 	switch {

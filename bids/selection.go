@@ -25,6 +25,11 @@ type Selection struct {
 	// there are any.
 	AnyOf []Query `json:",omitempty"`
 
+	// Where is a condition on columns of participants.tsv, sessions.tsv and
+	// scans.tsv and on fields of JSON sidecars: age > 30 and sex == "F". The
+	// language is that of github.com/expr-lang/expr.
+	Where string `json:",omitempty"`
+
 	RootFiles  []string   `json:",omitempty"` // nil or all; none; or names and globs
 	Companions Companions `json:",omitempty"`
 
@@ -91,7 +96,7 @@ func (e *UsageError) Error() string {
 // isWhole reports whether nothing narrows the primary selection, but perhaps
 // Exclude.
 func (s *Selection) isWhole() bool {
-	return len(s.Entities)+len(s.Modality)+len(s.Suffix)+len(s.Ext)+len(s.AnyOf)+len(s.Include) == 0
+	return len(s.Entities)+len(s.Modality)+len(s.Suffix)+len(s.Ext)+len(s.AnyOf)+len(s.Include)+len(s.Where) == 0
 }
 
 // Validate returns a *UsageError when a value can match nothing in any
@@ -105,6 +110,11 @@ func (s Selection) Validate() error {
 	}
 	for _, q := range s.AnyOf {
 		if err := validQuery(q); err != nil {
+			return err
+		}
+	}
+	if s.Where != "" {
+		if _, _, err := compileWhere(s.Where); err != nil {
 			return err
 		}
 	}

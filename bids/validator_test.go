@@ -87,7 +87,9 @@ func viewsAreValid(t *testing.T, find func(*testing.T) validator) {
 		full := validate(t, materialised(t, d, d.all()))
 		for _, q := range usual(d, most) {
 			for code := range validate(t, materialised(t, d, d.view(t, selectionOf(q)))) {
-				if !full[code] {
+				// The legacy validator takes a dataset for none when all its
+				// subjects have is of datatypes or suffixes that it does not know.
+				if !full[code] && code != "SUBJECT_FOLDERS" && code != "QUICK_VALIDATION_FAILED" {
 					t.Errorf("%s %v: %s is new", name, q, code)
 				}
 			}
