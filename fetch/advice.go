@@ -2,6 +2,7 @@ package fetch
 
 import (
 	"fmt"
+	"path/filepath"
 	"regexp"
 	"strings"
 )
@@ -75,18 +76,22 @@ var remedies = []struct {
 		[]string{"check the network connection, and the dataset's URL", "once it was mounted, a dataset needs no network to be mounted again"}},
 	{NotFound, regexp.MustCompile(`(?i)repository not found|requested URL returned error: 404|does not exist|not found`),
 		[]string{"check the spelling of the dataset"}},
-	{Damaged, regexp.MustCompile(`(?i)bad object|missing (blob|tree|commit|object)|object file .* is empty|loose object|packfile|pack has|index-pack|unpack-objects|corrupt|inflate|bad (pack|tree|signature)|did not send all necessary objects|sha1 mismatch|invalid index-pack|premature end|unresolved deltas|prerequisite commits`),
+	{Damaged, regexp.MustCompile(`(?i)bad object|missing (blob|tree|commit|object)|object file .* is empty|loose object|packfile|pack has|index-pack|unpack-objects|corrupt|inflate|bad (pack|tree|signature)|did not send all necessary objects|sha1 mismatch|invalid index-pack|premature end|unresolved deltas|early eof|prerequisite commits`),
 		[]string{"look at it with: git fsck (a repository), git bundle verify (a bundle)", "get the dataset anew"}},
-	{NotRepository, regexp.MustCompile(`(?i)not a git repository|does not appear to be a git repository|not a bundle|unrecognized header|does not look like a v2 or v3 bundle|not valid: is this a git repository|repository not exported`),
+	{NotRepository, regexp.MustCompile(`(?i)not a git repository|does not appear to be a git repository|not a bundle|unrecognized header|does not look like a v2 or v3 bundle|not valid: is this a git repository|repository not exported|could not read from remote repository`),
 		[]string{"give a URL, a git repository, a git bundle, or an OpenNeuro accession such as ds004712"}},
 }
+
+// remote are the kinds that a dataset on this machine cannot have: there, git's
+// words for a cut connection mean a file that ends too early.
+var remote = map[Kind]bool{Proxy: true, TLS: true, SSH: true, Authentication: true, Network: true}
 
 // advise explains a failure by what a program said about it.
 func advise(what, url, said string) *AdviceError {
 	said = strings.TrimSpace(said)
 	e := &AdviceError{Kind: Other, What: what, Why: lastLines(said, 3)}
 	for _, r := range remedies {
-		if r.says.MatchString(said) {
+		if r.says.MatchString(said) && (!filepath.IsAbs(url) || !remote[r.kind]) {
 			e.Kind = r.kind
 			for _, do := range r.do {
 				e.Do = append(e.Do, strings.ReplaceAll(do, "{url}", url))

@@ -336,6 +336,13 @@ func (c *annexChild) enableRemotes(ctx context.Context) {
 		cmd.Stdout, cmd.Stderr = &said, &said
 		if err := runGroup(ctx, cmd); err != nil {
 			c.log.Info("special remote not enabled", "remote", name, "said", lastLines(said.String(), 2))
+			continue
+		}
+		// Newer versions of git-annex ask the user to look at a remote first.
+		// What it sends is verified here anyway.
+		git := gitProgram{path: FindGit(), env: c.env}
+		if _, err := git.run(ctx, nil, "-C", c.dir, "config", "remote."+name+".annex-verified", "verified"); err != nil {
+			c.log.Info("special remote not marked as verified", "remote", name, "err", err)
 		}
 	}
 }

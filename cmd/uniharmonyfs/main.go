@@ -30,7 +30,7 @@ func run(ctx context.Context, args []string) int {
 }
 
 func newApp() *cli.App {
-	return &cli.App{
+	app := &cli.App{
 		Name:                   "uniharmonyfs",
 		Usage:                  "git-annex BIDS datasets as folders of plain files, fetched as they are read",
 		Version:                programVersion(),
@@ -51,6 +51,13 @@ func newApp() *cli.App {
 			completionCommand(), versionCommand(), daemonCommand(), checkIndexCommand(),
 		},
 	}
+	for _, c := range app.Commands {
+		c.HideHelpCommand = true
+		c.OnUsageError = func(c *cli.Context, err error, _ bool) error {
+			return usage(err.Error(), "see uniharmonyfs "+c.Command.Name+" --help")
+		}
+	}
+	return app
 }
 
 const description = `A dataset is mounted in a second and nothing is downloaded: a read fetches the

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -56,7 +57,9 @@ type version struct {
 // A known version needs no network.
 func (d *daemon) openVersion(ctx context.Context, req Dataset, r *reply) (*version, error) {
 	spec, err := fetch.ParseSpec(req.Spec, req.Template)
-	if err != nil {
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, &Fault{Kind: Unreachable, What: err.Error(), Do: []string{"check the spelling of its path"}}
+	} else if err != nil {
 		return nil, &Fault{Kind: Usage, What: err.Error()}
 	}
 	ds := d.dataset(spec)
