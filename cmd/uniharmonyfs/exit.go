@@ -1,9 +1,7 @@
 package main
 
 import (
-	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -59,14 +57,7 @@ func report(w io.Writer, asJSON bool, err error) int {
 	if err == nil {
 		return exitDone
 	}
-	var f *daemon.Fault
-	switch {
-	case errors.As(err, &f):
-	case errors.Is(err, context.Canceled):
-		f = &daemon.Fault{Kind: daemon.Interrupted, What: "interrupted"}
-	default:
-		f = &daemon.Fault{Kind: daemon.Failed, What: err.Error()}
-	}
+	f := daemon.ToFault(err)
 	code := exitCode(f.Kind)
 	if asJSON {
 		json.NewEncoder(w).Encode(map[string]any{"error": f, "exit": code})

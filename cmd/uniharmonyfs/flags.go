@@ -55,6 +55,9 @@ func selectionFlags() []cli.Flag {
 		list("include", "only files whose path matches the glob"),
 		list("exclude", "no files whose path matches the glob"),
 		list("entity", "any other entity, as KEY=VALUE: coil=28"),
+		&cli.StringFlag{Name: "where", Usage: `condition on columns of the tables and fields of the sidecars: 'age > 30 and sex == "F"'`, Category: catSelection},
+		&cli.StringFlag{Name: "bids-filter-file", Usage: "fMRIPrep's JSON `FILE` of queries", Category: catSelection},
+		&cli.StringFlag{Name: "intended-for", Value: "prune", Usage: "IntendedFor of files that are not shown: prune, or keep", Category: catSelection},
 	}
 	for _, e := range bids.Entities {
 		if _, done := aliases[e.Short]; done {
@@ -100,9 +103,25 @@ func selection(c *cli.Context) (bids.Selection, error) {
 		s.Derivatives = d
 	}
 	var err error
-	s.Companions, err = bids.ParseCompanions(c.String("companions"))
-	if err != nil {
-		return s, usage(err.Error())
+	if s.Companions, err = bids.ParseCompanions(c.String("companions")); err != nil {
+		return s, err
+	}
+	switch how := c.String("intended-for"); how {
+	case "prune":
+	case "keep":
+		s.IntendedForKeep = true
+	default:
+		return s, usage(fmt.Sprintf("--intended-for %s is neither prune nor keep", how))
+	}
+	s.Where = c.String("where")
+	if file := c.String("bids-filter-file"); file != "" {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			return s, usage("the filter file cannot be read: " + err.Error())
+		}
+		if s.AnyOf, err = bids.ParseFilterFile(data); err != nil {
+			return s, err
+		}
 	}
 	return s, s.Validate()
 }

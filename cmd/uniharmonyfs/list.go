@@ -24,12 +24,17 @@ EXAMPLES:
    uniharmonyfs list --sub 03286
    uniharmonyfs list --sub 03286 --suffix T1w -l
    uniharmonyfs list --modality dwi --count
-   uniharmonyfs list --dataset ds000001 --missing --json`,
+   uniharmonyfs list --dataset ds000001 --missing --json
+   uniharmonyfs list --where 'age > 40 and sex == "F"' --suffix T1w
+   uniharmonyfs list --facets
+   uniharmonyfs list --sub 03286 --modality func --explain sub-03286/ses-NOT1ACH001/fmap/sub-03286_ses-NOT1ACH001_dir-AP_epi.nii.gz`,
 		Flags: flags(selectionFlags(), datasetFlags(), generalFlags(), []cli.Flag{
 			&cli.BoolFlag{Name: "long", Aliases: []string{"l"}, Usage: "with size and state"},
 			&cli.BoolFlag{Name: "count", Usage: "only how many files and bytes"},
 			&cli.BoolFlag{Name: "cached", Usage: "only files whose content is here"},
 			&cli.BoolFlag{Name: "missing", Usage: "only files whose content would have to be fetched"},
+			&cli.StringSliceFlag{Name: "explain", Usage: "instead: why `PATH` is in the selection's view, or not"},
+			&cli.BoolFlag{Name: "facets", Usage: "instead: what there is to select by, with the number of files"},
 			&cli.BoolFlag{Name: "print0", Aliases: []string{"0"}, Usage: "end paths with NUL instead of a newline"},
 		}),
 		Action: runList,
@@ -51,6 +56,7 @@ func runList(c *cli.Context) error {
 	if req.Dataset, err = dataset(c); err != nil {
 		return err
 	}
+	req.Explain, req.Facets = c.StringSlice("explain"), c.Bool("facets")
 	client, err := connect(c)
 	if err != nil {
 		return err
@@ -75,6 +81,10 @@ func runList(c *cli.Context) error {
 	})
 	if err != nil {
 		return err
+	}
+	if req.Facets || len(req.Explain) > 0 {
+		p.done()
+		return writeDescribed(c, out, res)
 	}
 	if c.Bool("count") {
 		if c.Bool("json") {
@@ -115,4 +125,28 @@ func printer(c *cli.Context, out *bufio.Writer) func(daemon.File) error {
 		_, err := out.WriteString(f.Path + "\n")
 		return err
 	}
+}
+
+// writeDescribed writes what a list says instead of files.
+func writeDescribed(c *cli.Context, out *bufio.Writer, res daemon.ListResult) error {
+	if c.Bool("json") {
+		return writeJSON(out, map[string]any{"explained": res.Explained, "facets": res.Facets})
+	}
+	for _, e := range res.Explained {
+		shown := "not shown"
+		if e.Shown {
+			shown = "shown"
+		}
+		fmt.Fprintf(out, "%s: %s: %s\n", printable(e.Path), shown, printable(e.Why))
+	}
+	var rows [][]string
+	for _, f := range res.Facets {
+		name := f.Name
+		for _, v := range f.Values {
+			rows = append(rows, []string{name, printable(v.Value), count(v.Files, "file")})
+			name = ""
+		}
+	}
+	table(out, rows)
+	return nil
 }

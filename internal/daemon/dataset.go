@@ -134,10 +134,15 @@ type selection struct {
 	files, primary []int
 }
 
+// catalogOf parses the names of a version's files, which are nodes.
+func catalogOf(v *version) (c *bids.Catalog, nodes []int) {
+	nodes = v.sortedFiles()
+	return bids.NewCatalog(len(nodes), func(i int) string { return v.Path(nodes[i]) }), nodes
+}
+
 // choose applies a selection to a version.
 func (d *daemon) choose(ctx context.Context, v *version, s bids.Selection) (*selection, error) {
-	nodes := v.sortedFiles()
-	catalog := bids.NewCatalog(len(nodes), func(i int) string { return v.Path(nodes[i]) })
+	catalog, nodes := catalogOf(v)
 	result, err := catalog.Select(s, func(i int) ([]byte, error) { return d.readNow(ctx, v, nodes[i]) })
 	if err != nil {
 		return nil, err

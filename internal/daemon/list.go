@@ -2,7 +2,10 @@ package daemon
 
 import (
 	"context"
+	"errors"
+	"io/fs"
 
+	"github.com/uniharmony/uniharmonyfs/bids"
 	"github.com/uniharmony/uniharmonyfs/cache"
 	"github.com/uniharmony/uniharmonyfs/internal/tree"
 )
@@ -14,6 +17,9 @@ type ListResult struct {
 	Cached int      `json:"cached"`
 	Commit string   `json:"commit"`
 	Hints  []string `json:"hints,omitempty"`
+
+	Explained []Explanation `json:"explained,omitempty"`
+	Facets    []bids.Facet  `json:"facets,omitempty"`
 }
 
 func (d *daemon) listRequest(ctx context.Context, req ListRequest, r *reply) (res ListResult, err error) {
@@ -23,6 +29,9 @@ func (d *daemon) listRequest(ctx context.Context, req ListRequest, r *reply) (re
 	v, err := d.openVersion(ctx, req.Dataset, r)
 	if err != nil {
 		return res, err
+	}
+	if req.Facets || len(req.Explain) > 0 {
+		return d.describeSelection(ctx, v, req)
 	}
 	chosen, err := d.choose(ctx, v, req.Selection)
 	if err != nil {
@@ -37,6 +46,25 @@ func (d *daemon) listRequest(ctx context.Context, req ListRequest, r *reply) (re
 		if err := r.item(f); err != nil {
 			return res, err
 		}
+	}
+	return res, nil
+}
+
+// describeSelection answers what the catalog of a version knows.
+func (d *daemon) describeSelection(ctx context.Context, v *version, req ListRequest) (res ListResult, err error) {
+	c, nodes := catalogOf(v)
+	res.Commit = string(v.Commit)
+	if req.Facets {
+		res.Facets = c.Facets()
+	}
+	for _, path := range req.Explain {
+		shown, why, err := c.Explain(req.Selection, func(i int) ([]byte, error) { return d.readNow(ctx, v, nodes[i]) }, path)
+		if errors.Is(err, fs.ErrNotExist) {
+			return res, fault(NoMatch, err.Error(), nil, "paths are relative to the dataset's root, as uniharmonyfs list prints them")
+		} else if err != nil {
+			return res, err
+		}
+		res.Explained = append(res.Explained, Explanation{path, shown, why})
 	}
 	return res, nil
 }

@@ -78,6 +78,15 @@ type UnmountResult struct {
 type ListRequest struct {
 	Dataset
 	Selection bids.Selection `json:"selection"`
+	Explain   []string       `json:"explain,omitempty"` // instead: why these paths are in the view or not
+	Facets    bool           `json:"facets,omitempty"`  // instead: what there is to select by
+}
+
+// Explanation says why a path is in a view or not.
+type Explanation struct {
+	Path  string `json:"path"`
+	Shown bool   `json:"shown"`
+	Why   string `json:"why"`
 }
 
 // File is one file of a dataset.
