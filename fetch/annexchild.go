@@ -43,7 +43,9 @@ const annexIdle = 30 * time.Second
 type annexChild struct {
 	dir string // of the hidden clone
 	env []string
-	log *slog.Logger
+	// allow are the addresses that the user opened, as git-annex wants them.
+	allow string
+	log   *slog.Logger
 
 	mu      sync.Mutex // guards the following
 	run     *annexRun
@@ -53,7 +55,7 @@ type annexChild struct {
 }
 
 func newAnnexChild(dir string, o OriginOptions) *annexChild {
-	return &annexChild{dir: dir, env: o.Env, log: o.Log}
+	return &annexChild{dir: dir, env: o.Env, allow: strings.Join(o.AllowAddresses, " "), log: o.Log}
 }
 
 // annexRun is one process of git-annex, and those who wait for its answers.
@@ -172,6 +174,9 @@ func (c *annexChild) start(ctx context.Context) (*annexRun, error) {
 }
 
 func (c *annexChild) command(args ...string) *exec.Cmd {
+	if c.allow != "" {
+		args = append(args, "-c", "annex.security.allowed-ip-addresses="+c.allow)
+	}
 	cmd := exec.Command(AnnexProgram(), args...)
 	cmd.Dir = c.dir
 	cmd.Env = gitProgram{env: c.env}.environment()

@@ -131,7 +131,7 @@ func (r *Origin) Sources(ctx context.Context, key annex.Key) ([]Source, error) {
 		return []Source{&gitSource{store: r.git, id: gitstore.OID(key.Name())}}, nil
 	}
 	var sources []Source
-	if dir := r.clone.Spec.URL; filepath.IsAbs(dir) && !r.clone.Spec.Bundle {
+	if dir := r.clone.Spec.URL; filepath.IsAbs(dir) && !r.clone.Spec.Bundle && r.o.Fetcher != "annex" {
 		if path := findObject(dir, key); path != "" {
 			sources = append(sources, &fileSource{path: path})
 		}

@@ -155,7 +155,9 @@ func (d Dir) remove() error {
 			errs = append(errs, err)
 		}
 	}
-	if err := os.Remove(string(d)); err != nil && !errors.Is(err, syscall.ENOTEMPTY) && !errors.Is(err, fs.ErrNotExist) {
+	// The directory itself stays if somebody else keeps something there, or if
+	// it is where a disk is mounted.
+	if err := os.Remove(string(d)); err != nil && !errors.Is(err, syscall.ENOTEMPTY) && !errors.Is(err, syscall.EBUSY) && !errors.Is(err, fs.ErrNotExist) {
 		errs = append(errs, err)
 	}
 	return errors.Join(errs...)

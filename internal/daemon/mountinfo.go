@@ -6,11 +6,11 @@ import (
 	"strings"
 )
 
-// mountBelow returns a mount point at or below dir, or "".
+// mountBelow returns a mount point below dir, or "".
 func mountBelow(dir string) (string, error) {
 	points, err := mountPoints()
 	for _, p := range points {
-		if p == dir || strings.HasPrefix(p, dir+"/") {
+		if strings.HasPrefix(p, dir+"/") {
 			return p, err
 		}
 	}
