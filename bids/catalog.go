@@ -136,10 +136,12 @@ func (c *Catalog) find(d int32, suffix, from, to word) []int32 {
 		}
 	}
 	first, _ := slices.BinarySearchFunc(in, pair{suffix, from}, compare)
-	end := first
-	for end < len(in) && compare(in[end], pair{suffix, to}) <= 0 {
-		end++
-	}
+	end, _ := slices.BinarySearchFunc(in, pair{suffix, to}, func(i int32, want pair) int {
+		if c := compare(i, want); c != 0 {
+			return c
+		}
+		return -1 // after the last
+	})
 	return in[first:end]
 }
 

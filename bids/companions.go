@@ -92,7 +92,7 @@ func (sel *selector) applicable(i int32, suffix, ext string, r rule, extra ...st
 // extension when ext is empty.
 func (sel *selector) beside(i, d int32, suffix, ext string, r rule, extra ...string) {
 	if r.required() || sel.s.Companions == Full {
-		for _, g := range sel.named(d, suffix, ext) {
+		for _, g := range sel.candidates(sel.files[i], d, suffix, ext, extra) {
 			if g != i && sel.applies(sel.files[g], sel.files[i], extra) {
 				sel.add(g, r, i)
 			}

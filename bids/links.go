@@ -75,7 +75,7 @@ func (sel *selector) content(i int32) (data []byte, ok bool) {
 func (sel *selector) merged(i int32) (l links) {
 	f := sel.files[i]
 	for d := f.dir; d >= 0; d = sel.dirs[d].parent {
-		for _, g := range sel.named(d, sel.words.text[f.suffix], ".json") {
+		for _, g := range sel.candidates(f, d, sel.words.text[f.suffix], ".json", nil) {
 			if !sel.applies(sel.files[g], f, nil) {
 				continue
 			}

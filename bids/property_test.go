@@ -175,3 +175,45 @@ func TestOddPaths(t *testing.T) {
 		}
 	})
 }
+
+// TestCandidates: the index of a large directory finds what looking at all its
+// files finds.
+func TestCandidates(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		label := rapid.SampledFrom([]string{"", "1", "01", "2", "a"})
+		var paths []string
+		for range rapid.IntRange(fewCandidates, 3*fewCandidates).Draw(t, "n") {
+			name := "sub-1"
+			for _, key := range []string{"acq", "run", "echo"} {
+				if v := label.Draw(t, key); v != "" {
+					name += "_" + key + "-" + v
+				}
+			}
+			paths = append(paths, "sub-1/anat/"+name+rapid.SampledFrom([]string{"_T1w.json", "_T1w.nii"}).Draw(t, "end"))
+		}
+		slices.Sort(paths)
+		paths = slices.Compact(paths)
+		d := &dataset{paths: paths}
+		sel, err := d.catalog().selectFiles(Selection{Companions: NoCompanions}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, extra := range [][]string{nil, {"run"}, {"acq", "echo"}} {
+			for i, f := range sel.files {
+				applying := func(list []int32) (found []int32) {
+					for _, g := range list {
+						if sel.applies(sel.files[g], f, extra) {
+							found = append(found, g)
+						}
+					}
+					slices.Sort(found)
+					return found
+				}
+				got, want := applying(sel.candidates(f, f.dir, "T1w", ".json", extra)), applying(sel.named(f.dir, "T1w", ".json"))
+				if !slices.Equal(got, want) {
+					t.Fatalf("%s: %v, want %v", paths[i], got, want)
+				}
+			}
+		}
+	})
+}

@@ -83,7 +83,7 @@ func (sel *selector) likeIt(i int32, suffix, but string, r rule, also func(file)
 	if !r.required() && sel.s.Companions != Full {
 		return
 	}
-	for _, g := range sel.named(f.dir, suffix, "") {
+	for _, g := range sel.candidates(f, f.dir, suffix, "", []string{but}) {
 		if g != i && also(sel.files[g]) && sel.equal(sel.files[g], f, but) {
 			sel.add(g, r, i)
 		}

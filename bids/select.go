@@ -59,7 +59,8 @@ type selector struct {
 	tables  []bool  // of each directory: its tables are shown
 	hints   []string
 
-	replaced map[int][]byte           // new content by path
+	replaced map[int][]byte // new content by path
+	groups   map[group]*groupIndex
 	links    map[int32]*links         // of JSON files
 	fields   map[int32]map[string]any // of JSON files
 	subjects map[int32]*subjectLinks  // by directory
@@ -77,7 +78,7 @@ func (c *Catalog) selectFiles(s Selection, read Read) (*selector, error) {
 	}
 	sel := &selector{Catalog: c, s: s, read: read, whole: s.isWhole(), exclude: compileGlobs(s.Exclude),
 		shown: make([]cause, len(c.files)), tables: make([]bool, len(c.dirs)),
-		replaced: make(map[int][]byte), links: make(map[int32]*links), fields: make(map[int32]map[string]any), subjects: make(map[int32]*subjectLinks)}
+		replaced: make(map[int][]byte), groups: make(map[group]*groupIndex), links: make(map[int32]*links), fields: make(map[int32]map[string]any), subjects: make(map[int32]*subjectLinks)}
 	var err error
 	if sel.pipelineIn, err = sel.pipelines(); err != nil {
 		return nil, err

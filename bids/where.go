@@ -191,7 +191,7 @@ func (sel *selector) metadata(i int32, names []string) map[string]any {
 	found := make(map[string]any)
 	f := sel.files[i]
 	for d := f.dir; d >= 0; d = sel.dirs[d].parent {
-		for _, g := range sel.named(d, sel.words.text[f.suffix], ".json") {
+		for _, g := range sel.candidates(f, d, sel.words.text[f.suffix], ".json", nil) {
 			if !sel.applies(sel.files[g], f, nil) {
 				continue
 			}

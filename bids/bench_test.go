@@ -1,0 +1,92 @@
+package bids
+
+import (
+	"fmt"
+	"runtime"
+	"slices"
+	"testing"
+)
+
+// large makes the names of a dataset of n files in the manner of ds004712:
+// subjects, sessions, and directories of about 160 files.
+func large(n int) (paths []string) {
+	for sub := 0; len(paths) < n; sub++ {
+		for ses := range 10 {
+			dir := fmt.Sprintf("sub-%05d/ses-%02d/", sub, ses)
+			stem := fmt.Sprintf("sub-%05d_ses-%02d", sub, ses)
+			for coil := range 16 {
+				for echo := range 5 {
+					for _, ext := range []string{"nii.gz", "json"} {
+						paths = append(paths, fmt.Sprintf("%sswi/%s_echo-%d_coil-%02d_part-phase_GRE.%s", dir, stem, echo, coil, ext))
+					}
+				}
+			}
+			for _, ext := range []string{"nii.gz", "json"} {
+				paths = append(paths, dir+"anat/"+stem+"_T1w."+ext, dir+"func/"+stem+"_task-rest_bold."+ext)
+			}
+		}
+	}
+	paths = paths[:n]
+	slices.Sort(paths)
+	return paths
+}
+
+// TestCatalogIsSmall: a million files take at most 100 bytes each.
+func TestCatalogIsSmall(t *testing.T) {
+	const n = 200_000
+	paths := large(n)
+	heap := func() uint64 {
+		var m runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc
+	}
+	before := heap()
+	c := NewCatalog(n, func(i int) string { return paths[i] })
+	each := float64(heap()-before) / n
+	t.Logf("%.1f bytes a file", each)
+	if each > 100 {
+		t.Errorf("%.1f bytes a file, want at most 100", each)
+	}
+	runtime.KeepAlive(c)
+}
+
+func BenchmarkCatalog(b *testing.B) {
+	paths := large(30_000)
+	for b.Loop() {
+		NewCatalog(len(paths), func(i int) string { return paths[i] })
+	}
+}
+
+func BenchmarkSelect(b *testing.B) {
+	paths := large(30_000)
+	c := NewCatalog(len(paths), func(i int) string { return paths[i] })
+	for _, query := range []string{"", "sub=00003", "modality=swi", "suffix=bold ext=.nii.gz"} {
+		b.Run(query, func(b *testing.B) {
+			s := parse(b, query)
+			for b.Loop() {
+				if _, err := c.Select(s, func(int) ([]byte, error) { return []byte("{}"), nil }); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+// BenchmarkOneDirectory has a directory of very many files with sidecars.
+func BenchmarkOneDirectory(b *testing.B) {
+	for _, n := range []int{1000, 10_000} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			var paths []string
+			for i := range n {
+				paths = append(paths, fmt.Sprintf("sub-1/micr/sub-1_sample-%05d_SEM.json", i), fmt.Sprintf("sub-1/micr/sub-1_sample-%05d_SEM.png", i))
+			}
+			c := NewCatalog(len(paths), func(i int) string { return paths[i] })
+			for b.Loop() {
+				if _, err := c.Select(parse(b, "ext=.png"), nil); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
