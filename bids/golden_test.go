@@ -60,12 +60,13 @@ func TestOnHarmonyCounts(t *testing.T) {
 		{"sub=10975,12813 modality=anat suffix=T1w ext=.nii.gz", 12, 37},
 	} {
 		start := time.Now()
-		r, err := c.Select(parse(t, row.query), d.read)
+		reads := 0
+		r, err := c.Select(parse(t, row.query), func(i int) ([]byte, error) { reads++; return d.read(i) })
 		if err != nil {
 			t.Errorf("%s: %v", row.query, err)
 			continue
 		}
-		t.Logf("%s: %v", row.query, time.Since(start))
+		t.Logf("%s: %v, %d files read", row.query, time.Since(start), reads)
 		if got := len(r.Primary); got != row.primary {
 			t.Errorf("%s: %d primary files, want %d", row.query, got, row.primary)
 		}

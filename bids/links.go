@@ -9,6 +9,7 @@ import (
 // links are the fields of a JSON sidecar that name other files.
 type links struct {
 	intendedFor, b0Source, b0Identifier, emptyRoom []string
+	unknown                                        bool // the file cannot be read
 }
 
 // linksOf returns the links of one JSON file.
@@ -16,14 +17,15 @@ func (sel *selector) linksOf(g int32) *links {
 	if l, done := sel.links[g]; done {
 		return l
 	}
-	l := new(links)
-	if data, ok := sel.content(g); ok && hasLinks(data) {
+	data, ok := sel.content(g)
+	l := &links{unknown: !ok}
+	if hasLinks(data) {
 		var fields struct {
 			IntendedFor, B0FieldSource, B0FieldIdentifier, AssociatedEmptyRoom oneOrMany
 		}
 		// What cannot be read has no links; it is shown as it is.
 		if json.Unmarshal(bytes.TrimPrefix(data, []byte(bom)), &fields) == nil {
-			l = &links{fields.IntendedFor, fields.B0FieldSource, fields.B0FieldIdentifier, fields.AssociatedEmptyRoom}
+			l = &links{fields.IntendedFor, fields.B0FieldSource, fields.B0FieldIdentifier, fields.AssociatedEmptyRoom, false}
 		}
 	}
 	sel.links[g] = l
@@ -80,6 +82,7 @@ func (sel *selector) merged(i int32) (l links) {
 				continue
 			}
 			one := sel.linksOf(g)
+			l.unknown = l.unknown || one.unknown
 			l.intendedFor = nearer(l.intendedFor, one.intendedFor)
 			l.b0Source = nearer(l.b0Source, one.b0Source)
 			l.b0Identifier = nearer(l.b0Identifier, one.b0Identifier)
@@ -123,6 +126,11 @@ func (sel *selector) linked(i int32, suffix, ext, modality string) {
 	sub := sel.subjectOf(i)
 	for _, g := range sub.namedBy(sel)[i] {
 		if sel.withinFilters(g) {
+			sel.add(g, ruleIntended, i)
+		}
+	}
+	for _, g := range sub.unknown {
+		if sel.read != nil && modality != "anat" && sel.dirs[sel.files[g].dir].ses == sel.dirs[sel.files[i].dir].ses {
 			sel.add(g, ruleIntended, i)
 		}
 	}

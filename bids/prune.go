@@ -14,6 +14,9 @@ func (sel *selector) pruneLinks() {
 		if sel.shown[i].rule == notShown || f.place != subject || sel.words.text[f.ext] != ".json" || !sel.mayIntend(f) {
 			continue
 		}
+		if l := sel.links[i]; l != nil && l.intendedFor == nil {
+			continue // read before
+		}
 		data, ok := sel.content(i)
 		if !ok || !bytes.Contains(data, []byte("IntendedFor")) {
 			continue

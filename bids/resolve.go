@@ -77,6 +77,7 @@ type subjectLinks struct {
 	first, end int32 // its files
 	intended   map[int32][]int32
 	b0         map[string][]int32
+	unknown    []int32 // fieldmaps whose sidecars cannot be read
 }
 
 func (sel *selector) subjectOf(i int32) *subjectLinks {
@@ -104,7 +105,11 @@ func (s *subjectLinks) namedBy(sel *selector) map[int32][]int32 {
 		}
 		switch sel.words.text[sel.dirs[f.dir].modality] {
 		case "fmap", "perf":
-			for _, ref := range sel.merged(g).intendedFor {
+			l := sel.merged(g)
+			if l.unknown {
+				s.unknown = append(s.unknown, g)
+			}
+			for _, ref := range l.intendedFor {
 				if target, ok := sel.resolve(ref, g); ok {
 					s.intended[target] = append(s.intended[target], g)
 				}

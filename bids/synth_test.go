@@ -141,6 +141,23 @@ func TestUnreadableTableStays(t *testing.T) {
 	}
 }
 
+// A fieldmap whose sidecar is not here may be for any image of its session.
+func TestUnreadableSidecar(t *testing.T) {
+	d := study()
+	r, err := d.catalog().Select(parse(t, "suffix=bold"), func(i int) ([]byte, error) {
+		if strings.HasSuffix(d.paths[i], "_epi.json") {
+			return nil, errors.New("not here")
+		}
+		return d.read(i)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if shown := d.pathsOf(r.Files); !slices.Contains(shown, "sub-01/ses-1/fmap/sub-01_ses-1_epi.nii") {
+		t.Errorf("the fieldmap is not shown: %q", shown)
+	}
+}
+
 func TestPruneJSON(t *testing.T) {
 	not := func(s string) bool { return !strings.HasPrefix(s, "x") }
 	for in, want := range map[string]string{
