@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -170,7 +171,7 @@ func TestAgreesWithPybids(t *testing.T) {
 		if d == nil {
 			continue
 		}
-		asked += agrees(t, interpreter, d, queries(d, alone, together))
+		t.Run(name, func(t *testing.T) { asked += agrees(t, interpreter, d, queries(d, alone, together)) })
 	}
 	t.Logf("%d queries", asked)
 }
@@ -190,20 +191,8 @@ func agrees(t *testing.T, interpreter string, d *dataset, list []map[string][]st
 		}
 		in.Queries = append(in.Queries, theirs)
 	}
-	stdin, err := json.Marshal(in)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command(interpreter, "testdata/pybids.py")
-	cmd.Stdin = bytes.NewReader(stdin)
-	out, err := cmd.Output()
-	if err != nil {
-		t.Fatalf("%s: pybids: %v", d.name, err)
-	}
 	var answers [][]string
-	if err := json.Unmarshal(out, &answers); err != nil {
-		t.Fatal(err)
-	}
+	ask(t, interpreter, in, &answers)
 	c := d.catalog()
 	for n, theirs := range answers {
 		if theirs == nil {
@@ -243,4 +232,64 @@ func comparable(c *Catalog, paths []string) (list []string) {
 
 func without(a, b []string) []string {
 	return slices.DeleteFunc(slices.Clone(a), func(s string) bool { return slices.Contains(b, s) })
+}
+
+// ask runs pybids.
+func ask(t *testing.T, interpreter string, question, answer any) {
+	t.Helper()
+	stdin, err := json.Marshal(question)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(interpreter, "testdata/pybids.py")
+	cmd.Stdin = bytes.NewReader(stdin)
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("pybids: %v", err)
+	}
+	if err := json.Unmarshal(out, answer); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestMetadataInViews: pybids merges for a file in a view what it merges for it
+// in the dataset, but for IntendedFor.
+func TestMetadataInViews(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes a while")
+	}
+	interpreter := python(t)
+	all := examples(t)
+	names := []string{"ds210", "synthetic"}
+	if exhaustive() {
+		names = []string{"7t_trt", "ds000117", "ds114", "ds210", "eyetracking_fmri", "fnirs_tapping", "ieeg_epilepsy", "qmri_mpm", "synthetic"}
+	}
+	for _, name := range names {
+		d := all[name]
+		if d == nil {
+			continue
+		}
+		s := Selection{Entities: map[string][]string{"sub": {d.catalog().Facets()[0].Values[0].Value}}}
+		sel, err := d.catalog().selectFiles(s, d.read)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var paths []string
+		for _, i := range sel.primary {
+			if p := sel.pathOf(i); !strings.HasSuffix(p, ".json") && !sel.files[i].recording {
+				paths = append(paths, p)
+			}
+		}
+		var got, want []map[string]any
+		for dir, answer := range map[string]*[]map[string]any{materialised(t, d, d.all()): &want, materialised(t, d, d.view(t, s)): &got} {
+			ask(t, interpreter, map[string]any{"root": dir, "metadata": paths}, answer)
+		}
+		for n, p := range paths {
+			delete(got[n], "IntendedFor")
+			delete(want[n], "IntendedFor")
+			if !reflect.DeepEqual(got[n], want[n]) {
+				t.Errorf("%s %s: %v in the view, %v in the dataset", name, p, got[n], want[n])
+			}
+		}
+	}
 }

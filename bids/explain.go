@@ -37,10 +37,6 @@ func under(path, dir string) bool {
 }
 
 func (sel *selector) reason(why cause) string {
-	by := ""
-	if why.rule > ruleOutside {
-		by = sel.pathOf(why.by)
-	}
 	switch why.rule {
 	case rulePrimary:
 		return "the selection asks for it"
@@ -48,42 +44,33 @@ func (sel *selector) reason(why cause) string {
 		return "it is about the dataset as a whole"
 	case ruleOutside:
 		return "it is outside the subjects, and nothing keeps it out"
-	case ruleTable:
-		return "it lists " + by
-	case ruleSidecar:
-		return "it describes " + by
-	case ruleEvents:
-		return "it has the events of " + by
-	case rulePhysio:
-		return "it was recorded together with " + by
-	case ruleGradients:
-		return "it has the gradients of " + by
-	case ruleSensors, ruleHead:
-		return "it describes the sensors or the head of " + by
-	case ruleFormat:
-		return "it is a part of the same recording as " + by
-	case rulePerfusion:
-		return by + " cannot be read without it"
-	case ruleFieldmap:
-		return "it is a part of the same fieldmap as " + by
-	case ruleBlood:
-		return "it has the blood samples of " + by
-	case ruleReference:
-		return "it is the reference image of " + by
-	case ruleIntended:
-		return "its IntendedFor names " + by
-	case ruleTarget:
-		return "IntendedFor names it, for " + by
-	case ruleB0Field:
-		return "it maps the B0 field of " + by
-	case ruleEmptyRoom:
-		return "it is the empty-room recording of " + by
-	case ruleStimulus:
-		return "it is a stimulus of " + by
-	case rulePhoto:
-		return "it shows the place of " + by
 	}
-	return "it explains the labels of " + by
+	return fmt.Sprintf(why.rule.format(), sel.pathOf(why.by))
+}
+
+// format is why a companion is shown; %s is the file that it belongs to.
+func (r rule) format() string {
+	return [...]string{
+		ruleTable:     "it lists %s",
+		ruleSidecar:   "it describes %s",
+		ruleEvents:    "it has the events of %s",
+		rulePhysio:    "it was recorded together with %s",
+		ruleGradients: "it has the gradients of %s",
+		ruleSensors:   "it describes the sensors of %s",
+		ruleHead:      "it belongs to the head or the device of %s",
+		ruleFormat:    "it is a part of the same recording as %s",
+		rulePerfusion: "%s cannot be read without it",
+		ruleFieldmap:  "it is a part of the same fieldmap as %s",
+		ruleBlood:     "it has the blood samples of %s",
+		ruleReference: "it is the reference image of %s",
+		ruleIntended:  "its IntendedFor names %s",
+		ruleTarget:    "IntendedFor names it, for %s",
+		ruleB0Field:   "it maps the B0 field of %s",
+		ruleEmptyRoom: "it is the empty-room recording of %s",
+		ruleStimulus:  "it is a stimulus of %s",
+		rulePhoto:     "it shows the place of %s",
+		ruleAtlas:     "it explains the labels of %s",
+	}[r]
 }
 
 // absence says why a file is not shown.

@@ -29,6 +29,11 @@ func TestExplain(t *testing.T) {
 			t.Errorf("%s: %v, %q, %v; want %v, %q", path, shown, why, err, want.shown, want.why)
 		}
 	}
+	for r := ruleTable; r <= ruleAtlas; r++ {
+		if !strings.Contains(r.format(), "%s") {
+			t.Errorf("rule %d has no reason", r)
+		}
+	}
 	if _, _, err := d.catalog().Explain(Selection{}, d.read, "nope"); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("a path that is not there: %v", err)
 	}
@@ -61,6 +66,13 @@ func TestFilterFile(t *testing.T) {
 		if _, err := ParseFilterFile([]byte(text)); !errors.As(err, &usage) {
 			t.Errorf("%s: %v, want a UsageError", text, err)
 		}
+	}
+	some, err := ParseFilterFile([]byte(`{"bold": {"task": "rest"}, "dwi": {}}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r, err := d.catalog().Select(Selection{AnyOf: some}, nil); err != nil || len(r.Hints) != 1 || !strings.Contains(r.Hints[0], `"dwi"`) {
+		t.Errorf("a query that selects nothing: %v, %v", r, err)
 	}
 	queries, err := ParseFilterFile([]byte(`{"bold": {"task": "none"}}`))
 	if err != nil {

@@ -1,6 +1,7 @@
 package bids
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 )
@@ -183,6 +184,13 @@ func (sel *selector) selectPrimary(universe []int32) error {
 		return sel.nothing(universe)
 	case len(s.Entities) > 0:
 		sel.hints = append(sel.hints, sel.lost(q, universe, sel.primary)...)
+	}
+	for _, d := range q.dims {
+		for _, alternative := range d.groups {
+			if !slices.ContainsFunc(sel.primary, func(i int32) bool { return alternative.match(sel.Catalog, i) }) {
+				sel.hints = append(sel.hints, fmt.Sprintf("the query %q of the filter file selects nothing", alternative.name))
+			}
+		}
 	}
 	return nil
 }

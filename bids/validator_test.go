@@ -84,16 +84,18 @@ func viewsAreValid(t *testing.T, find func(*testing.T) validator) {
 		if d == nil {
 			continue
 		}
-		full := validate(t, materialised(t, d, d.all()))
-		for _, q := range usual(d, most) {
-			for code := range validate(t, materialised(t, d, d.view(t, selectionOf(q)))) {
-				// The legacy validator takes a dataset for none when all its
-				// subjects have is of datatypes or suffixes that it does not know.
-				if !full[code] && code != "SUBJECT_FOLDERS" && code != "QUICK_VALIDATION_FAILED" {
-					t.Errorf("%s %v: %s is new", name, q, code)
+		t.Run(name, func(t *testing.T) {
+			full := validate(t, materialised(t, d, d.all()))
+			for _, q := range usual(d, most) {
+				for code := range validate(t, materialised(t, d, d.view(t, selectionOf(q)))) {
+					// The legacy validator takes a dataset for none when all its
+					// subjects have is of datatypes or suffixes that it does not know.
+					if !full[code] && code != "SUBJECT_FOLDERS" && code != "QUICK_VALIDATION_FAILED" {
+						t.Errorf("%v: %s is new", q, code)
+					}
 				}
 			}
-		}
+		})
 	}
 }
 
