@@ -36,6 +36,10 @@ var (
 	unsafe    = regexp.MustCompile(`[^A-Za-z0-9_.+-]+`)
 )
 
+// IsAccession reports whether spec is an OpenNeuro accession. A directory of
+// that name in the working directory is written with "./" before it.
+func IsAccession(spec string) bool { return accession.MatchString(spec) }
+
 // ParseSpec understands an OpenNeuro accession ("ds004712", whose URL comes
 // from template, with {id} in it; empty means [DefaultTemplate]), the absolute
 // path of a repository or of a git bundle, and a URL that git knows.

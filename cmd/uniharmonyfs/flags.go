@@ -12,6 +12,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/uniharmony/uniharmonyfs/bids"
+	"github.com/uniharmony/uniharmonyfs/fetch"
 	"github.com/uniharmony/uniharmonyfs/internal/daemon"
 )
 
@@ -156,8 +157,9 @@ func dataset(c *cli.Context) (daemon.Dataset, error) {
 	if !slices.Contains([]string{"auto", "native", "annex"}, d.Fetcher) {
 		return d, usage(fmt.Sprintf("--fetcher %s is none of auto, native and annex", d.Fetcher))
 	}
-	// A path means one here; to the daemon it would mean another.
-	if _, err := os.Stat(d.Spec); err == nil {
+	// A path means one here; to the daemon it would mean another. An accession
+	// is none: a directory of that name is most likely where it was mounted.
+	if _, err := os.Stat(d.Spec); err == nil && !fetch.IsAccession(d.Spec) {
 		abs, err := filepath.Abs(d.Spec)
 		if err != nil {
 			return d, err
