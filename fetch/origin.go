@@ -27,6 +27,8 @@ type Source interface {
 	Fetch(ctx context.Context, off, n int64, w io.Writer) error
 }
 
+var discard = slog.New(slog.DiscardHandler)
+
 // OriginOptions tune NewOrigin. The zero value works.
 type OriginOptions struct {
 	Fetcher        string        // auto (or empty), native, or annex
@@ -61,7 +63,7 @@ type remotes struct {
 // NewOrigin returns the origin of a clone's content. It reads nothing yet.
 func NewOrigin(clone *Clone, git *gitstore.Store, o OriginOptions) (*Origin, error) {
 	if o.Log == nil {
-		o.Log = slog.New(slog.DiscardHandler)
+		o.Log = discard
 	}
 	if o.Paths == nil {
 		o.Paths = func(annex.Key) []string { return nil }

@@ -28,12 +28,18 @@ files already: identical ones are kept, different ones are never overwritten
 without --force. Files that cannot be had are listed at the end (exit code 7);
 the others are there.
 
+With --direct TARGET is a DataLad dataset instead: all of its files as links, the
+content of those selected in git-annex, for datalad and git-annex to go on with.
+
 EXAMPLES:
    uniharmonyfs get --sub 03286 --suffix T1w ~/t1w
    uniharmonyfs get --sub 03286 --modality anat,func --tmp-clean ~/study
-   uniharmonyfs get --sub 03286 --dry-run ~/study`,
+   uniharmonyfs get --sub 03286 --dry-run ~/study
+   uniharmonyfs get --sub 03286 --direct ~/dataset`,
 		Flags: flags(selectionFlags(), datasetFlags(), generalFlags(), []cli.Flag{
 			&cli.BoolFlag{Name: "plain", Usage: "only the files asked for, nothing that comes along"},
+			&cli.BoolFlag{Name: "direct", Usage: "make TARGET a DataLad dataset: a clone with the content in git-annex"},
+			&cli.BoolFlag{Name: "copy", Usage: "with --direct: real files instead of git-annex's links"},
 			&cli.BoolFlag{Name: "tmp-clean", Usage: "drop from the cache what this call brings, but not pinned files"},
 			&cli.BoolFlag{Name: "hardlink", Usage: "share the cache's files, read-only, where TARGET is on the same disk"},
 			&cli.BoolFlag{Name: "force", Usage: "overwrite files that differ"},
@@ -53,8 +59,11 @@ func getRequest(c *cli.Context) (req daemon.GetRequest, err error) {
 		return req, usage(fmt.Sprintf("--jobs %d is not between 1 and 64", n))
 	}
 	req = daemon.GetRequest{
-		Plain: c.Bool("plain"), TmpClean: c.Bool("tmp-clean"), Hardlink: c.Bool("hardlink"),
+		Plain: c.Bool("plain"), Direct: c.Bool("direct"), Copy: c.Bool("copy"), TmpClean: c.Bool("tmp-clean"), Hardlink: c.Bool("hardlink"),
 		Force: c.Bool("force"), DryRun: c.Bool("dry-run"), Jobs: c.Int("jobs"),
+	}
+	if req.Copy && !req.Direct {
+		return req, usage("--copy goes with --direct", "without --direct there are real files only")
 	}
 	umask := syscall.Umask(0o077)
 	syscall.Umask(umask)

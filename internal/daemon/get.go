@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/uniharmony/uniharmonyfs/cache"
+	"github.com/uniharmony/uniharmonyfs/fetch"
 	"github.com/uniharmony/uniharmonyfs/internal/tree"
 )
 
@@ -28,6 +29,7 @@ type get struct {
 	from   cache.Origin
 	owner  string
 	target *os.Root
+	direct *fetch.Direct // nil in hidden mode
 
 	mu      sync.Mutex // guards the following
 	done    map[int]bool
@@ -51,6 +53,11 @@ func (d *daemon) getRequest(ctx context.Context, req GetRequest, r *reply) (res 
 		return res, err
 	}
 	defer unlock()
+	if req.Direct {
+		if err := g.cloneDirect(ctx, r); err != nil {
+			return res, err
+		}
+	}
 	g.removeStale()
 	plan, todo, err := g.plan(ctx, r)
 	if err != nil {
@@ -69,6 +76,11 @@ func (d *daemon) getRequest(ctx context.Context, req GetRequest, r *reply) (res 
 		return res, fault(NoSpace, fmt.Sprintf("%d bytes do not fit into %s", need, req.Target), fmt.Errorf("%d bytes are free there", plan.FreeBytes), "free some space, choose another target, or select less")
 	}
 	g.run(ctx, todo, plan, r)
+	if req.Direct {
+		if err := g.settleDirect(ctx, todo); err != nil {
+			return res, err
+		}
+	}
 	for _, n := range todo {
 		if g.done[n] {
 			res.Files++
@@ -125,6 +137,11 @@ func (d *daemon) newGet(ctx context.Context, req GetRequest, r *reply) (*get, er
 	if req.Plain {
 		g.files = chosen.primary
 	}
+	if req.Direct {
+		// Its own object store keeps the content: no need for two.
+		g.req.TmpClean = true
+		g.files = slices.DeleteFunc(slices.Clone(g.files), func(n int) bool { return v.Kind(n) != tree.Annexed })
+	}
 	return g, nil
 }
 
@@ -140,7 +157,7 @@ func (g *get) plan(ctx context.Context, r *reply) (p Plan, todo []int, err error
 		size := g.view.Size(n)
 		p.Bytes += size
 		r.progress(Progress{Phase: "plan", Done: int64(i), Total: int64(len(g.files)), Text: "looking at what is there"})
-		state, err := g.there(ctx, n)
+		state, err := g.look(ctx, n)
 		if err != nil {
 			return p, nil, err
 		}
@@ -154,7 +171,7 @@ func (g *get) plan(ctx context.Context, r *reply) (p Plan, todo []int, err error
 			continue
 		}
 		todo = append(todo, n)
-		if g.v.Kind(n) == tree.Annexed && !g.isSynthesised(n) && g.d.cache.State(g.v.Key(n)).Presence != cache.Cached {
+		if g.mustFetch(n) {
 			p.FetchFiles++
 			p.FetchBytes += size
 		} else {
@@ -162,6 +179,18 @@ func (g *get) plan(ctx context.Context, r *reply) (p Plan, todo []int, err error
 		}
 	}
 	return p, todo, nil
+}
+
+// mustFetch reports whether a file's content is not on this machine yet.
+func (g *get) mustFetch(n int) bool {
+	if g.v.Kind(n) != tree.Annexed || g.isSynthesised(n) || g.d.cache.State(g.v.Key(n)).Presence == cache.Cached {
+		return false
+	}
+	if g.direct != nil {
+		_, err := g.target.Stat(g.direct.ObjectPath(g.v.Key(n)))
+		return err != nil
+	}
+	return true
 }
 
 // run brings the files that are to do, several at once.
@@ -179,7 +208,7 @@ func (g *get) run(ctx context.Context, todo []int, p Plan, r *reply) {
 			break
 		}
 		group.Go(func() error {
-			err := g.bring(ctx, n)
+			err := g.put(ctx, n)
 			g.mu.Lock()
 			defer g.mu.Unlock()
 			if err == nil {

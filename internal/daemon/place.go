@@ -132,6 +132,12 @@ func (g *get) fill(ctx context.Context, n int, tmp string) error {
 			return err
 		})
 	}
+	return g.fillAnnexed(ctx, n, tmp)
+}
+
+// fillAnnexed fetches a file's content, unless it is cached, and copies it.
+func (g *get) fillAnnexed(ctx context.Context, n int, tmp string) error {
+	key := g.v.Key(n)
 	missing := g.d.cache.State(key).Presence != cache.Cached
 	h, err := g.d.cache.Open(key, cache.Use{Origin: g.from, Owner: g.owner, Name: g.v.Path(n)})
 	if err != nil {

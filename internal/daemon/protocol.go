@@ -122,6 +122,8 @@ type GetRequest struct {
 	Selection bids.Selection `json:"selection"`
 	Target    string         `json:"target"`              // absolute
 	Plain     bool           `json:"plain,omitempty"`     // primary files only
+	Direct    bool           `json:"direct,omitempty"`    // the target is a DataLad dataset
+	Copy      bool           `json:"copy,omitempty"`      // with Direct: real files instead of links
 	TmpClean  bool           `json:"tmp_clean,omitempty"` // drop from the cache what this call brings
 	Hardlink  bool           `json:"hardlink,omitempty"`  // share the cache's files, read-only
 	Force     bool           `json:"force,omitempty"`     // overwrite files that differ
