@@ -158,7 +158,7 @@ func TestAgreesWithPybids(t *testing.T) {
 	}
 	interpreter := python(t)
 	all := examples(t)
-	names := []string{"7t_trt", "ds210", "eeg_matchingpennies", "emg_Multimodal", "micr_SEMzarr", "qmri_mpm", "synthetic", "pet001"}
+	names := []string{"ds210", "eeg_matchingpennies", "emg_Multimodal", "micr_SEMzarr", "qmri_mpm", "synthetic", "pet001"}
 	alone, together := 4, 12
 	if exhaustive() {
 		names, alone, together = slices.Sorted(maps.Keys(all)), 12, 60
@@ -260,7 +260,7 @@ func TestMetadataInViews(t *testing.T) {
 	}
 	interpreter := python(t)
 	all := examples(t)
-	names := []string{"ds210", "synthetic"}
+	names := []string{"synthetic"}
 	if exhaustive() {
 		names = []string{"7t_trt", "ds000117", "ds114", "ds210", "eyetracking_fmri", "fnirs_tapping", "ieeg_epilepsy", "qmri_mpm", "synthetic"}
 	}

@@ -75,7 +75,7 @@ func viewsAreValid(t *testing.T, find func(*testing.T) validator) {
 	}
 	validate := find(t)
 	all := examples(t)
-	names, most := []string{"7t_trt", "ds210", "eeg_matchingpennies", "micr_SEMzarr", "pheno004", "synthetic"}, 3
+	names, most := []string{"7t_trt", "micr_SEMzarr", "pheno004", "synthetic"}, 3
 	if exhaustive() {
 		names, most = slices.Sorted(maps.Keys(all)), 12
 	}
