@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"unicode"
 )
 
 // Kind is a sort of failure that has a known remedy.
@@ -44,7 +45,8 @@ func (e *AdviceError) Error() string {
 }
 
 // remedies are recognised in what git, ssh or an HTTP client say. The first
-// that matches counts.
+// that matches counts. In what is to be done, {url} is the dataset's URL and
+// {https} the same by HTTPS instead of SSH.
 var remedies = []struct {
 	kind Kind
 	says *regexp.Regexp
@@ -60,11 +62,10 @@ var remedies = []struct {
 		[]string{
 			"update the system's certificates: apt-get install ca-certificates (and check the clock: date)",
 			"behind an institution's proxy, tell git its certificate: git config --global http.sslCAInfo /path/to/ca.pem",
-			"if the URL is git:// or git@, use HTTPS: git config --global url.\"https://\".insteadOf \"git://\"",
 		}},
-	{SSH, regexp.MustCompile(`(?i)permission denied \(publickey|host key verification failed|could not read from remote repository|ssh: connect to host|no matching host key|ssh: handshake failed|knownhosts`),
+	{SSH, regexp.MustCompile(`(?i)permission denied \(publickey|host key verification failed|could not read from remote repository|ssh: connect to host|no matching host key|ssh: handshake failed|knownhosts|cannot run ssh`),
 		[]string{
-			"use HTTPS instead of SSH: git config --global url.\"https://github.com/\".insteadOf \"git@github.com:\"",
+			"use HTTPS instead of SSH, where the server has it: --dataset {https}",
 			"or add your key to the agent (ssh-add) and to the server, and connect once by hand to accept its host key",
 		}},
 	{Authentication, regexp.MustCompile(`(?i)authentication failed|could not read username|could not read password|terminal prompts disabled|http basic: access denied|authentication required|requested URL returned error: 40[13]|invalid credentials`),
@@ -74,27 +75,25 @@ var remedies = []struct {
 		}},
 	{Network, regexp.MustCompile(`(?i)could not resolve host|name or service not known|temporary failure in name resolution|no such host|connection refused|network is unreachable|no route to host|connection timed out|operation timed out|connection reset|early eof|i/o timeout|failed to connect`),
 		[]string{"check the network connection, and the dataset's URL", "once it was mounted, a dataset needs no network to be mounted again"}},
+	{Network, regexp.MustCompile(`(?i)requested URL returned error: 5\d\d|status code: 5\d\d|requested URL returned error: 429`),
+		[]string{"the server has a problem, or too much to do: try again later"}},
 	{NotFound, regexp.MustCompile(`(?i)repository not found|requested URL returned error: 404|does not exist|not found`),
 		[]string{"check the spelling of the dataset"}},
-	{Damaged, regexp.MustCompile(`(?i)bad object|missing (blob|tree|commit|object)|object file .* is empty|loose object|packfile|pack has|index-pack|unpack-objects|corrupt|inflate|bad (pack|tree|signature)|did not send all necessary objects|sha1 mismatch|invalid index-pack|premature end|unresolved deltas|early eof|prerequisite commits`),
+	{Damaged, regexp.MustCompile(`(?i)bad object|missing (blob|tree|commit|object)|object file .* is empty|loose object|packfile|pack has|not our ref|index-pack|unpack-objects|corrupt|inflate|bad (pack|tree|signature)|did not send all necessary objects|sha1 mismatch|invalid index-pack|premature end|unresolved deltas|early eof|prerequisite commits`),
 		[]string{"look at it with: git fsck (a repository), git bundle verify (a bundle)", "get the dataset anew"}},
-	{NotRepository, regexp.MustCompile(`(?i)not a git repository|does not appear to be a git repository|not a bundle|unrecognized header|does not look like a v2 or v3 bundle|not valid: is this a git repository|repository not exported|could not read from remote repository`),
+	{NotRepository, regexp.MustCompile(`(?i)not a git repository|does not appear to be a git repository|not a bundle|unrecognized header|does not look like a v2 or v3 bundle|not valid: is this a git repository|repository not exported|invalid pkt-len|has no branches|could not read from remote repository`),
 		[]string{"give a URL, a git repository, a git bundle, or an OpenNeuro accession such as ds004712"}},
 }
-
-// remote are the kinds that a dataset on this machine cannot have: there, git's
-// words for a cut connection mean a file that ends too early.
-var remote = map[Kind]bool{Proxy: true, TLS: true, SSH: true, Authentication: true, Network: true}
 
 // advise explains a failure by what a program said about it.
 func advise(what, url, said string) *AdviceError {
 	said = strings.TrimSpace(said)
 	e := &AdviceError{Kind: Other, What: what, Why: lastLines(said, 3)}
 	for _, r := range remedies {
-		if r.says.MatchString(said) && (!filepath.IsAbs(url) || !remote[r.kind]) {
+		if r.kind.concerns(url) && r.says.MatchString(said) {
 			e.Kind = r.kind
 			for _, do := range r.do {
-				e.Do = append(e.Do, strings.ReplaceAll(do, "{url}", url))
+				e.Do = append(e.Do, strings.NewReplacer("{url}", url, "{https}", overHTTPS(url)).Replace(do))
 			}
 			return e
 		}
@@ -102,13 +101,48 @@ func advise(what, url, said string) *AdviceError {
 	return e
 }
 
+// concerns reports whether a dataset at url can fail in this way. On this
+// machine git's words for a cut connection mean a file that ends too early.
+func (k Kind) concerns(url string) bool {
+	switch k {
+	case Proxy, TLS, SSH, Authentication, Network:
+		return !filepath.IsAbs(url)
+	}
+	return true
+}
+
+// overHTTPS returns the HTTPS address that a server most likely has for an
+// SSH one, and any other as it is.
+func overHTTPS(url string) string {
+	rest, ssh := strings.CutPrefix(url, "ssh://")
+	switch {
+	case ssh:
+		host, path, _ := strings.Cut(rest, "/")
+		host, _, _ = strings.Cut(host[strings.LastIndex(host, "@")+1:], ":")
+		return "https://" + host + "/" + path
+	case scpLike.MatchString(url):
+		host, path, _ := strings.Cut(url[strings.Index(url, "@")+1:], ":")
+		return "https://" + host + "/" + strings.TrimPrefix(path, "/")
+	}
+	return url
+}
+
+// idle are lines of git that tell nothing.
+var idle = regexp.MustCompile(`^hint:|^remote: (Counting|Enumerating|Compressing|Total)|^Please make sure you have the correct access rights|^and the repository exists`)
+
 // lastLines returns the end of a program's output in one line: there the
 // reason stands.
 func lastLines(said string, n int) string {
 	var lines []string
 	for l := range strings.Lines(said) {
+		l = strings.Map(func(r rune) rune {
+			if unicode.IsControl(r) && r != '\r' && r != '\t' {
+				return -1
+			}
+			return r
+		}, l)
 		l = strings.TrimSpace(strings.TrimPrefix(strings.TrimPrefix(strings.TrimSpace(l), "fatal: "), "error: "))
-		if l != "" && !strings.Contains(l, "\r") && !strings.HasPrefix(l, "hint:") && !strings.HasPrefix(l, "remote: Counting") {
+		if l != "" && !strings.Contains(l, "\r") && !idle.MatchString(l) {
 			lines = append(lines, l)
 		}
 	}

@@ -3,7 +3,9 @@ package fetch
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
+	"io/fs"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -42,7 +44,8 @@ func IsAccession(spec string) bool { return accession.MatchString(spec) }
 
 // ParseSpec understands an OpenNeuro accession ("ds004712", whose URL comes
 // from template, with {id} in it; empty means [DefaultTemplate]), the absolute
-// path of a repository or of a git bundle, and a URL that git knows.
+// path of a repository or of a git bundle, and a URL that git knows. A path
+// where nothing is gives an [AdviceError].
 func ParseSpec(spec, template string) (Spec, error) {
 	if template == "" {
 		template = DefaultTemplate
@@ -81,7 +84,11 @@ func ParseSpec(spec, template string) (Spec, error) {
 func localSpec(path string) (Spec, error) {
 	st, err := os.Stat(path)
 	if err != nil {
-		return Spec{}, fmt.Errorf("the dataset %s cannot be used: %w", path, err)
+		why := err
+		if p := new(fs.PathError); errors.As(err, &p) {
+			why = p.Err
+		}
+		return Spec{}, &AdviceError{Kind: NotFound, What: "cannot get the dataset " + path, Why: why.Error(), Do: []string{"check the path"}}
 	}
 	if real, err := filepath.EvalSymlinks(path); err == nil {
 		path = real

@@ -26,6 +26,9 @@ func permute(app *cli.App, args []string) ([]string, error) {
 		if args[at] == "help" || args[at] == "h" {
 			return args, nil
 		}
+		if at > 1 {
+			return args, usage("the flags go after the command", "for example: uniharmonyfs status "+strings.Join(args[1:at], " ")+" …")
+		}
 		return args, unknownCommand(app, args[at])
 	}
 	head, flags, rest := slices.Clone(args[:at+1]), []string(nil), []string(nil)
@@ -75,5 +78,5 @@ func unknownCommand(app *cli.App, name string) error {
 	for _, c := range app.VisibleCommands() {
 		names = append(names, c.Name)
 	}
-	return usage(fmt.Sprintf("there is no command %q", name), "the commands are: "+strings.Join(names, ", "))
+	return usage(fmt.Sprintf("there is no command %q", name), cli.SuggestCommand(app.VisibleCommands(), name), "the commands are: "+strings.Join(names, ", "))
 }

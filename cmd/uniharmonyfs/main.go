@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"strings"
 	"syscall"
 
 	"github.com/urfave/cli/v2"
@@ -54,7 +55,11 @@ func newApp() *cli.App {
 	for _, c := range app.Commands {
 		c.HideHelpCommand = true
 		c.OnUsageError = func(c *cli.Context, err error, _ bool) error {
-			return usage(err.Error(), "see uniharmonyfs "+c.Command.Name+" --help")
+			do := []string{"see uniharmonyfs " + c.Command.Name + " --help"}
+			if _, name, ok := strings.Cut(err.Error(), "not defined: -"); ok {
+				do = append([]string{"did you mean " + cli.SuggestFlag(c.Command.Flags, name, false) + "?"}, do...)
+			}
+			return usage(err.Error(), do...)
 		}
 	}
 	return app

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -57,8 +56,8 @@ type version struct {
 // A known version needs no network.
 func (d *daemon) openVersion(ctx context.Context, req Dataset, r *reply) (*version, error) {
 	spec, err := fetch.ParseSpec(req.Spec, req.Template)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil, &Fault{Kind: Unreachable, What: err.Error(), Do: []string{"check the spelling of its path"}}
+	if advice := new(fetch.AdviceError); errors.As(err, &advice) {
+		return nil, err
 	} else if err != nil {
 		return nil, &Fault{Kind: Usage, What: err.Error()}
 	}

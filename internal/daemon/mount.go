@@ -171,12 +171,15 @@ func (d *daemon) checkTarget(req *MountRequest) (made bool, err error) {
 	case errors.Is(err, syscall.ENOTCONN):
 		return refuse("a mount whose server is gone is there, and it is not one of this cache", "unmount it: fusermount3 -u "+req.Target)
 	case errors.Is(err, iofs.ErrNotExist):
+		if _, err := os.Lstat(req.Target); err == nil {
+			return refuse("it is a symbolic link that leads nowhere", "choose an empty or new directory")
+		}
 		if err := os.MkdirAll(req.Target, 0o755); err != nil {
 			return refuse(err.Error(), "choose a target that you can write to")
 		}
 		made = true
 	case err != nil:
-		return refuse(err.Error())
+		return refuse(err.Error(), "choose an empty or new directory")
 	case !st.IsDir():
 		return refuse("it is not a directory", "choose an empty or new directory")
 	}
