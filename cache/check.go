@@ -40,6 +40,7 @@ func (c *Cache) startCheck(o *object) *check {
 			c.setState(o, present, st.blocks)
 			c.fresh = append(c.fresh, o)
 		case ctx.Err() == nil:
+			o.trusted = false
 			c.note(o, "", fmt.Errorf("the cached content is damaged and removed: %w", err))
 			c.startRemoval(o)
 		}
