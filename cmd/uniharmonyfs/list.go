@@ -68,7 +68,7 @@ func runList(c *cli.Context) error {
 	files, bytes := 0, int64(0)
 	print := printer(c, out)
 	res, err := client.List(c.Context, req, p.show, func(f daemon.File) error {
-		here := f.State == "git" || f.State == "cached"
+		here := f.Here()
 		if (c.Bool("cached") && !here) || (c.Bool("missing") && here) {
 			return nil
 		}

@@ -20,11 +20,14 @@ import (
 	"github.com/uniharmony/uniharmonyfs/internal/demo"
 )
 
-// contents reads the true content of every annexed file.
+// contents reads the true content of every file that a view shows.
 func contents(t testing.TB, m *demo.Made) map[string][]byte {
 	t.Helper()
 	all := make(map[string][]byte)
 	for _, f := range m.Files {
+		if strings.HasPrefix(f.Path, ".") {
+			continue // not part of a view
+		}
 		data, err := demo.Bytes(f.Content)
 		if err != nil {
 			t.Fatal(err)

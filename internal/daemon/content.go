@@ -30,11 +30,32 @@ func (m *mount) OpenContent(node int) (fs.Content, error) {
 	if v.Kind(node) == tree.Git && v.Size(node) <= inMemory {
 		return &blob{git: v.git, id: gitstore.OID(v.Key(node).Name()), size: v.Size(node)}, nil
 	}
+	if local := m.d.openInPlace(v, node); local != nil {
+		return local, nil
+	}
 	h, err := m.d.cache.Open(v.Key(node), cache.Use{Origin: m.origin, Owner: m.owner, Name: v.Path(node)})
 	if err != nil {
 		return nil, err
 	}
 	return h, nil
+}
+
+// openInPlace opens a file where the user's own repository keeps it, or
+// returns nil.
+func (d *daemon) openInPlace(v *version, node int) *localFile {
+	if v.Kind(node) != tree.Annexed {
+		return nil
+	}
+	path := v.clone.InPlace(v.Key(node))
+	if path == "" {
+		return nil
+	}
+	local, err := d.local.open(v.Key(node), path)
+	if err != nil {
+		d.log.Warn("content in the user's repository is passed over", "path", path, "err", err)
+		return nil
+	}
+	return local
 }
 
 // synthesised is content made for the view.

@@ -57,6 +57,7 @@ type daemon struct {
 	requests int
 	idle     *time.Timer
 
+	local      inPlace     // content in users' repositories
 	targets    targetLocks // of downloads
 	settingsMu sync.Mutex  // held while the settings change
 

@@ -21,6 +21,8 @@ type chosenFile struct {
 	key  annex.Key
 	size int64
 	use  cache.Use
+	// local says that the user's own repository has it.
+	local bool
 }
 
 // annexedFiles returns the annexed files that a request means: those of its
@@ -32,7 +34,7 @@ func (d *daemon) annexedFiles(ctx context.Context, req FilesRequest, r *reply) (
 			return
 		}
 		seen[v.Key(n)] = true
-		files = append(files, chosenFile{v.Path(n), v.Key(n), v.Size(n), cache.Use{Origin: from, Owner: owner, Name: v.Path(n)}})
+		files = append(files, chosenFile{v.Path(n), v.Key(n), v.Size(n), cache.Use{Origin: from, Owner: owner, Name: v.Path(n)}, v.clone.InPlace(v.Key(n)) != ""})
 	}
 	if len(req.Paths) > 0 {
 		for _, p := range req.Paths {
@@ -148,6 +150,9 @@ func (d *daemon) filesRequest(ctx context.Context, req FilesRequest, r *reply) (
 }
 
 func (d *daemon) fetch(ctx context.Context, f chosenFile) error {
+	if f.local {
+		return nil
+	}
 	return d.cache.Fetch(ctx, f.key, f.use)
 }
 

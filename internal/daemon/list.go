@@ -40,7 +40,7 @@ func (d *daemon) listRequest(ctx context.Context, req ListRequest, r *reply) (re
 	res = ListResult{Files: chosen.view.Files(), Bytes: chosen.view.Bytes(), Commit: string(v.Commit), Hints: chosen.Hints}
 	for _, n := range chosen.files {
 		f := d.describe(v, chosen.view, n)
-		if f.State == "cached" || f.State == "git" {
+		if f.Here() {
 			res.Cached++
 		}
 		if err := r.item(f); err != nil {
@@ -83,6 +83,9 @@ func (d *daemon) describe(v *version, view *tree.View, n int) File {
 		f.State = "cached"
 	case cache.Partial:
 		f.State = "partial"
+	}
+	if f.State != "cached" && v.clone.InPlace(key) != "" {
+		f.State = "local"
 	}
 	return f
 }

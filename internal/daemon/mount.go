@@ -146,7 +146,7 @@ func (m *mount) info() MountInfo {
 		Passthrough: m.fs.Passthrough(), OpenFiles: m.fs.OpenFiles(), Clone: v.clone.Dir, Since: m.since,
 	}
 	for _, n := range m.files {
-		if v.Kind(n) != tree.Annexed || m.d.cache.State(v.Key(n)).Presence == cache.Cached {
+		if v.Kind(n) != tree.Annexed || m.d.cache.State(v.Key(n)).Presence == cache.Cached || v.clone.InPlace(v.Key(n)) != "" {
 			i.Cached++
 		}
 	}

@@ -138,6 +138,13 @@ func (g *get) fill(ctx context.Context, n int, tmp string) error {
 // fillAnnexed fetches a file's content, unless it is cached, and copies it.
 func (g *get) fillAnnexed(ctx context.Context, n int, tmp string) error {
 	key := g.v.Key(n)
+	if local := g.d.openInPlace(g.v, n); local != nil {
+		defer local.Close()
+		if err := local.prove(ctx); err != nil {
+			return err
+		}
+		return g.copyFile(ctx, local.f, tmp)
+	}
 	missing := g.d.cache.State(key).Presence != cache.Cached
 	h, err := g.d.cache.Open(key, cache.Use{Origin: g.from, Owner: g.owner, Name: g.v.Path(n)})
 	if err != nil {
@@ -160,8 +167,8 @@ func (g *get) fillAnnexed(ctx context.Context, n int, tmp string) error {
 	return err
 }
 
-// copyObject shares the object's blocks where the file system can, or the
-// whole file where that is wished, and copies otherwise.
+// copyObject shares an object of the cache as a whole where that is wished,
+// and copies otherwise, sharing blocks where the file system can.
 func (g *get) copyObject(ctx context.Context, object *os.File, tmp string) error {
 	if g.req.Hardlink {
 		dir, err := g.target.Open(path.Dir(tmp))
@@ -175,6 +182,10 @@ func (g *get) copyObject(ctx context.Context, object *os.File, tmp string) error
 			return err
 		}
 	}
+	return g.copyFile(ctx, object, tmp)
+}
+
+func (g *get) copyFile(ctx context.Context, object *os.File, tmp string) error {
 	return g.write(tmp, func(f *os.File) error {
 		if unix.IoctlFileClone(int(f.Fd()), int(object.Fd())) == nil {
 			return nil

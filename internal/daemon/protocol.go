@@ -93,10 +93,13 @@ type Explanation struct {
 type File struct {
 	Path   string `json:"path"`
 	Size   int64  `json:"size"`
-	State  string `json:"state"` // git, cached, partial, missing
+	State  string `json:"state"` // git, cached, local (the user's repository has it), partial, missing
 	Pinned bool   `json:"pinned,omitempty"`
 	Key    string `json:"key,omitempty"`
 }
+
+// Here reports whether the content is on this machine.
+func (f File) Here() bool { return f.State == "git" || f.State == "cached" || f.State == "local" }
 
 // FilesRequest does something with files: those of a selection, or paths
 // inside mounts (a directory means everything below it).
