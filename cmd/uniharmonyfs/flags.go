@@ -188,13 +188,23 @@ func gitEnvironment(env []string) (picked []string) {
 func generalFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: "cache", Usage: "cache `DIR`ectory (default: uniharmonyfs in the user's cache directory)", EnvVars: []string{"UNIHARMONYFS_CACHE"}, Category: catGeneral},
+		&cli.StringFlag{Name: "cache-name", Usage: "a cache of this `NAME` in the user's cache directory, instead of uniharmonyfs", Category: catGeneral},
 		&cli.BoolFlag{Name: "json", Usage: "output and errors as JSON", Category: catGeneral},
 		&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "no progress, no remarks", Category: catGeneral},
 	}
 }
 
-// cacheDir reads --cache.
+// cacheDir reads --cache and --cache-name.
 func cacheDir(c *cli.Context) (daemon.Dir, error) {
+	if name := c.String("cache-name"); name != "" {
+		if c.IsSet("cache") && os.Getenv("UNIHARMONYFS_CACHE") != c.String("cache") {
+			return "", usage("--cache and --cache-name exclude each other")
+		}
+		if strings.ContainsAny(name, "/\x00") || strings.HasPrefix(name, ".") {
+			return "", usage(fmt.Sprintf("--cache-name %q is not a plain name", name))
+		}
+		return daemon.NamedDir(name)
+	}
 	if d := c.String("cache"); d != "" {
 		abs, err := filepath.Abs(d)
 		return daemon.Dir(abs), err

@@ -30,6 +30,7 @@ EXAMPLES:
    uniharmonyfs list --sub 03286 --modality func --explain sub-03286/ses-NOT1ACH001/fmap/sub-03286_ses-NOT1ACH001_dir-AP_epi.nii.gz`,
 		Flags: flags(selectionFlags(), datasetFlags(), generalFlags(), []cli.Flag{
 			&cli.BoolFlag{Name: "long", Aliases: []string{"l"}, Usage: "with size and state"},
+			&cli.BoolFlag{Name: "tree", Usage: "as a tree of directories"},
 			&cli.BoolFlag{Name: "count", Usage: "only how many files and bytes"},
 			&cli.BoolFlag{Name: "cached", Usage: "only files whose content is here"},
 			&cli.BoolFlag{Name: "missing", Usage: "only files whose content would have to be fetched"},
@@ -115,6 +116,8 @@ func printer(c *cli.Context, out *bufio.Writer) func(daemon.File) error {
 			_, err := fmt.Fprintf(out, "%9s  %-14s %s\n", strings.ReplaceAll(humanize.IBytes(uint64(f.Size)), " ", ""), state, f.Path)
 			return err
 		}
+	case c.Bool("tree"):
+		return treePrinter(out)
 	case c.Bool("print0"):
 		return func(f daemon.File) error {
 			_, err := out.WriteString(f.Path + "\x00")

@@ -23,8 +23,11 @@ each failed.
 EXAMPLES:
    uniharmonyfs status
    uniharmonyfs status ~/ds004712/sub-03286/ses-NOT1ACH001/anat
+   uniharmonyfs status --watch
    uniharmonyfs status --json`,
-		Flags:  generalFlags(),
+		Flags: flags([]cli.Flag{
+			&cli.BoolFlag{Name: "watch", Aliases: []string{"w"}, Usage: "go on showing it until interrupted"},
+		}, generalFlags()),
 		Action: runStatus,
 	}
 }
@@ -52,6 +55,9 @@ func runStatus(c *cli.Context) error {
 	client, err := connectFor(c, req.Paths)
 	if err != nil {
 		return err
+	}
+	if c.Bool("watch") {
+		return watch(c, client, req)
 	}
 	s, err := client.Status(c.Context, req)
 	if err != nil {

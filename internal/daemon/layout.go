@@ -23,12 +23,15 @@ const (
 )
 
 // DefaultDir returns $XDG_CACHE_HOME/uniharmonyfs, or ~/.cache/uniharmonyfs.
-func DefaultDir() (Dir, error) {
+func DefaultDir() (Dir, error) { return NamedDir("uniharmonyfs") }
+
+// NamedDir returns the cache of a name beside the default one.
+func NamedDir(name string) (Dir, error) {
 	base, err := os.UserCacheDir()
 	if err != nil {
 		return "", fault(Failed, "no place for the cache", err, "give one with --cache DIR")
 	}
-	return Dir(filepath.Join(base, "uniharmonyfs")), nil
+	return Dir(filepath.Join(base, name)), nil
 }
 
 func (d Dir) path(name string) string { return filepath.Join(string(d), name) }
