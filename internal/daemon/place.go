@@ -244,11 +244,34 @@ func (g *get) removeStale() {
 		}
 		for _, e := range entries {
 			pid, ok := tempOwner(e.Name())
-			if ok && (pid == os.Getpid() || syscall.Kill(pid, 0) != nil) {
+			if ok && (pid == os.Getpid() || !alive(pid)) {
 				g.target.Remove(filepath.Join(dir, e.Name()))
 			}
 		}
 	}
+}
+
+// alive reports whether a process is one of this program, and has not ended: a
+// killed one stays in the process table until its parent has looked.
+func alive(pid int) bool {
+	name, _ := processState(os.Getpid())
+	other, state := processState(pid)
+	return other == name && state != 'Z' && state != 'X'
+}
+
+// processState reads a process's name and state (proc_pid_stat(5)); both are
+// zero when there is no such process.
+func processState(pid int) (name string, state byte) {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return "", 0
+	}
+	_, rest, _ := bytes.Cut(stat, []byte("("))
+	end := bytes.LastIndexByte(rest, ')')
+	if end < 0 || end+2 >= len(rest) {
+		return "", 0
+	}
+	return string(rest[:end]), rest[end+2]
 }
 
 func tempOwner(name string) (pid int, ok bool) {
