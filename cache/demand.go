@@ -14,6 +14,7 @@ type demand struct {
 	wish
 	h     *Handle
 	whole bool // until it is verified
+	spare bool // a guess: not worth more than its bytes
 	class class
 	done  chan struct{}
 	err   error // valid after done

@@ -31,7 +31,10 @@ type Handle struct {
 // Open opens a key's content. It never waits for the network, and not for
 // more of the disk than looking at one file: what is missing comes when it is
 // read. It fails for keys whose content could not be verified.
-func (c *Cache) Open(key annex.Key, use Use) (*Handle, error) {
+func (c *Cache) Open(key annex.Key, use Use) (*Handle, error) { return c.open(key, use, true) }
+
+// open is Open, on a reader's behalf or not.
+func (c *Cache) open(key annex.Key, use Use, reader bool) (*Handle, error) {
 	size, ok := key.Size()
 	if !ok {
 		return nil, fmt.Errorf("%w: %s says no size", ErrUnverifiable, key)
@@ -47,11 +50,12 @@ func (c *Cache) Open(key annex.Key, use Use) (*Handle, error) {
 	o := c.object(key, size)
 	o.refs++
 	here := o.state == present && o.evicting == nil
-	if here {
+	switch {
+	case here && reader:
 		c.hits++
 		c.lru.touch(o)
 		c.dirty[key] = true
-	} else {
+	case reader:
 		c.misses++
 	}
 	c.mu.Unlock()

@@ -110,9 +110,9 @@ func TestWindow(t *testing.T) {
 		want  wish
 	}{
 		{"small files whole", m, false, sequence(5, 10, 1), wish{now: interval{0, m}, until: m, steady: true}},
-		{"a header of a middling file", 4 * m, false, sequence(0, 16*k, 1), wish{now: interval{0, 64 * k}, until: 64 * k}},
+		{"a header of a middling file", 4 * m, false, sequence(0, 16*k, 1), wish{now: interval{0, 80 * k}, until: 80 * k}},
 		{"a header of a large file", g, false, sequence(0, 16*k, 1), wish{now: interval{0, 256 * k}, until: 256 * k}},
-		{"the header in the kernel's steps", 4 * m, false, []interval{{0, 16 * k}, {16 * k, 48 * k}}, wish{now: interval{0, 64 * k}, until: 64 * k}},
+		{"the header in the kernel's steps", 4 * m, false, []interval{{0, 16 * k}, {16 * k, 80 * k}}, wish{now: interval{0, 80 * k}, until: 80 * k}},
 		{"read on, a middling file", 4 * m, false, []interval{{0, 16 * k}, {16 * k, 48 * k}, {48 * k, 112 * k}}, wish{now: interval{48 * k, 4 * m}, until: 4 * m, steady: true}},
 		{"read on, a large file", g, false, sequence(0, 128*k, 2), wish{now: interval{128 * k, 640 * k}, until: 256*k + m, steady: true}},
 		{"the window grows", g, false, sequence(0, 128*k, 7), wish{now: interval{768 * k, 768*k + 512*k}, until: 896*k + 4*m, steady: true}},

@@ -11,7 +11,9 @@ const (
 	// are read on.
 	restUpTo = 8 << 20
 
-	firstLeast, firstMost = grain, 256 << 10
+	// firstLeast is what the kernel asks for when some bytes at the start are
+	// read and it reads ahead as far as root's mounts let it: 16 KiB, then 64.
+	firstLeast, firstMost = 80 << 10, 256 << 10
 	randomGrain           = 256 << 10
 	// steadyAfter is how much is read in sequence before reading on is
 	// expected: the header of a NIfTI file, in whatever steps it is read, is
@@ -71,7 +73,7 @@ func (w *window) read(i interval, size int64, here bool) wish {
 	}
 	step := int64(randomGrain)
 	if first || before > 0 {
-		step = min(max(size/64/grain*grain, firstLeast), firstMost)
+		step = firstLook(size)
 	}
 	now := interval{i.off / step * step, (i.end + step - 1) / step * step}
 	if first && i.off > 0 {
@@ -79,6 +81,11 @@ func (w *window) read(i interval, size int64, here bool) wish {
 	}
 	now.end = min(now.end, size)
 	return wish{now: now, until: now.end, complete: size <= completeRandom && w.stray >= completeMisses}
+}
+
+// firstLook is how much of a file of size bytes a first read asks for.
+func firstLook(size int64) int64 {
+	return min(max(size/64/grain*grain, firstLeast), firstMost)
 }
 
 // steady is a read of a file that is being read on.

@@ -284,7 +284,7 @@ func TestTwoMountsShareOneCache(t *testing.T) {
 			t.Errorf("%s: %v", mnt, err)
 		}
 	}
-	if n := server.Counts().Requests; n != 1 {
+	if n := server.ObjectCounts(m.URLs(m.Find(image))[0]).Requests; n != 1 {
 		t.Errorf("%d requests", n)
 	}
 	u.must("pin", filepath.Join(u.path("b"), "sub-02/ses-01/anat"))
