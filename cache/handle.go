@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"sync"
+	"sync/atomic"
 	"syscall"
 
 	"github.com/uniharmony/uniharmonyfs/internal/annex"
@@ -25,7 +26,8 @@ type Handle struct {
 	t      *transfer // that the handle is a user of
 	seen   *part     // that it was served from
 
-	window window // guarded by transfer.mu
+	through atomic.Bool
+	window  window // guarded by transfer.mu
 }
 
 // Open opens a key's content. It never waits for the network, and not for
@@ -104,6 +106,10 @@ func (h *Handle) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
 	})
 	return n, err
 }
+
+// ReadThrough says that the file is going to be read from start to end, so
+// that its first read asks for more than a look at it.
+func (h *Handle) ReadThrough() { h.through.Store(true) }
 
 // saw returns the partial file that the handle was served from.
 func (h *Handle) saw() *part {

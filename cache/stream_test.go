@@ -110,6 +110,7 @@ func TestGlance(t *testing.T) {
 		glance(small, use)
 		glance(large, use)
 	}
+	settle(t, c)
 	if n := origin.bytes.Load(); n != 30*kib+80*kib {
 		t.Errorf("%d bytes were fetched", n)
 	}

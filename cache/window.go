@@ -34,6 +34,7 @@ const (
 // it may be a look at a header, more and more when it is read on.
 type window struct {
 	began bool
+	sure  bool  // that the file is read on: there is no look first
 	next  int64 // end of the sequence
 	run   int64 // bytes read in sequence
 	ahead int64 // how far beyond next to fetch, in bytes; 0 is not at all
@@ -52,7 +53,8 @@ type wish struct {
 // read notes a read, of which the bytes are here or not.
 func (w *window) read(i interval, size int64, here bool) wish {
 	before := w.run
-	if !w.began && i.off == 0 || w.began && i.off >= w.next-backLeap && i.off <= w.next+leap {
+	inSequence := !w.began && i.off == 0 || w.began && i.off >= w.next-backLeap && i.off <= w.next+leap
+	if inSequence {
 		if i.end > w.next {
 			w.run += i.end - max(w.next, i.off)
 			w.next = i.end
@@ -68,7 +70,7 @@ func (w *window) read(i interval, size int64, here bool) wish {
 	switch {
 	case size <= wholeUpTo:
 		return wish{now: interval{0, size}, until: size, steady: true}
-	case before >= steadyAfter:
+	case before >= steadyAfter || w.sure && inSequence:
 		return w.steady(i, size)
 	}
 	step := int64(randomGrain)

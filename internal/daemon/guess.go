@@ -68,22 +68,26 @@ const (
 
 // opened takes note that a file is being read, and fetches what may follow;
 // here says that its content had come already. Who goes through whole files
-// has the link alone meanwhile.
-func (g *guesser) opened(file int, here bool) {
+// has the link alone meanwhile: through reports that the file is one of these.
+func (g *guesser) opened(file int, here bool) (through bool) {
 	kind := g.files.Kind(file)
 	if kind == "" {
-		return
+		return false
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if l := g.line(file, kind, !here); l != nil && (here || !l.through()) {
-		l.fetch(g)
+	if l := g.line(file, kind, !here); l != nil {
+		through = l.through()
+		if here || !through {
+			l.fetch(g)
+		}
 	}
 	for _, step := range []int{-1, 1} {
 		for f := file + step; !here && f >= 0 && f < g.count && g.files.Partners(file, f); f += step {
 			g.files.Fetch(f, false)
 		}
 	}
+	return through
 }
 
 // closed takes note of how far a file was read, in bytes.

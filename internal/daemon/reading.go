@@ -87,33 +87,27 @@ type reading struct {
 	*cache.Handle
 	guesser *guesser
 	file    int
-	begin   func(here bool)
-	told    chan struct{} // closed when the guesser knows
-	far     atomic.Int64  // how far it was read
+	told    sync.Once
+	far     atomic.Int64 // how far it was read
 }
 
 // watch tells the guesser of a file that is read. What is here already the
 // kernel reads by itself: its opening must do.
 func (a *ahead) watch(n int, h *cache.Handle) *reading {
-	r := &reading{Handle: h, guesser: a.m.guesser, file: int(a.place[n]), told: make(chan struct{})}
-	var once sync.Once
-	r.begin = func(here bool) {
-		once.Do(func() {
-			go func() {
-				defer close(r.told)
-				r.guesser.opened(r.file, here)
-			}()
-		})
-	}
+	r := &reading{Handle: h, guesser: a.m.guesser, file: int(a.place[n])}
 	if h.File() != nil {
-		r.begin(true)
+		r.told.Do(func() { r.guesser.opened(r.file, true) })
 	}
 	return r
 }
 
 // ReadAt implements fs.Content.
 func (r *reading) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
-	r.begin(false)
+	r.told.Do(func() {
+		if r.guesser.opened(r.file, false) {
+			r.ReadThrough()
+		}
+	})
 	n, err := r.Handle.ReadAt(ctx, p, off)
 	for end := off + int64(n); ; {
 		far := r.far.Load()
@@ -127,10 +121,7 @@ func (r *reading) ReadAt(ctx context.Context, p []byte, off int64) (int, error) 
 func (r *reading) Close() error {
 	err := r.Handle.Close()
 	if far := r.far.Load(); far > 0 {
-		go func() {
-			<-r.told
-			r.guesser.closed(r.file, far)
-		}()
+		r.guesser.closed(r.file, far)
 	}
 	return err
 }
