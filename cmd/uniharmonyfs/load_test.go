@@ -348,6 +348,43 @@ func TestOrdinaryUser(t *testing.T) {
 	}
 }
 
+// After an update of the program the mounts of before can be looked at and
+// taken away, and what comes then is new.
+func TestUpdateWithMounts(t *testing.T) {
+	u := newUser(t)
+	_, m := serve(t, u, demo.DemoDataset())
+	updated := u.path("updated")
+	if out, err := exec.Command("go", "build", "-ldflags", "-X main.version=9.9", "-o", updated, ".").CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	u.must("mount", "--dataset", m.Dir, u.path("mnt"))
+	before := u.daemon()
+	run := func(args ...string) (string, error) {
+		cmd := u.command(context.Background(), args...)
+		cmd.Path = updated
+		out, err := cmd.CombinedOutput()
+		return string(out), err
+	}
+	if out, err := run("status"); err != nil || !strings.Contains(out, u.path("mnt")) {
+		t.Errorf("status: %v\n%s", err, out)
+	}
+	if out, err := run("mount", "--dataset", m.Dir, u.path("other")); err == nil || !strings.Contains(out, "uniharmonyfs unmount") {
+		t.Errorf("mount: %v\n%s", err, out)
+	}
+	if out, err := run("unmount", u.path("mnt")); err != nil {
+		t.Errorf("unmount: %v\n%s", err, out)
+	}
+	if out, err := run("mount", "--dataset", m.Dir, u.path("other")); err != nil {
+		t.Errorf("mount: %v\n%s", err, out)
+	}
+	if u.daemon() == before {
+		t.Error("the old daemon is still there")
+	}
+	if out, err := run("unmount", "--clean", u.path("other")); err != nil {
+		t.Errorf("unmount: %v\n%s", err, out)
+	}
+}
+
 func TestForegroundEndsAtSIGTERM(t *testing.T) {
 	u := newUser(t)
 	_, m := serve(t, u, demo.DemoDataset())

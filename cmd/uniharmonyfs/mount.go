@@ -164,7 +164,7 @@ func unmount(c *cli.Context, target string) error {
 	if !found {
 		return &daemon.Fault{Kind: daemon.CannotMount, What: "cannot unmount " + target, Why: "no mount of uniharmonyfs is there", Do: []string{"see what is mounted with: uniharmonyfs status"}}
 	}
-	client, err := connectTo(c, dir)
+	client, err := connectTo(c, dir, anyVersion)
 	if err != nil {
 		return err
 	}
