@@ -24,6 +24,14 @@ func (d *dataset) catalog() *Catalog {
 	return NewCatalog(len(d.paths), func(i int) string { return d.paths[i] })
 }
 
+func (d *dataset) facets() []Facet {
+	all, err := d.catalog().Facets(Selection{}, nil, nil)
+	if err != nil {
+		panic(err)
+	}
+	return all
+}
+
 func (d *dataset) read(i int) ([]byte, error) { return d.content[d.paths[i]], nil }
 
 func (d *dataset) pathsOf(list []int) []string {

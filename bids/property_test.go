@@ -56,7 +56,7 @@ func drawDataset(t *rapid.T) *dataset {
 
 func drawSelection(t *rapid.T, d *dataset) map[string][]string {
 	q := make(map[string][]string)
-	for _, f := range d.catalog().Facets() {
+	for _, f := range d.facets() {
 		if rapid.IntRange(0, 3).Draw(t, f.Name) > 0 {
 			continue
 		}

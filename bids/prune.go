@@ -14,11 +14,11 @@ func (sel *selector) pruneLinks() {
 		if sel.shown[i].rule == notShown || f.place != subject || sel.words.text[f.ext] != ".json" || !sel.mayIntend(f) {
 			continue
 		}
-		if l := sel.links[i]; l != nil && l.intendedFor == nil {
-			continue // read before
+		if sel.linksOf(i).IntendedFor == nil {
+			continue
 		}
 		data, ok := sel.content(i)
-		if !ok || !bytes.Contains(data, []byte("IntendedFor")) {
+		if !ok {
 			continue
 		}
 		pruned := pruneJSON(data, "IntendedFor", func(ref string) bool { return !sel.isGone(ref, i) })

@@ -110,7 +110,7 @@ func materialised(t *testing.T, d *dataset, files map[string]string) string {
 func usual(d *dataset, most int) (list []map[string][]string) {
 	for round := 0; len(list) < most; round++ {
 		found := false
-		for _, f := range d.catalog().Facets() {
+		for _, f := range d.facets() {
 			switch f.Name {
 			case "sub", "ses", "task", "run", "sample", dimModality:
 				if round < len(f.Values) {
@@ -121,7 +121,7 @@ func usual(d *dataset, most int) (list []map[string][]string) {
 			case dimSuffix:
 				// A coordinate system alone is a sidecar without data, as asked.
 				if round < len(f.Values) && f.Values[round].Value != "coordsystem" {
-					list = append(list, map[string][]string{dimSuffix: {f.Values[round].Value}, "sub": {d.catalog().Facets()[0].Values[0].Value}})
+					list = append(list, map[string][]string{dimSuffix: {f.Values[round].Value}, "sub": {d.facets()[0].Values[0].Value}})
 					found = true
 				}
 			}
