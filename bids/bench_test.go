@@ -90,3 +90,26 @@ func BenchmarkOneDirectory(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkMillion parses and selects in a dataset of a million files.
+func BenchmarkMillion(b *testing.B) {
+	paths := large(1_000_000)
+	path := func(i int) string { return paths[i] }
+	read := func(i int) ([]byte, error) { return []byte(`{"B0FieldSource": "pepolar"}`), nil }
+	b.Run("catalog", func(b *testing.B) {
+		for b.Loop() {
+			NewCatalog(len(paths), path)
+		}
+	})
+	c := NewCatalog(len(paths), path)
+	for _, query := range []string{"", "sub=00003", "modality=func", "modality=swi", "echo=1 ext=.nii.gz"} {
+		b.Run(query, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := c.Select(parse(b, query), read); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
