@@ -205,6 +205,12 @@ func (sel *selector) selectPrimary(universe []int32) error {
 	case len(s.Entities) > 0:
 		sel.hints = append(sel.hints, sel.lost(q, universe, sel.primary)...)
 	}
+	sel.tellIdle(q)
+	return nil
+}
+
+// tellIdle names the queries of a filter file that select nothing.
+func (sel *selector) tellIdle(q *query) {
 	for _, d := range q.dims {
 		for _, alternative := range d.groups {
 			if !slices.ContainsFunc(sel.primary, func(i int32) bool { return alternative.match(sel.Catalog, i) }) {
@@ -212,7 +218,6 @@ func (sel *selector) selectPrimary(universe []int32) error {
 			}
 		}
 	}
-	return nil
 }
 
 // nothing explains an empty selection.

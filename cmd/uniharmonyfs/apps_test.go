@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -21,7 +22,7 @@ type collected struct {
 }
 
 // collect runs the code of fMRIPrep that reads a dataset.
-func collect(t *testing.T, root, subject string) (c collected) {
+func collect(t *testing.T, root, subject string, filters any) (c collected) {
 	t.Helper()
 	program := os.Getenv("UNIHARMONYFS_TEST_APPS")
 	if program == "" {
@@ -30,7 +31,7 @@ func collect(t *testing.T, root, subject string) (c collected) {
 	if err := exec.Command(program, "-c", "import niworkflows, sdcflows").Run(); err != nil {
 		t.Skipf("skipped: %s has no niworkflows and sdcflows (UNIHARMONYFS_TEST_APPS): scripts/setup --test installs them", program)
 	}
-	in, err := json.Marshal(map[string]string{"root": root, "subject": subject})
+	in, err := json.Marshal(map[string]any{"root": root, "subject": subject, "filters": filters})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -85,14 +86,14 @@ func TestAppsFindTheSame(t *testing.T) {
 }
 
 func appsFindTheSame(t *testing.T, u *user, e example, subject string, estimators int) {
-	full := collect(t, e.dir, subject)
+	full := collect(t, e.dir, subject, nil)
 	if len(full.Estimators) != estimators {
 		t.Errorf("%d fieldmaps in the whole dataset, want %d: %v", len(full.Estimators), estimators, full.Estimators)
 	}
 	for _, s := range [][]string{{"--sub", subject}, {"--sub", subject, "--modality", "anat,func"}} {
 		mnt := u.path("mnt")
 		u.must(slices.Concat([]string{"mount", "--timeout", "2s", "--dataset", e.repo}, s, []string{mnt})...)
-		view := collect(t, mnt, subject)
+		view := collect(t, mnt, subject, nil)
 		u.must("unmount", mnt)
 		want := full
 		if len(s) > 2 {
@@ -105,6 +106,49 @@ func appsFindTheSame(t *testing.T, u *user, e example, subject string, estimator
 		if !reflect.DeepEqual(view, want) {
 			t.Errorf("%v:\n got %v\nwant %v", s, view, want)
 		}
+	}
+}
+
+// TestAppsFindWhatAFilterFileSelects: fMRIPrep finds by a filter file the same
+// in the dataset as in the view that the file selects, and that view has no
+// other images.
+func TestAppsFindWhatAFilterFileSelects(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes a while")
+	}
+	t.Parallel()
+	u := newUser(t)
+	e := unpackExample(t, u, "7t_trt")
+	filters := map[string]map[string]any{
+		"bold": {"session": "1", "acquisition": "fullbrain", "run": 2},
+		"t1w":  {"session": []string{"1"}},
+		"fmap": {"session": []any{"2", nil}, "run": 1},
+	}
+	text, err := json.Marshal(filters)
+	if err == nil {
+		err = os.WriteFile(u.path("filters.json"), text, 0o644)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	full := collect(t, e.dir, "01", filters)
+	mnt := u.path("mnt")
+	u.must("mount", "--dataset", e.repo, "--sub", "01", "--bids-filter-file", u.path("filters.json"), "--companions", "required", mnt)
+	view := collect(t, mnt, "01", filters)
+	images := 0
+	for query := range filters {
+		images += len(full.Files[query].([]any))
+		if !reflect.DeepEqual(full.Files[query], view.Files[query]) {
+			t.Errorf("%s: %v, want %v", query, view.Files[query], full.Files[query])
+		}
+	}
+	for name := range walk(t, mnt) {
+		if strings.HasSuffix(name, ".nii.gz") {
+			images--
+		}
+	}
+	if images != 0 {
+		t.Errorf("the view has %d images too many", -images)
 	}
 }
 

@@ -148,3 +148,72 @@ func TestFacets(t *testing.T) {
 		t.Errorf("explained: %s", why)
 	}
 }
+
+// Derivatives come with their dataset when they are asked for, by name or all;
+// a derivative dataset is a dataset itself.
+func TestDerivatives(t *testing.T) {
+	t.Parallel()
+	u := newUser(t)
+	e := unpackExample(t, u, "synthetic")
+	derived := func(out string) (n int) {
+		for _, name := range lines(out) {
+			if strings.HasPrefix(name, "derivatives/") {
+				n++
+			}
+		}
+		return n
+	}
+	list := func(args ...string) string {
+		return u.must(slices.Concat([]string{"list", "--dataset", e.repo, "--sub", "01"}, args)...)
+	}
+	if n := derived(list()); n != 0 {
+		t.Errorf("%d derivatives nobody asked for", n)
+	}
+	all := derived(list("--derivatives"))
+	if all < 10 {
+		t.Errorf("%d derivatives of all", all)
+	}
+	for _, form := range [][]string{{"--derivatives=fmriprep"}, {"--derivatives", "fmriprep"}, {"--derivatives", "fmri*"}} {
+		if n := derived(list(form...)); n != all {
+			t.Errorf("%q: %d derivatives, want %d", form, n, all)
+		}
+	}
+	u.fails(3, []string{"--derivatives fmriprp", "nearest: fmriprep"}, "list", "--dataset", e.repo, "--derivatives", "fmriprp")
+	mnt := u.path("sub-99_mnt")
+	for _, form := range [][]string{{"--derivatives", "fmriprep", mnt}, {mnt, "--derivatives", "fmriprep"}, {"--derivatives", mnt}} {
+		r := u.run(slices.Concat([]string{"mount", "--dataset", e.repo, "--sub", "01"}, form)...)
+		if r.code != 0 || !strings.Contains(r.errout, "will take sub-99 in the path") {
+			t.Fatalf("%q: exit %d\n%s", form, r.code, r.errout)
+		}
+		if _, err := os.Stat(filepath.Join(mnt, "derivatives", "fmriprep", "dataset_description.json")); err != nil {
+			t.Error(form, err)
+		}
+		u.must("unmount", mnt)
+	}
+
+	d := unpackExample(t, u, "ds000001-fmriprep")
+	got := lines(u.must("list", "--dataset", d.repo, "--sub", "10", "--space", "MNI152NLin2009cAsym", "--desc", "preproc", "--suffix", "bold", "--ext", ".nii.gz", "--root-files", "none"))
+	want := []string{".bidsignore", "dataset_description.json"}
+	for _, run := range []string{"1", "2", "3"} {
+		stem := "sub-10/func/sub-10_task-balloonanalogrisktask_run-" + run + "_space-MNI152NLin2009cAsym_res-2_desc-preproc_bold."
+		want = append(want, stem+"json", stem+"nii.gz")
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("of a derivative dataset:\n got %q\nwant %q", got, want)
+	}
+}
+
+// A filter on an entity that a whole datatype lacks is told of.
+func TestHintForALostDatatype(t *testing.T) {
+	t.Parallel()
+	u := newUser(t)
+	e := unpackExample(t, u, "ds001")
+	for _, command := range [][]string{{"list", "--count"}, {"mount", u.path("mnt")}} {
+		r := u.run(append(command, "--dataset", e.repo, "--modality", "anat,func", "--task", "balloonanalogrisktask")...)
+		if r.code != 0 || !strings.Contains(r.errout, "--task balloonanalogrisktask,@none") {
+			t.Errorf("%v: exit %d\n%s", command, r.code, r.errout)
+		}
+	}
+	u.fails(3, []string{"--task balloonanalogrisktask leaves no file of --modality anat", "balloonanalogrisktask,@none"},
+		"mount", "--dataset", e.repo, "--modality", "anat", "--task", "balloonanalogrisktask", u.path("none"))
+}

@@ -63,6 +63,9 @@ func (d *daemon) mountRequest(ctx context.Context, req MountRequest, r *reply) (
 	if err != nil {
 		return info, err
 	}
+	if hint := bids.MountpointHint(req.Target); hint != "" {
+		chosen.Hints = append(chosen.Hints, hint)
+	}
 	from, err := d.origin(v)
 	if err != nil {
 		return info, err

@@ -1,6 +1,7 @@
 """What fMRIPrep asks of a dataset first: reads {"root": …, "subject": …} on
 standard input, writes the files that niworkflows collects for the subject and
-the fieldmap estimators that sdcflows finds, paths relative to the root."""
+the fieldmap estimators that sdcflows finds, paths relative to the root.
+"filters" are those of a BIDS filter file."""
 
 import json
 import logging
@@ -27,7 +28,7 @@ def relative(value):
     return [relative(v) for v in value]
 
 
-data, _ = collect_data(layout, asked["subject"])
+data, _ = collect_data(layout, asked["subject"], bids_filters=asked.get("filters"))
 estimators = []
 for e in find_estimators(layout=layout, subject=asked["subject"]):
     sources = [[relative(s.path), s.suffix, {k: v for k, v in s.metadata.items() if k != "IntendedFor"}] for s in e.sources]
