@@ -12,6 +12,7 @@ type Facet struct {
 	Name   string       `json:"name"`            // sub, ses, modality, suffix, ext, task …
 	Table  string       `json:"table,omitempty"` // of a column: participants, sessions or scans
 	Values []FacetValue `json:"values"`
+	More   int          `json:"more,omitempty"` // files with still other values, of a column that has very many
 }
 
 // FacetValue is a value, and how much has it. A directory recording is one
@@ -76,44 +77,77 @@ func (sel *selector) entityFacets(sizes []int64) (facets []Facet) {
 	return facets
 }
 
-// columnFacets counts the files that stand behind each row, then the rows that
-// have each value.
+// columnCount counts the files that stand behind the rows of tables, then what
+// stands behind each value. Files come directory by directory, and their tables
+// with them: only a few are held at a time.
+type columnCount struct {
+	rows   map[tableRow]FacetValue
+	tables map[string]columns
+	values [len(tableKinds)]map[string]map[string]FacetValue // by column and value
+	more   [len(tableKinds)]map[string]int
+}
+
+type tableRow struct {
+	kind int
+	path string
+	row  int
+}
+
+const (
+	maxTables = 256
+	maxValues = 10_000 // of a column; measurements may differ for every file
+)
+
 func (sel *selector) columnFacets(sizes []int64) (facets []Facet) {
 	w := sel.tablesOnly()
-	type rowOf struct {
-		kind int
-		path string
-		row  int
+	c := columnCount{rows: make(map[tableRow]FacetValue), tables: make(map[string]columns)}
+	for kind := range tableKinds {
+		c.values[kind], c.more[kind] = make(map[string]map[string]FacetValue), make(map[string]int)
 	}
-	rows := make(map[rowOf]FacetValue)
-	tables := make(map[string]columns)
 	for n, i := range sel.primary {
 		w.rows(i, func(kind int, t columns, row int) {
-			tables[t.path] = t
-			r := rows[rowOf{kind, t.path, row}]
-			rows[rowOf{kind, t.path, row}] = FacetValue{"", r.Files + 1, r.Bytes + sizes[n]}
+			c.tables[t.path] = t
+			r := c.rows[tableRow{kind, t.path, row}]
+			c.rows[tableRow{kind, t.path, row}] = FacetValue{"", r.Files + 1, r.Bytes + sizes[n]}
 		})
+		if len(c.tables) > maxTables {
+			c.settle()
+		}
 	}
+	c.settle()
 	for kind := len(tableKinds) - 1; kind >= 0; kind-- {
 		for _, name := range w.columns[kind] {
-			if name == tableKeys[kind] {
-				continue // an entity's
-			}
-			values := make(map[string]FacetValue)
-			for at, r := range rows {
-				cells := tables[at.path].cells[name]
-				if at.kind != kind || cells == nil || cells[at.row] == nil {
-					continue
-				}
-				text := cellText(cells[at.row])
-				values[text] = FacetValue{text, values[text].Files + r.Files, values[text].Bytes + r.Bytes}
-			}
-			if len(values) > 0 {
-				facets = append(facets, Facet{name, tableKinds[kind], ordered(values)})
+			if values := c.values[kind][name]; len(values) > 0 && name != tableKeys[kind] { // that is an entity's
+				facets = append(facets, Facet{name, tableKinds[kind], ordered(values), c.more[kind][name]})
 			}
 		}
 	}
 	return facets
+}
+
+// settle adds the rows counted so far to the values that they have.
+func (c *columnCount) settle() {
+	for at, r := range c.rows {
+		for name, cells := range c.tables[at.path].cells {
+			if cells[at.row] == nil {
+				continue
+			}
+			values := c.values[at.kind][name]
+			if values == nil {
+				values = make(map[string]FacetValue)
+				c.values[at.kind][name] = values
+			}
+			text := cellText(cells[at.row])
+			v, known := values[text]
+			if !known && len(values) >= maxValues {
+				c.more[at.kind][name] += r.Files
+				continue
+			}
+			values[text] = FacetValue{text, v.Files + r.Files, v.Bytes + r.Bytes}
+		}
+	}
+	clear(c.rows)
+	clear(c.tables)
 }
 
 func cellText(cell any) string {

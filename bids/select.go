@@ -93,7 +93,7 @@ func (c *Catalog) selectFiles(s Selection, read func(i int) ([]byte, error)) (*s
 	if err != nil {
 		return nil, err
 	}
-	for _, i := range sel.primary {
+	for _, i := range slices.Backward(sel.primary) { // the last in the queue is the first out
 		sel.add(i, rulePrimary, i)
 	}
 	sel.addOutside()

@@ -73,6 +73,9 @@ func (w *where) table(read map[int32]columns, d int32, kind int) columns {
 	if done {
 		return t
 	}
+	if len(read) >= maxTables {
+		clear(read)
+	}
 	for _, g := range w.sel.named(d, tableKinds[kind], ".tsv") {
 		data, ok := w.sel.content(g)
 		if !ok {

@@ -19,6 +19,7 @@ type where struct {
 	sel     *selector
 	text    string
 	program *vm.Program
+	vm      vm.VM
 	names   []string // that the condition uses
 
 	participants map[int32]columns // by root directory
@@ -98,7 +99,7 @@ func (w *where) match(i int32) bool {
 			env[name] = v.is
 		}
 	}
-	out, err := vm.Run(w.program, env)
+	out, err := w.vm.Run(w.program, env)
 	for _, name := range w.names {
 		if env[name] == nil && err != nil {
 			return false // compared with what is not known

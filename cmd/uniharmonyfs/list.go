@@ -176,5 +176,8 @@ func facetRows(f bids.Facet) (rows [][]string) {
 		last := f.Values[len(f.Values)-1].Value
 		rows = append(rows, []string{"", fmt.Sprintf("… %d more, up to %s", more, printable(last)), "", ""})
 	}
+	if f.More > 0 {
+		rows = append(rows, []string{"", "… still others", count(f.More, "file"), ""})
+	}
 	return rows
 }

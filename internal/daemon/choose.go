@@ -9,7 +9,6 @@ import (
 	"github.com/uniharmony/uniharmonyfs/bids"
 	"github.com/uniharmony/uniharmonyfs/cache"
 	"github.com/uniharmony/uniharmonyfs/internal/annex"
-	"github.com/uniharmony/uniharmonyfs/internal/gitstore"
 	"github.com/uniharmony/uniharmonyfs/internal/tree"
 )
 
@@ -35,6 +34,7 @@ type chooser struct {
 	missing []int        // asked for and not here; nodes
 	tried   map[int]bool // to fetch
 	kept    map[annex.Key][]byte
+	ahead   ahead
 }
 
 func (d *daemon) newChooser(v *version, owner string, r *reply) *chooser {
@@ -76,7 +76,7 @@ const maxDeciding = 64 << 20
 func (c *chooser) run(ctx context.Context, ask func(bids.Read) error) error {
 	for {
 		c.missing = nil
-		err := ask(func(i int) ([]byte, error) { return c.read(ctx, c.nodes[i]) })
+		err := ask(func(i int) ([]byte, error) { return c.read(ctx, i) })
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
@@ -90,9 +90,16 @@ func (c *chooser) run(ctx context.Context, ask func(bids.Read) error) error {
 	}
 }
 
-func (c *chooser) read(ctx context.Context, n int) ([]byte, error) {
-	if c.v.Size(n) > maxDeciding {
+// read returns the content of a file, by its number in the catalog.
+func (c *chooser) read(ctx context.Context, i int) ([]byte, error) {
+	n := c.nodes[i]
+	switch {
+	case c.v.Size(n) > maxDeciding:
 		return nil, fmt.Errorf("%s is too large", c.v.Path(n))
+	case c.v.Kind(n) == tree.Git:
+		return c.readGit(ctx, i)
+	case c.v.Kind(n) != tree.Annexed:
+		return nil, fmt.Errorf("%s is no file", c.v.Path(n))
 	}
 	data, err := c.d.readNow(ctx, c.v, n)
 	if errors.Is(err, errNotHere) && !c.tried[n] && !c.v.request.Offline {
@@ -145,35 +152,28 @@ func (c *chooser) keep() {
 // errNotHere says that a file's content would have to be fetched.
 var errNotHere = errors.New("its content is not here")
 
-// readNow returns a whole file that is on this machine: in git, in the cache,
+// readNow returns a whole annexed file that is on this machine: in the cache,
 // or in the user's own repository.
 func (d *daemon) readNow(ctx context.Context, v *version, n int) ([]byte, error) {
-	switch v.Kind(n) {
-	case tree.Git:
-		_, data, err := v.git.Read(ctx, gitstore.OID(v.Key(n).Name()))
-		return data, err
-	case tree.Annexed:
-		data := make([]byte, v.Size(n))
-		if local := d.openInPlace(v, n); local != nil {
-			defer local.Close()
-			if k, err := local.ReadAt(ctx, data, 0); err == nil || k == len(data) {
-				return data, nil
-			}
+	data := make([]byte, v.Size(n))
+	if local := d.openInPlace(v, n); local != nil {
+		defer local.Close()
+		if k, err := local.ReadAt(ctx, data, 0); err == nil || k == len(data) {
+			return data, nil
 		}
-		if d.cache.State(v.Key(n)).Presence != cache.Cached {
-			return nil, errNotHere
-		}
-		h, err := d.cache.Open(v.Key(n), cache.Use{Name: v.Path(n), Origin: noOrigin{errNotHere}})
-		if err != nil {
-			return nil, err
-		}
-		defer h.Close()
-		if _, err := h.ReadAt(ctx, data, 0); err != nil && int64(len(data)) > 0 {
-			return nil, err
-		}
-		return data, nil
 	}
-	return nil, fmt.Errorf("%s is no file", v.Path(n))
+	if d.cache.State(v.Key(n)).Presence != cache.Cached {
+		return nil, errNotHere
+	}
+	h, err := d.cache.Open(v.Key(n), cache.Use{Name: v.Path(n), Origin: noOrigin{errNotHere}})
+	if err != nil {
+		return nil, err
+	}
+	defer h.Close()
+	if _, err := h.ReadAt(ctx, data, 0); err != nil && int64(len(data)) > 0 {
+		return nil, err
+	}
+	return data, nil
 }
 
 // noOrigin has nothing.

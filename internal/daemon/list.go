@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"runtime/debug"
 
 	"github.com/uniharmony/uniharmonyfs/bids"
 	"github.com/uniharmony/uniharmonyfs/cache"
@@ -30,6 +31,7 @@ func (d *daemon) listRequest(ctx context.Context, req ListRequest, r *reply) (re
 	if err != nil {
 		return res, err
 	}
+	defer tidy(v)
 	if req.Facets || len(req.Explain) > 0 {
 		return d.describeSelection(ctx, v, req, r)
 	}
@@ -48,6 +50,13 @@ func (d *daemon) listRequest(ctx context.Context, req ListRequest, r *reply) (re
 		}
 	}
 	return res, nil
+}
+
+// tidy gives back the memory that choosing among very many files took.
+func tidy(v *version) {
+	if v.Files() > 100_000 {
+		go debug.FreeOSMemory()
+	}
 }
 
 // listOwner brings the sidecars that lists need.
