@@ -1,6 +1,7 @@
 package main_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"os"
 	"path/filepath"
@@ -216,4 +217,38 @@ func TestHintForALostDatatype(t *testing.T) {
 	}
 	u.fails(3, []string{"--task balloonanalogrisktask leaves no file of --modality anat", "balloonanalogrisktask,@none"},
 		"mount", "--dataset", e.repo, "--modality", "anat", "--task", "balloonanalogrisktask", u.path("none"))
+}
+
+// What is shown is the dataset's, byte for byte, but for what the mount says is
+// synthesised; and sizes are right before a file is read.
+func TestViewsKeepBytes(t *testing.T) {
+	t.Parallel()
+	for name, selection := range map[string][]string{
+		"7t_trt":   {"--sub", "01,02", "--task", "rest", "--run", "1"},
+		"ds000117": {"--sub", "01", "--modality", "meg,func"},
+	} {
+		u := newUser(t)
+		e := unpackExample(t, u, name)
+		mnt := u.path("mnt")
+		u.must(slices.Concat([]string{"mount", "--dataset", e.repo}, selection, []string{mnt})...)
+		said, err := os.ReadFile(filepath.Join(mnt, ".uniharmonyfs", "synthesised"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		synthesised := lines(string(said))
+		if len(synthesised) < 2 || !slices.Contains(synthesised, "participants.tsv") {
+			t.Errorf("%s: synthesised: %q", name, synthesised)
+		}
+		for file, size := range walk(t, mnt) {
+			got, err := os.ReadFile(filepath.Join(mnt, file))
+			if err != nil || int64(len(got)) != size {
+				t.Errorf("%s: %s: %d bytes of %d, %v", name, file, len(got), size, err)
+			}
+			want, err := os.ReadFile(filepath.Join(e.dir, file))
+			if same := bytes.Equal(got, want); err != nil || same == slices.Contains(synthesised, file) {
+				t.Errorf("%s: %s is the dataset's: %v, but synthesised: %v, %v", name, file, same, !same, err)
+			}
+		}
+		u.must("unmount", mnt)
+	}
 }

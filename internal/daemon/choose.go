@@ -165,12 +165,16 @@ func (d *daemon) readNow(ctx context.Context, v *version, n int) ([]byte, error)
 	if d.cache.State(v.Key(n)).Presence != cache.Cached {
 		return nil, errNotHere
 	}
-	h, err := d.cache.Open(v.Key(n), cache.Use{Name: v.Path(n), Origin: noOrigin{errNotHere}})
+	h, err := d.cache.Open(v.Key(n), cache.Use{Name: v.Path(n), Origin: noOrigin{cache.ErrOffline}})
 	if err != nil {
 		return nil, err
 	}
 	defer h.Close()
-	if _, err := h.ReadAt(ctx, data, 0); err != nil && int64(len(data)) > 0 {
+	switch _, err := h.ReadAt(ctx, data, 0); {
+	case len(data) == 0:
+	case errors.Is(err, cache.ErrOffline): // it has just gone
+		return nil, errNotHere
+	case err != nil:
 		return nil, err
 	}
 	return data, nil
