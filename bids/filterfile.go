@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"strings"
 )
 
 // ParseFilterFile reads a BIDS filter file as fMRIPrep and others take it
@@ -57,7 +58,7 @@ func filterQuery(name string, filters map[string]any) (Query, error) {
 		}
 		switch key := filterKey(filter); key {
 		case "":
-			return q, filterError(name+"."+filter, "is no filter of BIDS", "nearest: "+list(nearest(filter, filterNames())))
+			return q, filterError(name+"."+filter, "is no filter of BIDS", "nearest: "+strings.Join(nearest(filter, filterNames()), ", "))
 		case dimModality:
 			q.Modality = values
 		case dimSuffix:
