@@ -139,7 +139,16 @@ func (c *chooser) Recall(i int) (bids.Links, bool) {
 	return l, err == nil
 }
 
-func (c *chooser) Keep(i int, l bids.Links) { c.kept[c.v.Key(c.nodes[i])] = l.Encode() }
+// Keep is part of the memory.
+func (c *chooser) Keep(i int, l bids.Links) {
+	c.kept[c.v.Key(c.nodes[i])] = l.Encode()
+	if len(c.kept) >= maxKept {
+		c.keep()
+	}
+}
+
+// maxKept is how many files' links are stored at once.
+const maxKept = 10_000
 
 // keep stores what was learnt.
 func (c *chooser) keep() {
