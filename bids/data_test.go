@@ -113,8 +113,8 @@ func examples(t testing.TB) map[string]*dataset {
 	return all
 }
 
-// onHarmony returns the dataset ds004712, with the content of its JSON files
-// and tables.
+// onHarmony returns the dataset ds004712, with the content that git has; what
+// is annexed is a byte.
 func onHarmony(t testing.TB) *dataset {
 	bundle := filepath.Join(datasetsDir(t), "ds004712.bundle")
 	if _, err := os.Stat(bundle); err != nil {
@@ -137,8 +137,10 @@ func onHarmony(t testing.TB) *dataset {
 		for entry := range strings.SplitSeq(strings.TrimSuffix(line, "\x00"), "\x00") {
 			_, path, _ := strings.Cut(entry, "\t")
 			d.paths = append(d.paths, path)
-			if ext := filepath.Ext(path); (ext == ".json" || ext == ".tsv") && strings.HasPrefix(entry, "100") {
+			if strings.HasPrefix(entry, "100") {
 				wanted = append(wanted, path)
+			} else {
+				d.content[path] = []byte{0} // annexed
 			}
 		}
 	}

@@ -110,6 +110,7 @@ func viewsAreValid(t *testing.T, find func(*testing.T) validator, excused func(c
 		}
 		t.Run(name, func(t *testing.T) {
 			full := validate(t, materialised(t, d, d.all()))
+			t.Logf("in the whole dataset: %q", slices.Sorted(maps.Keys(full)))
 			for _, q := range usual(d, most) {
 				for code := range validate(t, materialised(t, d, d.view(t, selectionOf(q)))) {
 					if !full[code] && !excused(code, q) {
