@@ -70,7 +70,7 @@ func queries(d *dataset, alone, together int) (list []map[string][]string) {
 	r := rand.New(rand.NewPCG(1, uint64(len(d.paths))))
 	values := make(map[string][]string)
 	unknown := false
-	for _, f := range d.catalog().Facets() {
+	for _, f := range d.facets() {
 		if f.Name == dimModality {
 			n := len(f.Values)
 			f.Values = slices.DeleteFunc(f.Values, func(v FacetValue) bool { return unknownToPybids(v.Value) })
@@ -116,7 +116,7 @@ func spellings(d *dataset, name string, values []string) []string {
 		return values
 	}
 	all := slices.Clone(values)
-	for _, f := range d.catalog().Facets() {
+	for _, f := range d.facets() {
 		for _, have := range f.Values {
 			same := func(v string) bool { return isDigits(v) && number(v) == number(have.Value) }
 			if f.Name == name && slices.ContainsFunc(values, same) {
@@ -269,7 +269,7 @@ func TestMetadataInViews(t *testing.T) {
 		if d == nil {
 			continue
 		}
-		s := Selection{Entities: map[string][]string{"sub": {d.catalog().Facets()[0].Values[0].Value}}}
+		s := Selection{Entities: map[string][]string{"sub": {d.facets()[0].Values[0].Value}}}
 		sel, err := d.catalog().selectFiles(s, d.read)
 		if err != nil {
 			t.Fatal(err)

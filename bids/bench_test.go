@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"runtime"
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -89,4 +90,74 @@ func BenchmarkOneDirectory(b *testing.B) {
 			}
 		})
 	}
+}
+
+// BenchmarkMillion parses and selects in a dataset of a million files.
+func BenchmarkMillion(b *testing.B) {
+	paths := large(1_000_000)
+	path := func(i int) string { return paths[i] }
+	read := func(i int) ([]byte, error) { return []byte(`{"B0FieldSource": "pepolar"}`), nil }
+	b.Run("catalog", func(b *testing.B) {
+		for b.Loop() {
+			NewCatalog(len(paths), path)
+		}
+	})
+	c := NewCatalog(len(paths), path)
+	for _, query := range []string{"", "sub=00003", "modality=func", "modality=swi", "echo=1 ext=.nii.gz"} {
+		b.Run(query, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := c.Select(parse(b, query), read); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+// BenchmarkColumns asks for conditions and facets of a dataset with a table in
+// each session.
+func BenchmarkColumns(b *testing.B) {
+	paths := large(200_000)
+	var tables []string
+	seen := make(map[string]bool)
+	for _, p := range paths {
+		if dir := p[:len("sub-00000/ses-00/")]; !seen[dir] {
+			seen[dir] = true
+			tables = append(tables, dir+dir[:9]+"_"+dir[10:16]+"_scans.tsv")
+		}
+	}
+	paths = append(paths, append(tables, "participants.tsv")...)
+	slices.Sort(paths)
+	participants := "participant_id\tage\n"
+	for sub := range 200 {
+		participants += fmt.Sprintf("sub-%05d\t%d\n", sub, sub)
+	}
+	c := NewCatalog(len(paths), func(i int) string { return paths[i] })
+	read := func(i int) ([]byte, error) {
+		switch p := paths[i]; {
+		case p == "participants.tsv":
+			return []byte(participants), nil
+		case strings.HasSuffix(p, "_scans.tsv"):
+			sub, ses := p[:9], p[10:16]
+			return fmt.Appendf(nil, "filename\tacq_time\nfunc/%s_%s_task-rest_bold.nii.gz\t1901-01-01T10:00:00\nanat/%s_%s_T1w.nii.gz\t1901-01-01T10:10:00\n", sub, ses, sub, ses), nil
+		}
+		return []byte(`{"RepetitionTime": 2}`), nil
+	}
+	b.Run("where", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			if _, err := c.Select(Selection{Where: "age > 30"}, read); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("facets", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			if _, err := c.Facets(Selection{}, read, nil); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
 }

@@ -9,6 +9,11 @@ import (
 // hold a hundred thousand sidecars, of which one or two apply to a file.
 const fewCandidates = 32
 
+// maxGroups is how many indices of directories are kept. Files come directory
+// by directory; all indices of a large dataset would take more memory than the
+// rest of a selection.
+const maxGroups = 64
+
 // group is a set of files of one directory in which companions are looked for.
 type group struct {
 	dir         int32
@@ -33,6 +38,9 @@ func (sel *selector) candidates(f file, d int32, suffix, ext string, extra []str
 	g := group{d, suffix, ext, strings.Join(extra, " ")}
 	index := sel.groups[g]
 	if index == nil {
+		if len(sel.groups) >= maxGroups {
+			clear(sel.groups)
+		}
 		index = sel.index(all, extra)
 		sel.groups[g] = index
 	}
@@ -51,15 +59,17 @@ func (sel *selector) candidates(f file, d int32, suffix, ext string, extra []str
 
 func (c *Catalog) index(files []int32, extra []string) *groupIndex {
 	x := &groupIndex{make(map[string][]word), make(map[string][]int32)}
+	var pairs []pair
+	var set, id []byte
 	for _, i := range files {
-		var pairs []pair
+		pairs = pairs[:0]
 		for _, p := range c.entities(c.files[i]) {
 			if !slices.Contains(extra, c.words.text[p.key]) {
 				pairs = append(pairs, p)
 			}
 		}
 		slices.SortFunc(pairs, func(a, b pair) int { return int(a.key) - int(b.key) })
-		var set, id []byte
+		set, id = set[:0], id[:0]
 		for _, p := range pairs {
 			set, id = c.appendPair(set, pair{p.key, 0}), c.appendPair(id, p)
 		}

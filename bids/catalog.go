@@ -9,12 +9,13 @@ import (
 // concurrent use. It keeps about 70 bytes for each file, and the function that
 // gives the paths.
 type Catalog struct {
-	path  func(int) string
-	paths int
-	words words
-	dirs  []dir
-	files []file
-	pairs []pair // the entities of all files
+	path   func(int) string
+	paths  int
+	memory Memory // may be nil
+	words  words
+	dirs   []dir
+	files  []file
+	pairs  []pair // the entities of all files
 
 	inDir    []int32 // files, ordered by directory, then suffix and extension
 	dirStart []int32 // of each directory: its first in inDir; one more at the end

@@ -10,6 +10,7 @@ import (
 // infers (it reads tables with pandas): a column of numbers is of numbers, one
 // of True and False of booleans, any other of text. Missing cells are nil.
 type columns struct {
+	path  string // of the table; "": there is none
 	names []string
 	cells map[string][]any
 	key   map[string]int // row of each value of the key column; the first counts
@@ -41,16 +42,6 @@ func parseColumns(data []byte, key string) columns {
 		}
 	}
 	return c
-}
-
-// get returns the cell of a column in the row that the key names, nil when
-// there is none.
-func (c columns) get(key, name string) any {
-	i, ok := c.key[key]
-	if !ok || c.cells[name] == nil {
-		return nil
-	}
-	return c.cells[name][i]
 }
 
 // infer gives the cells of a column their type.

@@ -24,6 +24,14 @@ func (d *dataset) catalog() *Catalog {
 	return NewCatalog(len(d.paths), func(i int) string { return d.paths[i] })
 }
 
+func (d *dataset) facets() []Facet {
+	all, err := d.catalog().Facets(Selection{}, nil, nil)
+	if err != nil {
+		panic(err)
+	}
+	return all
+}
+
 func (d *dataset) read(i int) ([]byte, error) { return d.content[d.paths[i]], nil }
 
 func (d *dataset) pathsOf(list []int) []string {
@@ -105,8 +113,8 @@ func examples(t testing.TB) map[string]*dataset {
 	return all
 }
 
-// onHarmony returns the dataset ds004712, with the content of its JSON files
-// and tables.
+// onHarmony returns the dataset ds004712, with the content that git has; what
+// is annexed is a byte.
 func onHarmony(t testing.TB) *dataset {
 	bundle := filepath.Join(datasetsDir(t), "ds004712.bundle")
 	if _, err := os.Stat(bundle); err != nil {
@@ -129,8 +137,10 @@ func onHarmony(t testing.TB) *dataset {
 		for entry := range strings.SplitSeq(strings.TrimSuffix(line, "\x00"), "\x00") {
 			_, path, _ := strings.Cut(entry, "\t")
 			d.paths = append(d.paths, path)
-			if ext := filepath.Ext(path); (ext == ".json" || ext == ".tsv") && strings.HasPrefix(entry, "100") {
+			if strings.HasPrefix(entry, "100") {
 				wanted = append(wanted, path)
+			} else {
+				d.content[path] = []byte{0} // annexed
 			}
 		}
 	}

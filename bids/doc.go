@@ -3,7 +3,8 @@
 // companions along, and makes the tables agree with what is shown.
 //
 // It is pure: no I/O, no goroutines, no clock. Where a rule needs what a file
-// says (a JSON sidecar, a table), the caller hands in a function that reads it.
+// says (a JSON sidecar, a table), the caller hands in a function that reads it,
+// and may hand in a memory of what such files said before.
 //
 // Invariants:
 //

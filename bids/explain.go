@@ -24,7 +24,7 @@ func (c *Catalog) Explain(s Selection, read func(i int) ([]byte, error), path st
 	before := sel.shown[i].rule
 	sel.agree()
 	if why := sel.shown[i]; why.rule != notShown {
-		return true, sel.reason(why), nil
+		return true, sel.reason(i, why) + sel.change(i), nil
 	}
 	if before != notShown {
 		return false, "it lists or describes only files that are not shown", nil
@@ -36,16 +36,45 @@ func under(path, dir string) bool {
 	return len(path) > len(dir) && path[:len(dir)] == dir && path[len(dir)] == '/'
 }
 
-func (sel *selector) reason(why cause) string {
+func (sel *selector) reason(i int32, why cause) string {
 	switch why.rule {
 	case rulePrimary:
-		return "the selection asks for it"
+		text := "the selection asks for it"
+		if len(sel.query.dims) > 0 {
+			text += ": " + describe(sel.query.dims)
+		}
+		if w := sel.query.condition(); w != nil {
+			text += " (" + w.evidence(i) + ")"
+		}
+		return text
 	case ruleRoot:
 		return "it is about the dataset as a whole"
 	case ruleOutside:
 		return "it is outside the subjects, and nothing keeps it out"
 	}
 	return fmt.Sprintf(why.rule.format(), sel.pathOf(why.by))
+}
+
+// change says what of a shown file is left out.
+func (sel *selector) change(i int32) string {
+	first := int(sel.files[i].first)
+	new, changed := sel.replaced[first]
+	switch {
+	case !changed:
+		return ""
+	case sel.words.text[sel.files[i].ext] == ".json":
+		return "; its IntendedFor names only what is shown"
+	}
+	old, _ := sel.content(i)
+	count := func(data []byte) (n int) {
+		for _, r := range parseTable(data).rows {
+			if !r.isBlank() {
+				n++
+			}
+		}
+		return n
+	}
+	return fmt.Sprintf("; it has the %d of %d rows that are about what is shown", count(new), count(old))
 }
 
 // format is why a companion is shown; %s is the file that it belongs to.
@@ -95,9 +124,14 @@ func (sel *selector) absence(i int32) string {
 		return "it describes no file that is shown"
 	case f.place == subject:
 		for _, d := range sel.query.dims {
-			if !d.match(sel.Catalog, i) {
-				return "it is outside of " + describe([]*dimension{d}) + ", and no companion of what is shown"
+			if d.match(sel.Catalog, i) {
+				continue
 			}
+			text := "it is outside of " + describe([]*dimension{d})
+			if d.where != nil {
+				text += " (" + d.where.evidence(i) + ")"
+			}
+			return text + ", and no companion of what is shown"
 		}
 	}
 	return "it is outside the subjects that are selected"

@@ -42,11 +42,15 @@ func TestExplain(t *testing.T) {
 func TestFilterFile(t *testing.T) {
 	d := made("dataset_description.json",
 		"sub-01/anat/sub-01_T1w.nii.gz", "sub-01/anat/sub-01_acq-b_T1w.nii.gz", "sub-01/anat/sub-01_T2w.nii.gz",
-		"sub-01/func/sub-01_task-rest_run-1_bold.nii.gz", "sub-01/func/sub-01_task-rest_run-2_bold.nii.gz", "sub-01/func/sub-01_task-go_bold.nii.gz", "sub-01/func/sub-01_task-rest_run-1_events.tsv")
+		"sub-01/func/sub-01_task-rest_run-1_bold.nii.gz", "sub-01/func/sub-01_task-rest_run-2_bold.nii.gz", "sub-01/func/sub-01_task-go_bold.nii.gz", "sub-01/func/sub-01_task-rest_run-1_events.tsv",
+		"sub-01/func/sub-01_task-go_part-mag_sbref.nii.gz", "sub-01/func/sub-01_task-go_part-phase_sbref.nii.gz", "sub-01/func/sub-01_task-rest_sbref.nii.gz", "sub-01/func/sub-01_task-rest_sbref.json")
 	for text, want := range map[string][]string{
-		`{"t1w": {"acquisition": null}, "bold": {"task": "rest", "run": 1}}`:       {"sub-01/anat/sub-01_T1w.nii.gz", "sub-01/func/sub-01_task-rest_run-1_bold.nii.gz"},
-		`{"t1w": {"acquisition": "Query.ANY"}}`:                                    {"sub-01/anat/sub-01_acq-b_T1w.nii.gz"},
-		`{"bold": {"run": ["1", null], "session": "Query.OPTIONAL"}}`:              {"sub-01/func/sub-01_task-go_bold.nii.gz", "sub-01/func/sub-01_task-rest_run-1_bold.nii.gz"},
+		`{"t1w": {"acquisition": null}, "bold": {"task": "rest", "run": 1}}`: {"sub-01/anat/sub-01_T1w.nii.gz", "sub-01/func/sub-01_task-rest_run-1_bold.nii.gz"},
+		`{"t1w": {"acquisition": "Query.ANY"}}`:                              {"sub-01/anat/sub-01_acq-b_T1w.nii.gz"},
+		`{"bold": {"run": ["1", null], "session": "Query.OPTIONAL"}}`:        {"sub-01/func/sub-01_task-go_bold.nii.gz", "sub-01/func/sub-01_task-rest_run-1_bold.nii.gz"},
+		`{"sbref": {}}`:                {"sub-01/func/sub-01_task-go_part-mag_sbref.nii.gz", "sub-01/func/sub-01_task-rest_sbref.nii.gz"},
+		`{"sbref": {"part": "phase"}}`: {"sub-01/func/sub-01_task-go_part-phase_sbref.nii.gz"},
+		`{"sbref": {"part": "Query.OPTIONAL", "extension": "json"}}`:               {"sub-01/func/sub-01_task-rest_sbref.json"},
 		`{"mine": {"datatype": "anat", "suffix": ["T2w"], "extension": "nii.gz"}}`: {"sub-01/anat/sub-01_T2w.nii.gz"},
 	} {
 		queries, err := ParseFilterFile([]byte(text))

@@ -1,48 +1,178 @@
 package bids
 
-import "slices"
+import (
+	"cmp"
+	"slices"
+	"strconv"
+)
 
-// Facet is a dimension of a dataset with the values that its files have.
+// Facet is a dimension of a dataset with the values that its files have: an
+// entity, or a column of the tables that --where knows.
 type Facet struct {
-	Name   string // sub, ses, modality, suffix, ext, task …
-	Values []FacetValue
+	Name   string       `json:"name"`            // sub, ses, modality, suffix, ext, task …
+	Table  string       `json:"table,omitempty"` // of a column: participants, sessions or scans
+	Values []FacetValue `json:"values"`
+	More   int          `json:"more,omitempty"` // files with still other values, of a column that has very many
 }
 
-// FacetValue is a value and how many files have it.
+// FacetValue is a value, and how much has it. A directory recording is one
+// file.
 type FacetValue struct {
-	Value string
-	Files int
+	Value string `json:"value"`
+	Files int    `json:"files"`
+	Bytes int64  `json:"bytes"`
 }
 
-// Facets returns what there is to select by in the subject trees of the
-// dataset itself: first sub, ses, modality, suffix and ext, then the other
-// entities in the order they have in file names. Values are ordered, numbers
-// by their value; a directory recording is one file, tables do not count.
-func (c *Catalog) Facets() []Facet {
-	sel := &selector{Catalog: c, pipelineIn: make([]bool, len(c.words.text))}
-	sel.pipelineIn[0] = true
-	universe := sel.universe()
+// Facets returns what there is to select by among the primary files of a
+// selection: first sub, ses, modality, suffix and ext, then the other entities
+// in the order they have in file names, then the columns of participants,
+// sessions and scans tables. Values are ordered, numbers by their value. size
+// returns the size of the file with path(i); it and read may be nil. The error
+// is that of Select.
+func (c *Catalog) Facets(s Selection, read Read, size func(i int) int64) ([]Facet, error) {
+	sel, err := c.choosePrimary(s, read)
+	if err != nil {
+		return nil, err
+	}
+	sizes := make([]int64, len(sel.primary))
+	for n, i := range sel.primary {
+		f := &sel.files[i]
+		for k := range f.count {
+			if size != nil {
+				sizes[n] += size(int(f.first + k))
+			}
+		}
+	}
+	return append(sel.entityFacets(sizes), sel.columnFacets(sizes)...), nil
+}
+
+func (sel *selector) entityFacets(sizes []int64) (facets []Facet) {
 	names := []string{"sub", "ses", dimModality, dimSuffix, dimExt}
-	for _, key := range append(c.keysOf(universe), "tpl", "cohort") {
+	for _, key := range append(sel.keysOf(sel.primary), "tpl", "cohort") {
 		if !slices.Contains(names, key) {
 			names = append(names, key)
 		}
 	}
-	var facets []Facet
 	for _, name := range names {
 		d := &dimension{name: name}
 		if !isPseudo(name) {
-			d.key, _ = c.words.find(name)
+			d.key, _ = sel.words.find(name)
 		}
-		counts := c.count(d, universe)
+		values := make([]FacetValue, len(sel.words.text))
+		for n, i := range sel.primary {
+			v := &values[d.of(sel.Catalog, sel.files[i])]
+			v.Files, v.Bytes = v.Files+1, v.Bytes+sizes[n]
+		}
 		f := Facet{Name: name}
-		for _, v := range c.words.sorted(counts) {
-			w, _ := c.words.find(v)
-			f.Values = append(f.Values, FacetValue{v, counts[w]})
+		for w, v := range values {
+			if w > 0 && v.Files > 0 {
+				f.Values = append(f.Values, FacetValue{sel.words.text[w], v.Files, v.Bytes})
+			}
 		}
+		slices.SortFunc(f.Values, func(a, b FacetValue) int { return compareLabels(a.Value, b.Value) })
 		if len(f.Values) > 0 {
 			facets = append(facets, f)
 		}
 	}
 	return facets
+}
+
+// columnCount counts the files that stand behind the rows of tables, then what
+// stands behind each value. Files come directory by directory, and their tables
+// with them: only a few are held at a time.
+type columnCount struct {
+	rows   map[tableRow]FacetValue
+	tables map[string]columns
+	values [len(tableKinds)]map[string]map[string]FacetValue // by column and value
+	more   [len(tableKinds)]map[string]int
+}
+
+type tableRow struct {
+	kind int
+	path string
+	row  int
+}
+
+const (
+	maxTables = 256
+	maxValues = 10_000 // of a column; measurements may differ for every file
+)
+
+func (sel *selector) columnFacets(sizes []int64) (facets []Facet) {
+	w := sel.tablesOnly()
+	c := columnCount{rows: make(map[tableRow]FacetValue), tables: make(map[string]columns)}
+	for kind := range tableKinds {
+		c.values[kind], c.more[kind] = make(map[string]map[string]FacetValue), make(map[string]int)
+	}
+	for n, i := range sel.primary {
+		w.rows(i, func(kind int, t columns, row int) {
+			c.tables[t.path] = t
+			r := c.rows[tableRow{kind, t.path, row}]
+			c.rows[tableRow{kind, t.path, row}] = FacetValue{"", r.Files + 1, r.Bytes + sizes[n]}
+		})
+		if len(c.tables) > maxTables {
+			c.settle()
+		}
+	}
+	c.settle()
+	for kind := len(tableKinds) - 1; kind >= 0; kind-- {
+		for _, name := range w.columns[kind] {
+			if values := c.values[kind][name]; len(values) > 0 && name != tableKeys[kind] { // that is an entity's
+				facets = append(facets, Facet{name, tableKinds[kind], ordered(values), c.more[kind][name]})
+			}
+		}
+	}
+	return facets
+}
+
+// settle adds the rows counted so far to the values that they have.
+func (c *columnCount) settle() {
+	for at, r := range c.rows {
+		for name, cells := range c.tables[at.path].cells {
+			if cells[at.row] == nil {
+				continue
+			}
+			values := c.values[at.kind][name]
+			if values == nil {
+				values = make(map[string]FacetValue)
+				c.values[at.kind][name] = values
+			}
+			text := cellText(cells[at.row])
+			v, known := values[text]
+			if !known && len(values) >= maxValues {
+				c.more[at.kind][name] += r.Files
+				continue
+			}
+			values[text] = FacetValue{text, v.Files + r.Files, v.Bytes + r.Bytes}
+		}
+	}
+	clear(c.rows)
+	clear(c.tables)
+}
+
+func cellText(cell any) string {
+	switch v := cell.(type) {
+	case float64:
+		return strconv.FormatFloat(v, 'g', -1, 64)
+	case bool:
+		return strconv.FormatBool(v)
+	}
+	return cell.(string)
+}
+
+// ordered returns values by number if they are numbers, else as labels are.
+func ordered(values map[string]FacetValue) []FacetValue {
+	list := make([]FacetValue, 0, len(values))
+	for _, v := range values {
+		list = append(list, v)
+	}
+	slices.SortFunc(list, func(a, b FacetValue) int {
+		x, errX := parseNumber(a.Value)
+		y, errY := parseNumber(b.Value)
+		if errX == nil && errY == nil && x != y {
+			return cmp.Compare(x, y)
+		}
+		return compareLabels(a.Value, b.Value)
+	})
+	return list
 }

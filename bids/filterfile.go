@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"strings"
 )
 
 // ParseFilterFile reads a BIDS filter file as fMRIPrep and others take it
@@ -18,7 +19,8 @@ import (
 //   - null and "Query.NONE" are the absence of an entity, "Query.ANY" its
 //     presence, "Query.OPTIONAL" and the empty list no constraint,
 //   - the queries that fMRIPrep knows (bold, sbref, fmap, flair, t1w, t2w, roi,
-//     dwi, asl, pet) begin with its own datatype and suffix.
+//     dwi, asl, pet) begin with its own filters: images of a datatype and
+//     suffix, and of those with a part- only the magnitude.
 //
 // The result is for Selection.AnyOf. The error is a *UsageError.
 func ParseFilterFile(data []byte) ([]Query, error) {
@@ -49,7 +51,6 @@ func filterError(where, why, do string) error {
 func filterQuery(name string, filters map[string]any) (Query, error) {
 	q := knownQuery(name)
 	q.Name = name
-	q.Entities = make(map[string][]string)
 	for _, filter := range slices.Sorted(maps.Keys(filters)) {
 		values, err := filterValues(filters[filter])
 		if err != nil {
@@ -57,7 +58,7 @@ func filterQuery(name string, filters map[string]any) (Query, error) {
 		}
 		switch key := filterKey(filter); key {
 		case "":
-			return q, filterError(name+"."+filter, "is no filter of BIDS", "nearest: "+list(nearest(filter, filterNames())))
+			return q, filterError(name+"."+filter, "is no filter of BIDS", "nearest: "+strings.Join(nearest(filter, filterNames()), ", "))
 		case dimModality:
 			q.Modality = values
 		case dimSuffix:
@@ -73,25 +74,37 @@ func filterQuery(name string, filters map[string]any) (Query, error) {
 
 // knownQuery is what a query of fMRIPrep's begins with.
 func knownQuery(name string) Query {
+	image := func(datatype, suffix string) Query {
+		q := Query{Entities: make(map[string][]string), Ext: []string{".nii", ".nii.gz"}}
+		if datatype != "" {
+			q.Modality = []string{datatype}
+		}
+		if suffix != "" {
+			q.Suffix = []string{suffix}
+		}
+		return q
+	}
+	magnitude := func(q Query) Query {
+		q.Entities["part"] = []string{"mag", None}
+		return q
+	}
 	switch name {
 	case "bold", "sbref":
-		return Query{Modality: []string{"func"}, Suffix: []string{name}}
-	case "fmap":
-		return Query{Modality: []string{"fmap"}}
+		return magnitude(image("func", name))
 	case "flair":
-		return Query{Modality: []string{"anat"}, Suffix: []string{"FLAIR"}}
+		return magnitude(image("anat", "FLAIR"))
 	case "t1w", "t2w":
-		return Query{Modality: []string{"anat"}, Suffix: []string{"T" + name[1:2] + "w"}}
+		return magnitude(image("anat", "T"+name[1:2]+"w"))
 	case "roi":
-		return Query{Modality: []string{"anat"}, Suffix: []string{"roi"}}
-	case "dwi":
-		return Query{Modality: []string{"dwi"}, Suffix: []string{"dwi"}}
+		return image("anat", "roi")
+	case "fmap":
+		return image("fmap", "")
+	case "dwi", "pet":
+		return image("", name)
 	case "asl":
-		return Query{Modality: []string{"perf"}, Suffix: []string{"asl"}}
-	case "pet":
-		return Query{Modality: []string{"pet"}, Suffix: []string{"pet"}}
+		return image("perf", "asl")
 	}
-	return Query{}
+	return Query{Entities: make(map[string][]string)}
 }
 
 // filterKey returns our name of a filter of pybids, "" for none.

@@ -3,33 +3,99 @@ package bids
 import (
 	"bytes"
 	"encoding/json"
-	"strings"
+	"errors"
+	"slices"
 )
 
-// links are the fields of a JSON sidecar that name other files.
-type links struct {
-	intendedFor, b0Source, b0Identifier, emptyRoom []string
-	unknown                                        bool // the file cannot be read
+// Links are what one file says of others: the fields of a JSON sidecar, or the
+// stimuli that a table presents. Most files have none.
+type Links struct {
+	IntendedFor         []string `json:"i,omitempty"`
+	B0FieldSource       []string `json:"s,omitempty"`
+	B0FieldIdentifier   []string `json:"b,omitempty"`
+	AssociatedEmptyRoom []string `json:"e,omitempty"`
+	Stimuli             []string `json:"t,omitempty"`
+
+	unknown bool // the file cannot be read
 }
 
-// linksOf returns the links of one JSON file.
-func (sel *selector) linksOf(g int32) *links {
+// Memory keeps links from one selection to the next, so that files need not be
+// read again.
+type Memory interface {
+	Recall(i int) (Links, bool)
+	Keep(i int, l Links)
+}
+
+// Remembering returns the catalog with a memory of its files' links.
+func (c *Catalog) Remembering(m Memory) *Catalog {
+	with := *c
+	with.memory = m
+	return &with
+}
+
+// linksFormat changes when Encode or what is taken for a link does.
+const linksFormat = '1'
+
+// Encode returns the links in a form that DecodeLinks reads.
+func (l Links) Encode() []byte {
+	out, err := json.Marshal(l)
+	if err != nil || string(out) == "{}" {
+		out = nil
+	}
+	return append([]byte{linksFormat}, out...)
+}
+
+// DecodeLinks reads what Encode wrote. The error says that it was damaged, or
+// written in another format.
+func DecodeLinks(data []byte) (l Links, err error) {
+	if len(data) == 0 || data[0] != linksFormat {
+		return l, errors.New("bids: links of another format")
+	}
+	if len(data) > 1 {
+		err = json.Unmarshal(data[1:], &l)
+	}
+	return l, err
+}
+
+// linksOf returns the links of one file.
+func (sel *selector) linksOf(g int32) *Links {
 	if l, done := sel.links[g]; done {
 		return l
 	}
-	data, ok := sel.content(g)
-	l := &links{unknown: !ok}
-	if hasLinks(data) {
-		var fields struct {
-			IntendedFor, B0FieldSource, B0FieldIdentifier, AssociatedEmptyRoom oneOrMany
-		}
-		// What cannot be read has no links; it is shown as it is.
-		if json.Unmarshal(bytes.TrimPrefix(data, []byte(bom)), &fields) == nil {
-			l = &links{fields.IntendedFor, fields.B0FieldSource, fields.B0FieldIdentifier, fields.AssociatedEmptyRoom, false}
+	first := int(sel.files[g].first)
+	if sel.memory != nil {
+		if l, ok := sel.memory.Recall(first); ok {
+			sel.links[g] = &l
+			return &l
 		}
 	}
+	data, ok := sel.content(g)
+	l := &Links{unknown: !ok}
+	if ok && sel.words.text[sel.files[g].ext] == ".tsv" {
+		l.Stimuli = stimuliIn(data)
+	} else if ok {
+		l.fromJSON(data)
+	}
 	sel.links[g] = l
+	if sel.memory != nil && ok {
+		sel.memory.Keep(first, *l)
+	}
 	return l
+}
+
+// fromJSON reads the links of a sidecar. One that is no JSON has none; it is
+// shown as it is.
+func (l *Links) fromJSON(data []byte) {
+	if !hasLinks(data) {
+		return
+	}
+	var fields struct {
+		IntendedFor, B0FieldSource, B0FieldIdentifier, AssociatedEmptyRoom oneOrMany
+	}
+	if json.Unmarshal(bytes.TrimPrefix(data, []byte(bom)), &fields) == nil {
+		l.IntendedFor, l.B0FieldSource = fields.IntendedFor, fields.B0FieldSource
+		l.B0FieldIdentifier, l.AssociatedEmptyRoom = fields.B0FieldIdentifier, fields.AssociatedEmptyRoom
+	}
 }
 
 // hasLinks spares parsing the many files that have none.
@@ -48,6 +114,7 @@ const bom = "\xef\xbb\xbf"
 type oneOrMany []string
 
 func (o *oneOrMany) UnmarshalJSON(data []byte) error {
+	*o = nil // of a key that is there twice the last counts
 	var one string
 	if json.Unmarshal(data, &one) == nil {
 		*o = oneOrMany{one}
@@ -64,17 +131,37 @@ func (o *oneOrMany) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
+// stimuliIn returns the files that a table presents, each once.
+func stimuliIn(data []byte) (names []string) {
+	t := parseTable(data)
+	col := t.column("stim_file")
+	if col < 0 {
+		return nil
+	}
+	seen := make(map[string]bool)
+	for _, row := range t.rows {
+		if v := row.cell(col); v != "" && v != "n/a" && !seen[v] {
+			seen[v] = true
+			names = append(names, v)
+		}
+	}
+	return slices.Clip(names)
+}
+
 // content reads a file of the dataset; ok is false when it cannot be had.
 func (sel *selector) content(i int32) (data []byte, ok bool) {
 	if sel.read == nil || sel.files[i].recording {
 		return nil, false
 	}
 	data, err := sel.read(int(sel.files[i].first))
+	if err != nil {
+		sel.unread[i] = true
+	}
 	return data, err == nil
 }
 
 // merged returns the links of a file's sidecars: of each field the nearest.
-func (sel *selector) merged(i int32) (l links) {
+func (sel *selector) merged(i int32) (l Links) {
 	f := sel.files[i]
 	for d := f.dir; d >= 0; d = sel.dirs[d].parent {
 		for _, g := range sel.candidates(f, d, sel.words.text[f.suffix], ".json", nil) {
@@ -83,10 +170,10 @@ func (sel *selector) merged(i int32) (l links) {
 			}
 			one := sel.linksOf(g)
 			l.unknown = l.unknown || one.unknown
-			l.intendedFor = nearer(l.intendedFor, one.intendedFor)
-			l.b0Source = nearer(l.b0Source, one.b0Source)
-			l.b0Identifier = nearer(l.b0Identifier, one.b0Identifier)
-			l.emptyRoom = nearer(l.emptyRoom, one.emptyRoom)
+			l.IntendedFor = nearer(l.IntendedFor, one.IntendedFor)
+			l.B0FieldSource = nearer(l.B0FieldSource, one.B0FieldSource)
+			l.B0FieldIdentifier = nearer(l.B0FieldIdentifier, one.B0FieldIdentifier)
+			l.AssociatedEmptyRoom = nearer(l.AssociatedEmptyRoom, one.AssociatedEmptyRoom)
 		}
 		if d == sel.dirs[f.dir].root {
 			break
@@ -100,76 +187,4 @@ func nearer(have, next []string) []string {
 		return have
 	}
 	return next
-}
-
-// linked adds what file i names, and what names it.
-func (sel *selector) linked(i int32, suffix, ext, modality string) {
-	switch {
-	case modality == "meg" && suffix == "meg":
-		for _, ref := range sel.merged(i).emptyRoom {
-			if g, ok := sel.resolve(ref, i); ok {
-				sel.add(g, ruleEmptyRoom, i)
-			}
-		}
-	case suffix == "m0scan" && isNIfTI(ext):
-		for _, ref := range sel.merged(i).intendedFor {
-			if g, ok := sel.resolve(ref, i); ok {
-				sel.add(g, ruleTarget, i)
-			}
-		}
-	case ext == ".tsv" && (suffix == "events" || suffix == "beh"):
-		sel.stimuli(i)
-	}
-	if sel.s.Companions != Full || !isNIfTI(ext) {
-		return
-	}
-	sub := sel.subjectOf(i)
-	for _, g := range sub.namedBy(sel)[i] {
-		if sel.withinFilters(g) {
-			sel.add(g, ruleIntended, i)
-		}
-	}
-	for _, g := range sub.unknown {
-		if sel.read != nil && modality != "anat" && sel.dirs[sel.files[g].dir].ses == sel.dirs[sel.files[i].dir].ses {
-			sel.add(g, ruleIntended, i)
-		}
-	}
-	if isMRI(modality) {
-		for _, id := range sel.merged(i).b0Source {
-			for _, g := range sub.fields(sel)[id] {
-				if sel.withinFilters(g) {
-					sel.add(g, ruleB0Field, i)
-				}
-			}
-		}
-	}
-}
-
-// stimuli adds the files that a table presents.
-func (sel *selector) stimuli(i int32) {
-	data, _ := sel.content(i)
-	t := parseTable(data)
-	col := t.column("stim_file")
-	if col < 0 {
-		return
-	}
-	base := "stimuli/"
-	if p := sel.dirs[sel.dirs[sel.files[i].dir].root].path; p != "" {
-		base = p + "/" + base
-	}
-	seen := make(map[string]bool)
-	for _, row := range t.rows {
-		if v := row.cell(col); v != "" && v != "n/a" && !seen[v] {
-			seen[v] = true
-			if g, ok := sel.fileAt(base + strings.TrimPrefix(v, "/")); ok {
-				sel.add(g, ruleStimulus, i)
-			}
-		}
-	}
-}
-
-// withinFilters reports whether a companion is within the filters on subject
-// and session.
-func (sel *selector) withinFilters(g int32) bool {
-	return sel.inSubjects(&sel.dirs[sel.files[g].dir])
 }

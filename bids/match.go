@@ -124,6 +124,16 @@ func (q *query) match(c *Catalog, i int32) bool {
 	return true
 }
 
+// condition returns the query's --where, or nil.
+func (q *query) condition() *where {
+	for _, d := range q.dims {
+		if d.where != nil {
+			return d.where
+		}
+	}
+	return nil
+}
+
 // matchValue reports whether a value that was asked for matches what a file
 // has (not the absence of it).
 func matchValue(name, value, have string) bool {

@@ -44,6 +44,8 @@ func (e *NoMatchError) Advice() []string {
 	advice := slices.Clone(e.Hints)
 	switch n := strings.Join(e.Nearest, ", "); {
 	case n == "":
+	case e.Unknown != "":
+		advice = slices.Insert(advice, 0, "nearest: "+n)
 	case e.absent && !isPseudo(e.Dimension):
 		advice = append(advice, "entities there are: "+n)
 	case e.Emptied:

@@ -1,6 +1,7 @@
 package bids
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -56,7 +57,7 @@ func drawDataset(t *rapid.T) *dataset {
 
 func drawSelection(t *rapid.T, d *dataset) map[string][]string {
 	q := make(map[string][]string)
-	for _, f := range d.catalog().Facets() {
+	for _, f := range d.facets() {
 		if rapid.IntRange(0, 3).Draw(t, f.Name) > 0 {
 			continue
 		}
@@ -106,6 +107,9 @@ func TestSelectProperties(t *testing.T) {
 				t.Fatalf("%v: %s is primary, but not in the view", q, d.paths[i])
 			}
 		}
+		for i, new := range r.Replaced {
+			checkReplaced(t, d.paths[i], d.content[d.paths[i]], new)
+		}
 		// In the view the same is selected, shown and written.
 		v := d.seen(r)
 		again, err := v.catalog().Select(selectionOf(q), v.read)
@@ -139,6 +143,28 @@ func TestSelectProperties(t *testing.T) {
 			}
 		}
 	})
+}
+
+// checkReplaced: only tables and sidecars are replaced, and only by less.
+func checkReplaced(t *rapid.T, path string, old, new []byte) {
+	switch {
+	case strings.HasSuffix(path, ".tsv"):
+		rows := slices.Collect(strings.Lines(string(old)))
+		for line := range strings.Lines(string(new)) {
+			if !slices.Contains(rows, line) {
+				t.Fatalf("%s: the row %q is new", path, line)
+			}
+		}
+	case strings.HasSuffix(path, ".json"):
+		if !json.Valid(new) || !strings.Contains(string(old), "IntendedFor") {
+			t.Fatalf("%s: %q became %q", path, old, new)
+		}
+	default:
+		t.Fatalf("%s is replaced", path)
+	}
+	if len(new) >= len(old) {
+		t.Fatalf("%s: %q became %q", path, old, new)
+	}
 }
 
 func primaryOf(t *rapid.T, d *dataset, q map[string][]string) []int {

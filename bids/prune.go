@@ -14,11 +14,11 @@ func (sel *selector) pruneLinks() {
 		if sel.shown[i].rule == notShown || f.place != subject || sel.words.text[f.ext] != ".json" || !sel.mayIntend(f) {
 			continue
 		}
-		if l := sel.links[i]; l != nil && l.intendedFor == nil {
-			continue // read before
+		if sel.linksOf(i).IntendedFor == nil {
+			continue
 		}
 		data, ok := sel.content(i)
-		if !ok || !bytes.Contains(data, []byte("IntendedFor")) {
+		if !ok {
 			continue
 		}
 		pruned := pruneJSON(data, "IntendedFor", func(ref string) bool { return !sel.isGone(ref, i) })
@@ -29,12 +29,8 @@ func (sel *selector) pruneLinks() {
 // mayIntend reports whether a JSON file is of a datatype of BIDS: those of
 // others, often very many, are not read.
 func (sel *selector) mayIntend(f *file) bool {
-	switch m := sel.words.text[sel.dirs[f.dir].modality]; m {
-	case "", "eeg", "emg", "ieeg", "meg", "micr", "motion", "mrs", "nirs", "pet", "beh":
-		return true
-	default:
-		return isMRI(m)
-	}
+	m := sel.words.text[sel.dirs[f.dir].modality]
+	return m == "" || isDatatype(m)
 }
 
 // isGone reports whether a reference in file i names something of this dataset

@@ -77,7 +77,14 @@ type subjectLinks struct {
 	first, end int32 // its files
 	intended   map[int32][]int32
 	b0         map[string][]int32
-	unknown    []int32 // fieldmaps whose sidecars cannot be read
+	maps       []fieldMap
+}
+
+// fieldMap is an image of the datatypes fmap and perf.
+type fieldMap struct {
+	file     int32
+	fieldmap bool // of the datatype fmap
+	unknown  bool // its sidecars cannot be read
 }
 
 func (sel *selector) subjectOf(i int32) *subjectLinks {
@@ -103,13 +110,11 @@ func (s *subjectLinks) namedBy(sel *selector) map[int32][]int32 {
 		if !isNIfTI(sel.words.text[f.ext]) {
 			continue
 		}
-		switch sel.words.text[sel.dirs[f.dir].modality] {
+		switch m := sel.words.text[sel.dirs[f.dir].modality]; m {
 		case "fmap", "perf":
 			l := sel.merged(g)
-			if l.unknown {
-				s.unknown = append(s.unknown, g)
-			}
-			for _, ref := range l.intendedFor {
+			s.maps = append(s.maps, fieldMap{g, m == "fmap", l.unknown})
+			for _, ref := range l.IntendedFor {
 				if target, ok := sel.resolve(ref, g); ok {
 					s.intended[target] = append(s.intended[target], g)
 				}
@@ -128,7 +133,7 @@ func (s *subjectLinks) fields(sel *selector) map[string][]int32 {
 	for g := s.first; g < s.end; g++ {
 		f := sel.files[g]
 		if isNIfTI(sel.words.text[f.ext]) && isMRI(sel.words.text[sel.dirs[f.dir].modality]) {
-			for _, id := range sel.merged(g).b0Identifier {
+			for _, id := range sel.merged(g).B0FieldIdentifier {
 				s.b0[id] = append(s.b0[id], g)
 			}
 		}

@@ -2,6 +2,7 @@ package bids
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 )
@@ -29,7 +30,21 @@ func (c *Catalog) Select(s Selection, read func(i int) ([]byte, error)) (*Result
 		return nil, err
 	}
 	sel.agree()
+	sel.tellUnread()
 	return sel.result(), nil
+}
+
+// tellUnread says what could not be known. Tables have been told of.
+func (sel *selector) tellUnread() {
+	var paths []string
+	for _, i := range slices.Sorted(maps.Keys(sel.unread)) {
+		if f := &sel.files[i]; sel.words.text[f.ext] == ".json" || f.place == subject && !sel.isTable(f) {
+			paths = append(paths, sel.pathOf(i))
+		}
+	}
+	if len(paths) > 0 {
+		sel.hints = append(sel.hints, fmt.Sprintf("%s cannot be read now, so it is not known which files belong together by it (IntendedFor, B0FieldSource, stim_file …)", list(paths)))
+	}
 }
 
 // agree makes tables and links agree with what is shown.
@@ -62,9 +77,9 @@ type selector struct {
 
 	replaced map[int][]byte // new content by path
 	groups   map[group]*groupIndex
-	links    map[int32]*links         // of JSON files
-	fields   map[int32]map[string]any // of JSON files
-	subjects map[int32]*subjectLinks  // by directory
+	links    map[int32]*Links        // of JSON files and tables
+	unread   map[int32]bool          // files that were needed and could not be read
+	subjects map[int32]*subjectLinks // by directory
 }
 
 // cause is why a file is shown; the zero value: it is not.
@@ -73,27 +88,32 @@ type cause struct {
 	by   int32 // the file that it is a companion of
 }
 
-func (c *Catalog) selectFiles(s Selection, read Read) (*selector, error) {
-	if err := s.Validate(); err != nil {
+func (c *Catalog) selectFiles(s Selection, read func(i int) ([]byte, error)) (*selector, error) {
+	sel, err := c.choosePrimary(s, read)
+	if err != nil {
 		return nil, err
 	}
-	sel := &selector{Catalog: c, s: s, read: read, whole: s.isWhole(), exclude: compileGlobs(s.Exclude),
-		shown: make([]cause, len(c.files)), tables: make([]bool, len(c.dirs)),
-		replaced: make(map[int][]byte), groups: make(map[group]*groupIndex), links: make(map[int32]*links), fields: make(map[int32]map[string]any), subjects: make(map[int32]*subjectLinks)}
-	var err error
-	if sel.pipelineIn, err = sel.pipelines(); err != nil {
-		return nil, err
-	}
-	universe := sel.universe()
-	if err := sel.selectPrimary(universe); err != nil {
-		return nil, err
-	}
-	for _, i := range sel.primary {
+	for _, i := range slices.Backward(sel.primary) { // the last in the queue is the first out
 		sel.add(i, rulePrimary, i)
 	}
 	sel.addOutside()
 	sel.close()
 	return sel, nil
+}
+
+// choosePrimary begins a run: it finds the files that are asked for.
+func (c *Catalog) choosePrimary(s Selection, read Read) (*selector, error) {
+	if err := s.Validate(); err != nil {
+		return nil, err
+	}
+	sel := &selector{Catalog: c, s: s, read: read, whole: s.isWhole(), exclude: compileGlobs(s.Exclude),
+		shown: make([]cause, len(c.files)), tables: make([]bool, len(c.dirs)), replaced: make(map[int][]byte), groups: make(map[group]*groupIndex),
+		links: make(map[int32]*Links), unread: make(map[int32]bool), subjects: make(map[int32]*subjectLinks)}
+	var err error
+	if sel.pipelineIn, err = sel.pipelines(); err != nil {
+		return nil, err
+	}
+	return sel, sel.selectPrimary(sel.universe())
 }
 
 // pipelines returns, by word, the derivatives that were asked for. The word 0,
@@ -185,6 +205,12 @@ func (sel *selector) selectPrimary(universe []int32) error {
 	case len(s.Entities) > 0:
 		sel.hints = append(sel.hints, sel.lost(q, universe, sel.primary)...)
 	}
+	sel.tellIdle(q)
+	return nil
+}
+
+// tellIdle names the queries of a filter file that select nothing.
+func (sel *selector) tellIdle(q *query) {
 	for _, d := range q.dims {
 		for _, alternative := range d.groups {
 			if !slices.ContainsFunc(sel.primary, func(i int32) bool { return alternative.match(sel.Catalog, i) }) {
@@ -192,7 +218,6 @@ func (sel *selector) selectPrimary(universe []int32) error {
 			}
 		}
 	}
-	return nil
 }
 
 // nothing explains an empty selection.

@@ -189,6 +189,8 @@ func TestPruneJSON(t *testing.T) {
 func FuzzPruneJSON(f *testing.F) {
 	f.Add([]byte(`{"a":[1,{"I":"x"}],"I":["x","b"],"c":{}}`))
 	f.Add([]byte("\xef\xbb\xbf{\"I\":\"x\"}"))
+	f.Add([]byte(`{"I":["x"],"\u0049":"b", "a":"\\\"}"}`))
+	f.Add([]byte(" [1] "))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		keep := func(s string) bool { return len(s)%2 == 0 }
 		in := bytes.Clone(data)
@@ -222,6 +224,8 @@ func FuzzPruneJSON(f *testing.F) {
 // changes nothing but nothing.
 func FuzzTable(f *testing.F) {
 	f.Add([]byte(bom + "participant_id\tage\r\nsub-01\t3\r\n\nsub-02"))
+	f.Add([]byte("age\t participant_id \n\"4\t0\tsub-1\n\t\n"))
+	f.Add([]byte("participant_id"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		all := func([]string) bool { return true }
 		if out, _, _ := filterTable(data, []string{"participant_id"}, all); !bytes.Equal(out, data) {

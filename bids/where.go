@@ -1,7 +1,6 @@
 package bids
 
 import (
-	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
@@ -20,15 +19,19 @@ type where struct {
 	sel     *selector
 	text    string
 	program *vm.Program
+	vm      vm.VM
 	names   []string // that the condition uses
 
 	participants map[int32]columns // by root directory
 	sessions     map[int32]columns // by directory of the subject
 	scans        map[int32]columns // by directory
-	sidecars     map[string]bool   // fields that sidecars have been found to have
-	known        map[string]bool   // columns that tables have
-	used         bool              // for at least one file
-	err          error
+	columns      [3][]string       // that tables of these kinds have: scans, sessions, participants
+
+	sidecars map[int32]map[string]any // of JSON files, the fields that the condition uses
+	fields   map[string]bool          // that sidecars have been found to have
+
+	used bool // for at least one file
+	err  error
 }
 
 // compileWhere checks a condition. The error is a *UsageError.
@@ -78,9 +81,9 @@ func (sel *selector) newWhere(text string) (*where, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &where{sel: sel, text: text, program: program, names: names,
-		participants: make(map[int32]columns), sessions: make(map[int32]columns), scans: make(map[int32]columns),
-		sidecars: make(map[string]bool), known: make(map[string]bool)}, nil
+	w := sel.tablesOnly()
+	w.text, w.program, w.names, w.fields = text, program, names, make(map[string]bool)
+	return w, nil
 }
 
 // match reports whether the condition holds for a file. It keeps the first
@@ -90,8 +93,13 @@ func (w *where) match(i int32) bool {
 		return false
 	}
 	w.used = true
-	env := w.env(i)
-	out, err := vm.Run(w.program, env)
+	env := make(map[string]any, len(w.names))
+	for _, name := range w.names {
+		if v := w.value(i, name); v.is != nil {
+			env[name] = v.is
+		}
+	}
+	out, err := w.vm.Run(w.program, env)
 	for _, name := range w.names {
 		if env[name] == nil && err != nil {
 			return false // compared with what is not known
@@ -107,65 +115,22 @@ func (w *where) match(i int32) bool {
 	return holds && w.err == nil
 }
 
-// env returns the values of the names that the condition uses.
-func (w *where) env(i int32) map[string]any {
-	f := &w.sel.files[i]
-	env := make(map[string]any, len(w.names))
-	var left []string
+// evidence says what the condition's names are for a file, and where that is
+// written.
+func (w *where) evidence(i int32) string {
+	var said []string
 	for _, name := range w.names {
-		v, known := w.cell(i, f, name)
-		if v != nil {
-			env[name] = v
-		} else if !known {
-			left = append(left, name)
+		v := w.value(i, name)
+		switch {
+		case v.is == nil && v.from == "":
+			said = append(said, name+" is said nowhere")
+		case v.is == nil:
+			said = append(said, fmt.Sprintf("%s is n/a in %s", name, v.from))
+		default:
+			said = append(said, fmt.Sprintf("%s is %v in %s", name, v.is, v.from))
 		}
 	}
-	if len(left) > 0 {
-		for name, v := range w.sel.metadata(i, left) {
-			env[name], w.sidecars[name] = v, true
-		}
-	}
-	return env
-}
-
-// cell returns what the tables say of a file; known: one of them has the
-// column.
-func (w *where) cell(i int32, f *file, name string) (v any, known bool) {
-	d := &w.sel.dirs[f.dir]
-	for at := f.dir; w.sel.dirs[at].place == subject; at = w.sel.dirs[at].parent {
-		scans := w.table(w.scans, at, "scans", "filename")
-		if p := w.sel.pathOf(i); v == nil {
-			v = scans.get(strings.TrimPrefix(p, w.sel.dirs[at].path+"/"), name)
-		}
-	}
-	if v == nil {
-		v = w.table(w.sessions, w.sel.subjectDir(f.dir), "sessions", "session_id").get("ses-"+w.sel.words.text[d.ses], name)
-	}
-	if v == nil {
-		v = w.table(w.participants, d.root, "participants", "participant_id").get("sub-"+w.sel.words.text[d.sub], name)
-	}
-	return v, w.known[name]
-}
-
-// table reads the table with a suffix in a directory, once.
-func (w *where) table(read map[int32]columns, d int32, suffix, key string) columns {
-	t, done := read[d]
-	if done {
-		return t
-	}
-	for _, g := range w.sel.named(d, suffix, ".tsv") {
-		data, ok := w.sel.content(g)
-		if !ok {
-			w.err = fmt.Errorf("--where needs %s, which cannot be read", w.sel.pathOf(g))
-			continue
-		}
-		t = parseColumns(data, key)
-		for _, name := range t.names {
-			w.known[name] = true
-		}
-	}
-	read[d] = t
-	return t
+	return strings.Join(said, ", ")
 }
 
 // check returns an error when the condition could not be evaluated, or uses
@@ -175,51 +140,29 @@ func (w *where) check() error {
 		return w.err
 	}
 	for _, name := range w.names {
-		if !w.known[name] && !w.sidecars[name] {
-			have := slices.Sorted(maps.Keys(w.known))
-			e := &NoMatchError{Dimension: "where", Value: w.text, Unknown: name, Nearest: nearest(name, have)}
-			e.Hints = []string{"columns there are: " + strings.Join(have, ", ") + "; and the fields of JSON sidecars"}
+		if !w.fields[name] && !w.hasColumn(name) {
+			have := slices.Sorted(maps.Keys(w.fields))
+			all := slices.Sorted(slices.Values(slices.Concat(have, slices.Concat(w.columns[:]...))))
+			e := &NoMatchError{Dimension: "where", Value: w.text, Unknown: name, Nearest: nearest(name, slices.Compact(all))}
+			for kind := len(tableKinds) - 1; kind >= 0; kind-- {
+				if columns := w.columns[kind]; len(columns) > 0 {
+					e.Hints = append(e.Hints, fmt.Sprintf("columns of %s.tsv: %s", tableKinds[kind], some(columns, "; list --facets names all")))
+				}
+			}
+			if len(have) > 0 {
+				e.Hints = append(e.Hints, "fields of sidecars: "+some(have, ""))
+			}
 			return e
 		}
 	}
 	return nil
 }
 
-// metadata returns fields of a file's merged sidecars: of each field the
-// nearest.
-func (sel *selector) metadata(i int32, names []string) map[string]any {
-	found := make(map[string]any)
-	f := sel.files[i]
-	for d := f.dir; d >= 0; d = sel.dirs[d].parent {
-		for _, g := range sel.candidates(f, d, sel.words.text[f.suffix], ".json", nil) {
-			if !sel.applies(sel.files[g], f, nil) {
-				continue
-			}
-			fields := sel.fieldsOf(g)
-			for _, name := range names {
-				if v, ok := fields[name]; ok && found[name] == nil && v != nil {
-					found[name] = v
-				}
-			}
-		}
-		if d == sel.dirs[f.dir].root {
-			break
-		}
+// some names the first of many for people.
+func some(names []string, rest string) string {
+	const most = 25
+	if n := len(names) - most; n > 1 {
+		return fmt.Sprintf("%s and %d more%s", strings.Join(names[:most], ", "), n, rest)
 	}
-	return found
-}
-
-// fieldsOf returns the fields of a JSON file; of one that cannot be read, none.
-func (sel *selector) fieldsOf(g int32) (fields map[string]any) {
-	if known, done := sel.fields[g]; done {
-		return known
-	}
-	if data, ok := sel.content(g); ok && json.Unmarshal([]byte(strings.TrimPrefix(string(data), bom)), &fields) != nil {
-		fields = nil
-	}
-	// Files below read theirs in turn; those above are asked for again.
-	if sel.dirs[sel.files[g].dir].modality == 0 {
-		sel.fields[g] = fields
-	}
-	return fields
+	return strings.Join(names, ", ")
 }

@@ -56,7 +56,7 @@ func TestWhereErrors(t *testing.T) {
 		}
 	}
 	var none *NoMatchError
-	if _, err := d.catalog().Select(Selection{Where: "agee > 3"}, d.read); !errors.As(err, &none) || none.Unknown != "agee" || none.Nearest[0] != "age" || !strings.Contains(none.Advice()[0], "patient") {
+	if _, err := d.catalog().Select(Selection{Where: "agee > 3"}, d.read); !errors.As(err, &none) || none.Unknown != "agee" || none.Nearest[0] != "age" || !strings.Contains(strings.Join(none.Advice(), "\n"), "columns of participants.tsv: participant_id, age, sex, code, patient") {
 		t.Errorf("an unknown column: %#v", err)
 	}
 	if _, err := d.catalog().Select(Selection{Where: "age > 300"}, d.read); !errors.As(err, &none) || !none.Emptied || none.Dimension != "where" {

@@ -247,6 +247,18 @@ func TestReadFetchesOnceAndKeeps(t *testing.T) {
 	h.Close()
 }
 
+// One user who must not fetch does not keep another from it.
+func TestOfflineIsNoFailureOfTheContent(t *testing.T) {
+	one := makeContent(t, 1, 1000)
+	far, away := newFar(one), newFar()
+	away.sources = func(annex.Key) ([]cache.Source, error) { return nil, cache.ErrOffline }
+	c := open(t, t.TempDir(), cache.Options{Forget: time.Hour})
+	if _, err := readAll(c, one.key, cache.Use{Origin: away}); !errors.Is(err, cache.ErrOffline) {
+		t.Fatalf("offline: %v", err)
+	}
+	mustRead(t, c, one, cache.Use{Origin: far})
+}
+
 func TestManyReadersOneTransfer(t *testing.T) {
 	one := makeContent(t, 2, 1<<20)
 	origin := newFar(one)

@@ -81,6 +81,9 @@ const longest = 5 * time.Minute
 // not be read, and a directory of wrong bytes must not be fetched in a loop.
 // Callers hold mu.
 func (c *Cache) fail(o *object, err error) {
+	if errors.Is(err, ErrOffline) {
+		return // that one user must not fetch it says nothing about the content
+	}
 	pause := c.options.Forget
 	if errors.Is(err, ErrMismatch) {
 		o.mismatch++

@@ -1,5 +1,6 @@
 // Package index is what a cache knows between runs: the snapshots of commits,
-// read once from git, and the ledger of objects, kept in one Badger database.
+// read once from git, the ledger of objects, and facts of contents, kept in one
+// Badger database.
 //
 // Invariants:
 //

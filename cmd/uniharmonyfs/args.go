@@ -8,8 +8,13 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-// optionalValue are flags that stand alone or take a value after "=".
+// optionalValue are flags that stand alone or take a value: after "=", or as
+// the next word, if the command has all its arguments without that.
 var optionalValue = []string{"derivatives"}
+
+// arguments is how many arguments a command takes at most; of those that take
+// any number a flag's optional value needs the "=".
+var arguments = map[string]int{"list": 0, "mount": 1, "get": 1}
 
 // permute puts a command's flags before its arguments: urfave/cli stops
 // reading flags at the first argument, people do not.
@@ -31,8 +36,22 @@ func permute(app *cli.App, args []string) ([]string, error) {
 		}
 		return args, unknownCommand(app, args[at])
 	}
-	head, flags, rest := slices.Clone(args[:at+1]), []string(nil), []string(nil)
-	for i := at + 1; i < len(args); i++ {
+	flags, rest, err := flagsFirst(cmd, args[at+1:])
+	if err != nil {
+		return args, err
+	}
+	out := append(slices.Clone(args[:at+1]), flags...)
+	if len(rest) > 0 {
+		out = append(append(out, "--"), rest...)
+	}
+	return out, nil
+}
+
+// flagsFirst separates a command's flags, with their values, from its
+// arguments.
+func flagsFirst(cmd *cli.Command, args []string) (flags, rest []string, err error) {
+	flag, value := -1, -1 // of the last flag that may take a value: its place in flags, and the value's in rest
+	for i := 0; i < len(args); i++ {
 		a := args[i]
 		if a == "--" {
 			rest = append(rest, args[i+1:]...)
@@ -45,10 +64,13 @@ func permute(app *cli.App, args []string) ([]string, error) {
 		name, _, hasValue := strings.Cut(strings.TrimLeft(a, "-"), "=")
 		switch {
 		case slices.Contains(optionalValue, name) && !hasValue:
+			if i+1 < len(args) && !strings.HasPrefix(args[i+1], "-") {
+				flag, value = len(flags), len(rest)
+			}
 			a += "=" + all
 		case !hasValue && takesValue(cmd, name):
 			if i+1 == len(args) {
-				return args, usage(fmt.Sprintf("the flag --%s needs a value", name))
+				return nil, nil, usage(fmt.Sprintf("the flag --%s needs a value", name))
 			}
 			flags = append(flags, a)
 			i++
@@ -56,11 +78,11 @@ func permute(app *cli.App, args []string) ([]string, error) {
 		}
 		flags = append(flags, a)
 	}
-	out := append(head, flags...)
-	if len(rest) > 0 {
-		out = append(append(out, "--"), rest...)
+	if most, known := arguments[cmd.Name]; known && value >= 0 && len(rest) > most {
+		flags[flag] = strings.TrimSuffix(flags[flag], all) + rest[value]
+		rest = slices.Delete(rest, value, value+1)
 	}
-	return out, nil
+	return flags, rest, nil
 }
 
 func takesValue(cmd *cli.Command, name string) bool {

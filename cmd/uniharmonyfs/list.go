@@ -10,6 +10,7 @@ import (
 	"github.com/dustin/go-humanize"
 	"github.com/urfave/cli/v2"
 
+	"github.com/uniharmony/uniharmonyfs/bids"
 	"github.com/uniharmony/uniharmonyfs/internal/daemon"
 )
 
@@ -17,8 +18,9 @@ func listCommand() *cli.Command {
 	return &cli.Command{
 		Name:    "list",
 		Aliases: []string{"ls"},
-		Usage:   "list the files of a selection; nothing is fetched",
-		Description: `One path a line, relative to the dataset's root, in byte order.
+		Usage:   "list the files of a selection; no data is fetched",
+		Description: `One path a line, relative to the dataset's root, in byte order. Only sidecars
+and tables that git-annex holds, and the selection depends on, are fetched.
 
 EXAMPLES:
    uniharmonyfs list --sub 03286
@@ -35,7 +37,7 @@ EXAMPLES:
 			&cli.BoolFlag{Name: "cached", Usage: "only files whose content is here"},
 			&cli.BoolFlag{Name: "missing", Usage: "only files whose content would have to be fetched"},
 			&cli.StringSliceFlag{Name: "explain", Usage: "instead: why `PATH` is in the selection's view, or not"},
-			&cli.BoolFlag{Name: "facets", Usage: "instead: what there is to select by, with the number of files"},
+			&cli.BoolFlag{Name: "facets", Usage: "instead: what there is to select by, among the selection's files, with their number and size"},
 			&cli.BoolFlag{Name: "print0", Aliases: []string{"0"}, Usage: "end paths with NUL instead of a newline"},
 		}),
 		Action: runList,
@@ -142,14 +144,40 @@ func writeDescribed(c *cli.Context, out *bufio.Writer, res daemon.ListResult) er
 		}
 		fmt.Fprintf(out, "%s: %s: %s\n", printable(e.Path), shown, printable(e.Why))
 	}
+	of := ""
 	var rows [][]string
 	for _, f := range res.Facets {
-		name := f.Name
-		for _, v := range f.Values {
-			rows = append(rows, []string{name, printable(v.Value), count(v.Files, "file")})
-			name = ""
+		if f.Table != of {
+			table(out, rows)
+			rows, of = nil, f.Table
+			fmt.Fprintf(out, "\ncolumns of %s.tsv, for --where\n", of)
 		}
+		rows = append(rows, facetRows(f)...)
 	}
 	table(out, rows)
 	return nil
+}
+
+// maxValues is how many values of a column are shown: some are measurements,
+// of which every file has its own. --json has them all.
+const maxValues = 25
+
+func facetRows(f bids.Facet) (rows [][]string) {
+	values, more := f.Values, 0
+	if f.Table != "" && len(values) > maxValues+1 {
+		values, more = values[:maxValues], len(values)-maxValues
+	}
+	name := printable(f.Name)
+	for _, v := range values {
+		rows = append(rows, []string{name, printable(v.Value), count(v.Files, "file"), size(v.Bytes)})
+		name = ""
+	}
+	if more > 0 {
+		last := f.Values[len(f.Values)-1].Value
+		rows = append(rows, []string{"", fmt.Sprintf("… %d more, up to %s", more, printable(last)), "", ""})
+	}
+	if f.More > 0 {
+		rows = append(rows, []string{"", "… still others", count(f.More, "file"), ""})
+	}
+	return rows
 }

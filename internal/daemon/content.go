@@ -129,7 +129,9 @@ func (b *blob) File() *os.File { return nil }
 func (b *blob) Close() error   { return nil }
 
 // Names and Read are the files of the hidden directory in the mount.
-func (m *mount) Names() []string { return []string{"dataset", "errors", "selection", "status"} }
+func (m *mount) Names() []string {
+	return []string{"dataset", "errors", "selection", "status", "synthesised"}
+}
 
 func (m *mount) Read(name string) ([]byte, error) {
 	show := func(v any) ([]byte, error) {
@@ -152,6 +154,14 @@ func (m *mount) Read(name string) ([]byte, error) {
 		return show(m.selection)
 	case "status":
 		return show(m.info())
+	case "synthesised":
+		var b strings.Builder
+		for _, n := range m.files {
+			if _, ok := m.view.Content(n); ok {
+				b.WriteString(m.version.Path(n) + "\n")
+			}
+		}
+		return []byte(b.String()), nil
 	}
 	return nil, errors.New("no such file")
 }

@@ -9,7 +9,6 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/uniharmony/uniharmonyfs/bids"
 	"github.com/uniharmony/uniharmonyfs/cache"
 	"github.com/uniharmony/uniharmonyfs/fetch"
 	"github.com/uniharmony/uniharmonyfs/index"
@@ -124,43 +123,6 @@ func (d *daemon) knownSnapshot(commit gitstore.OID) *index.Snapshot {
 	return nil
 }
 
-// selection is what a request asked of a version.
-type selection struct {
-	*bids.Result
-	view *tree.View
-	// Nodes, in byte order of their paths: of the files in the view, and of
-	// those that were asked for themselves.
-	files, primary []int
-}
-
-// catalogOf parses the names of a version's files, which are nodes.
-func catalogOf(v *version) (c *bids.Catalog, nodes []int) {
-	nodes = v.sortedFiles()
-	return bids.NewCatalog(len(nodes), func(i int) string { return v.Path(nodes[i]) }), nodes
-}
-
-// choose applies a selection to a version.
-func (d *daemon) choose(ctx context.Context, v *version, s bids.Selection) (*selection, error) {
-	catalog, nodes := catalogOf(v)
-	result, err := catalog.Select(s, func(i int) ([]byte, error) { return d.readNow(ctx, v, nodes[i]) })
-	if err != nil {
-		return nil, err
-	}
-	c := &selection{Result: result, files: make([]int, len(result.Files))}
-	for i, f := range result.Files {
-		c.files[i] = nodes[f]
-	}
-	for _, f := range result.Primary {
-		c.primary = append(c.primary, nodes[f])
-	}
-	replaced := make(map[int][]byte, len(result.Replaced))
-	for f, content := range result.Replaced {
-		replaced[nodes[f]] = content
-	}
-	c.view = v.View(slices.Sorted(slices.Values(c.files)), replaced)
-	return c, nil
-}
-
 // sortedFiles returns the nodes of all files in byte order of their paths.
 func (v *version) sortedFiles() []int {
 	nodes := make([]int, 0, v.Files())
@@ -191,38 +153,6 @@ func (v *version) inPath(n int) string {
 	}
 	return v.Name(n)
 }
-
-// errNotHere says that a file's content would have to be fetched.
-var errNotHere = errors.New("its content is not here")
-
-// readNow returns a whole file that is in git or in the cache.
-func (d *daemon) readNow(ctx context.Context, v *version, n int) ([]byte, error) {
-	switch v.Kind(n) {
-	case tree.Git:
-		_, data, err := v.git.Read(ctx, gitstore.OID(v.Key(n).Name()))
-		return data, err
-	case tree.Annexed:
-		if d.cache.State(v.Key(n)).Presence != cache.Cached {
-			return nil, errNotHere
-		}
-		h, err := d.cache.Open(v.Key(n), cache.Use{Name: v.Path(n), Origin: noOrigin{errNotHere}})
-		if err != nil {
-			return nil, err
-		}
-		defer h.Close()
-		data := make([]byte, v.Size(n))
-		if _, err := h.ReadAt(ctx, data, 0); err != nil && int64(len(data)) > 0 {
-			return nil, err
-		}
-		return data, nil
-	}
-	return nil, fmt.Errorf("%s is no file", v.Path(n))
-}
-
-// noOrigin has nothing.
-type noOrigin struct{ why error }
-
-func (o noOrigin) Sources(context.Context, annex.Key) ([]cache.Source, error) { return nil, o.why }
 
 // origin finds content for the cache, through the dataset's clone.
 type origin struct{ *fetch.Origin }

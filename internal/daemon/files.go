@@ -55,7 +55,7 @@ func (d *daemon) annexedFiles(ctx context.Context, req FilesRequest, r *reply) (
 	if err != nil {
 		return nil, err
 	}
-	chosen, err := d.choose(ctx, v, req.Selection)
+	chosen, err := d.newChooser(v, v.name+":", r).choose(ctx, req.Selection)
 	if err != nil {
 		return nil, err
 	}

@@ -115,7 +115,8 @@ func (d *daemon) newGet(ctx context.Context, req GetRequest, r *reply) (*get, er
 	if err != nil {
 		return nil, err
 	}
-	chosen, err := d.choose(ctx, v, req.Selection)
+	owner := fmt.Sprintf("%s:get:%s:%d", v.name, req.Target, time.Now().UnixNano())
+	chosen, err := d.newChooser(v, owner, r).choose(ctx, req.Selection)
 	if err != nil {
 		return nil, err
 	}
@@ -132,7 +133,7 @@ func (d *daemon) newGet(ctx context.Context, req GetRequest, r *reply) (*get, er
 	}
 	g := &get{
 		d: d, req: req, v: v, view: chosen.view, files: chosen.files, from: from, target: root,
-		owner: fmt.Sprintf("%s:get:%s:%d", v.name, req.Target, time.Now().UnixNano()), done: make(map[int]bool),
+		owner: owner, done: make(map[int]bool),
 	}
 	if req.Plain {
 		g.files = chosen.primary

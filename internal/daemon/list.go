@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"runtime/debug"
 
 	"github.com/uniharmony/uniharmonyfs/bids"
 	"github.com/uniharmony/uniharmonyfs/cache"
@@ -30,10 +31,11 @@ func (d *daemon) listRequest(ctx context.Context, req ListRequest, r *reply) (re
 	if err != nil {
 		return res, err
 	}
+	defer tidy(v)
 	if req.Facets || len(req.Explain) > 0 {
-		return d.describeSelection(ctx, v, req)
+		return d.describeSelection(ctx, v, req, r)
 	}
-	chosen, err := d.choose(ctx, v, req.Selection)
+	chosen, err := d.newChooser(v, listOwner(v), r).choose(ctx, req.Selection)
 	if err != nil {
 		return res, err
 	}
@@ -50,21 +52,41 @@ func (d *daemon) listRequest(ctx context.Context, req ListRequest, r *reply) (re
 	return res, nil
 }
 
+// tidy gives back the memory that choosing among very many files took.
+func tidy(v *version) {
+	if v.Files() > 100_000 {
+		go debug.FreeOSMemory()
+	}
+}
+
+// listOwner brings the sidecars that lists need.
+func listOwner(v *version) string { return v.name + ":list" }
+
 // describeSelection answers what the catalog of a version knows.
-func (d *daemon) describeSelection(ctx context.Context, v *version, req ListRequest) (res ListResult, err error) {
-	c, nodes := catalogOf(v)
+func (d *daemon) describeSelection(ctx context.Context, v *version, req ListRequest, r *reply) (res ListResult, err error) {
+	c := d.newChooser(v, listOwner(v), r)
 	res.Commit = string(v.Commit)
 	if req.Facets {
-		res.Facets = c.Facets()
+		err = c.run(ctx, func(read bids.Read) (err error) {
+			res.Facets, err = c.catalog.Facets(req.Selection, read, func(i int) int64 { return v.Size(c.nodes[i]) })
+			return err
+		})
+		if err != nil {
+			return res, err
+		}
 	}
 	for _, path := range req.Explain {
-		shown, why, err := c.Explain(req.Selection, func(i int) ([]byte, error) { return d.readNow(ctx, v, nodes[i]) }, path)
+		e := Explanation{Path: path}
+		err = c.run(ctx, func(read bids.Read) (err error) {
+			e.Shown, e.Why, err = c.catalog.Explain(req.Selection, read, path)
+			return err
+		})
 		if errors.Is(err, fs.ErrNotExist) {
 			return res, fault(NoMatch, err.Error(), nil, "paths are relative to the dataset's root, as uniharmonyfs list prints them")
 		} else if err != nil {
 			return res, err
 		}
-		res.Explained = append(res.Explained, Explanation{path, shown, why})
+		res.Explained = append(res.Explained, e)
 	}
 	return res, nil
 }

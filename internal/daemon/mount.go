@@ -66,16 +66,20 @@ func (d *daemon) mountRequest(ctx context.Context, req MountRequest, r *reply) (
 	if err != nil {
 		return info, err
 	}
-	chosen, err := d.choose(ctx, v, req.Selection)
+	owner := v.name + ":" + req.Target
+	chosen, err := d.newChooser(v, owner, r).choose(ctx, req.Selection)
 	if err != nil {
 		return info, err
+	}
+	if hint := bids.MountpointHint(req.Target); hint != "" {
+		chosen.Hints = append(chosen.Hints, hint)
 	}
 	from, err := d.origin(v)
 	if err != nil {
 		return info, err
 	}
 	m := &mount{
-		d: d, target: req.Target, made: made, owner: v.name + ":" + req.Target,
+		d: d, target: req.Target, made: made, owner: owner,
 		version: v, selection: req.Selection, view: chosen.view, files: chosen.files, hints: chosen.Hints,
 		origin: from, since: time.Now(), strict: req.Strict, noReadAhead: req.NoReadAhead,
 	}

@@ -1,0 +1,77 @@
+package bids
+
+import "strings"
+
+// linked adds what file i names, and what names it.
+func (sel *selector) linked(i int32, suffix, ext, modality string) {
+	switch {
+	case modality == "meg" && suffix == "meg":
+		for _, ref := range sel.merged(i).AssociatedEmptyRoom {
+			if g, ok := sel.resolve(ref, i); ok {
+				sel.add(g, ruleEmptyRoom, i)
+			}
+		}
+	case suffix == "m0scan" && isNIfTI(ext):
+		for _, ref := range sel.merged(i).IntendedFor {
+			if g, ok := sel.resolve(ref, i); ok {
+				sel.add(g, ruleTarget, i)
+			}
+		}
+	case ext == ".tsv" && (suffix == "events" || suffix == "beh"):
+		sel.stimuli(i)
+	}
+	if sel.s.Companions == Full && isNIfTI(ext) {
+		sel.fieldmapsOf(i, modality)
+	}
+}
+
+// fieldmapsOf adds what maps the field of an image. Where a sidecar cannot be
+// read that says it, every fieldmap of the session may.
+func (sel *selector) fieldmapsOf(i int32, modality string) {
+	sub := sel.subjectOf(i)
+	for _, g := range sub.namedBy(sel)[i] {
+		if sel.withinFilters(g) {
+			sel.add(g, ruleIntended, i)
+		}
+	}
+	unsure := false
+	if isMRI(modality) {
+		l := sel.merged(i)
+		unsure = l.unknown
+		for _, id := range l.B0FieldSource {
+			for _, g := range sub.fields(sel)[id] {
+				if sel.withinFilters(g) {
+					sel.add(g, ruleB0Field, i)
+				}
+			}
+		}
+	}
+	if sel.read == nil || modality == "anat" {
+		return
+	}
+	for _, m := range sub.maps {
+		if (unsure && m.fieldmap || m.unknown) && sel.dirs[sel.files[m.file].dir].ses == sel.dirs[sel.files[i].dir].ses {
+			sel.add(m.file, ruleIntended, i)
+		}
+	}
+}
+
+// stimuli adds the files that a table presents.
+func (sel *selector) stimuli(i int32) {
+	names := sel.linksOf(i).Stimuli
+	base := "stimuli/"
+	if p := sel.dirs[sel.dirs[sel.files[i].dir].root].path; p != "" {
+		base = p + "/" + base
+	}
+	for _, v := range names {
+		if g, ok := sel.fileAt(base + strings.TrimPrefix(v, "/")); ok {
+			sel.add(g, ruleStimulus, i)
+		}
+	}
+}
+
+// withinFilters reports whether a companion is within the filters on subject
+// and session.
+func (sel *selector) withinFilters(g int32) bool {
+	return sel.inSubjects(&sel.dirs[sel.files[g].dir])
+}

@@ -1,0 +1,147 @@
+package bids
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// tableKinds are the tables that describe files, the most telling first.
+var tableKinds = [3]string{"scans", "sessions", "participants"}
+
+// tableKeys are the columns that say what a row is about.
+var tableKeys = [3]string{"filename", "session_id", "participant_id"}
+
+// value is what a table or a sidecar says of a file under a name; from is ""
+// when none has the name.
+type value struct {
+	is   any
+	from string
+}
+
+// tablesOnly returns a where that knows the values of all columns, without a
+// condition.
+func (sel *selector) tablesOnly() *where {
+	return &where{sel: sel,
+		participants: make(map[int32]columns), sessions: make(map[int32]columns), scans: make(map[int32]columns),
+		sidecars: make(map[int32]map[string]any)}
+}
+
+// value returns what is said of a file: by the first table that says it, or
+// by the nearest sidecar if no table has the column in a row for the file.
+func (w *where) value(i int32, name string) value {
+	if v := w.cell(i, name); v.from != "" {
+		return v
+	}
+	return w.metadata(i, name)
+}
+
+// cell returns what the tables say of a file.
+func (w *where) cell(i int32, name string) (v value) {
+	w.rows(i, func(kind int, t columns, row int) {
+		if cells := t.cells[name]; cells != nil && v.is == nil {
+			v = value{cells[row], fmt.Sprintf("row %v of %s", t.cells[tableKeys[kind]][row], t.path)}
+		}
+	})
+	return v
+}
+
+// rows calls fn with the rows that are about a file, the most telling first.
+func (w *where) rows(i int32, fn func(kind int, t columns, row int)) {
+	f := &w.sel.files[i]
+	d := &w.sel.dirs[f.dir]
+	look := func(kind int, t columns, key string) {
+		if row, there := t.key[key]; there {
+			fn(kind, t, row)
+		}
+	}
+	for at := f.dir; w.sel.dirs[at].place == subject; at = w.sel.dirs[at].parent {
+		if t := w.table(w.scans, at, 0); len(t.key) > 0 {
+			look(0, t, strings.TrimPrefix(w.sel.pathOf(i), w.sel.dirs[at].path+"/"))
+		}
+	}
+	if d.ses != 0 {
+		look(1, w.table(w.sessions, w.sel.subjectDir(f.dir), 1), "ses-"+w.sel.words.text[d.ses])
+	}
+	look(2, w.table(w.participants, d.root, 2), "sub-"+w.sel.words.text[d.sub])
+}
+
+// table reads the table of a kind in a directory, once.
+func (w *where) table(read map[int32]columns, d int32, kind int) columns {
+	t, done := read[d]
+	if done {
+		return t
+	}
+	if len(read) >= maxTables {
+		clear(read)
+	}
+	for _, g := range w.sel.named(d, tableKinds[kind], ".tsv") {
+		data, ok := w.sel.content(g)
+		if !ok {
+			w.err = fmt.Errorf("--where needs %s, which cannot be read", w.sel.pathOf(g))
+			continue
+		}
+		t = parseColumns(data, tableKeys[kind])
+		t.path = w.sel.pathOf(g)
+		for _, name := range t.names {
+			if !slices.Contains(w.columns[kind], name) {
+				w.columns[kind] = append(w.columns[kind], name)
+			}
+		}
+	}
+	read[d] = t
+	return t
+}
+
+func (w *where) hasColumn(name string) bool {
+	return slices.ContainsFunc(w.columns[:], func(have []string) bool { return slices.Contains(have, name) })
+}
+
+// metadata returns a field of a file's merged sidecars: the nearest.
+func (w *where) metadata(i int32, name string) (v value) {
+	sel := w.sel
+	f := sel.files[i]
+	for d := f.dir; d >= 0; d = sel.dirs[d].parent {
+		for _, g := range sel.candidates(f, d, sel.words.text[f.suffix], ".json", nil) {
+			if v.is == nil && sel.applies(sel.files[g], f, nil) {
+				if field, there := w.fieldsOf(g)[name]; there {
+					v = value{field, sel.pathOf(g)}
+				}
+			}
+		}
+		if d == sel.dirs[f.dir].root {
+			break
+		}
+	}
+	return v
+}
+
+// fieldsOf returns the fields of a JSON file that the condition uses; of one
+// that cannot be read, none.
+func (w *where) fieldsOf(g int32) map[string]any {
+	if known, done := w.sidecars[g]; done {
+		return known
+	}
+	var all map[string]json.RawMessage
+	if data, ok := w.sel.content(g); !ok || json.Unmarshal([]byte(strings.TrimPrefix(string(data), bom)), &all) != nil {
+		all = nil
+	}
+	var used map[string]any
+	for name := range all {
+		if !w.fields[name] {
+			w.fields[strings.Clone(name)] = true
+		}
+	}
+	for _, name := range w.names {
+		var v any
+		if text, there := all[name]; there && json.Unmarshal(text, &v) == nil && v != nil {
+			if used == nil {
+				used = make(map[string]any, len(w.names))
+			}
+			used[name] = v
+		}
+	}
+	w.sidecars[g] = used
+	return used
+}
