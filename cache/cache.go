@@ -64,8 +64,8 @@ type Use struct {
 	// on, but never completes a file that is only read in part.
 	NoReadAhead bool
 	// Wrong is called when bytes that were served turn out not to be the
-	// key's: they may be kept somewhere. It may be called at any time, also
-	// after the handle is closed.
+	// key's, or when what could have proven them is gone: they may be kept
+	// somewhere. It may be called at any time, also after the handle is closed.
 	Wrong func()
 }
 

@@ -12,12 +12,13 @@ import (
 type demand struct {
 	interval
 	wish
-	h     *Handle
-	whole bool // until it is verified
-	spare bool // a guess: not worth more than its bytes
-	class class
-	done  chan struct{}
-	err   error // valid after done
+	h      *Handle
+	whole  bool // until it is verified
+	reader bool // waits in a read
+	spare  bool // a guess: not worth more than its bytes
+	class  class
+	done   chan struct{}
+	err    error // valid after done
 }
 
 // errEnded says that the transfer has ended: the object is here, or another
@@ -39,7 +40,9 @@ func (t *transfer) read(ctx context.Context, h *Handle, p []byte, off int64) (in
 			}
 			continue
 		}
-		h.serve(part)
+		if !h.serve(part) {
+			continue
+		}
 		got, err := part.f.ReadAt(p[:n], off)
 		switch {
 		case part.wrong.Load():
@@ -57,8 +60,11 @@ func (t *transfer) read(ctx context.Context, h *Handle, p []byte, off int64) (in
 func (t *transfer) look(h *Handle, want interval, first bool) (*part, *demand, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.ended || t.closing {
+	switch {
+	case t.ended || t.closing:
 		return nil, nil, errEnded
+	case t.o.recalls.Load() > 0 || t.part != nil && t.part.wrong.Load():
+		return nil, nil, errWrong
 	}
 	if !t.placing {
 		if err := t.open(); err != nil {
@@ -76,7 +82,7 @@ func (t *transfer) look(h *Handle, want interval, first bool) (*part, *demand, e
 		t.plan()
 		return t.part, nil, nil
 	}
-	d := &demand{interval: want, wish: t.readers[h], h: h, done: make(chan struct{})}
+	d := &demand{interval: want, wish: t.readers[h], h: h, reader: true, done: make(chan struct{})}
 	d.whole = want.end > t.held()
 	if want.off < d.now.off || want.end > d.now.end { // of another read
 		d.now = interval{want.off / grain * grain, min(roundUp(want.end), t.o.size)}
@@ -127,9 +133,13 @@ func (t *transfer) wait(ctx context.Context, d *demand) error {
 // held returns the offset of what is held back until the whole is verified.
 func (t *transfer) held() int64 { return max(t.o.size-1, 0) / grain * grain }
 
-// strict reports whether a reader gets nothing before the whole is verified.
-// Callers hold mu.
+// strict reports whether a reader gets nothing before the whole is verified:
+// also when something was served of another file, of which nothing is proven
+// yet. Callers hold mu.
 func (t *transfer) strict(h *Handle) bool {
+	if p := h.seen.Load(); len(t.past) > 0 || p != nil && p != t.part {
+		return true
+	}
 	return h.use.Strict || t.suspect || t.o.size <= wholeUpTo || t.sources != nil && t.at < len(t.sources) && !t.sources[t.at].Exact()
 }
 
@@ -139,11 +149,13 @@ func (t *transfer) servable(h *Handle, i interval) bool {
 	return i.end <= t.held() && t.have.has(i) && !t.strict(h)
 }
 
-// arrived notes bytes that were written, and wakes who waits for them.
-func (t *transfer) arrived(p *part, i interval) {
+// arrived notes bytes that a request wrote, and wakes who waits for them.
+func (t *transfer) arrived(s *span, i interval) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	p := s.part
 	t.have.add(i)
+	s.pos.Store(i.end)
 	t.wake()
 	if n := t.have.prefix(); !t.hashing && !t.finishing && n-p.hashed.Load() > 4*chunk {
 		t.hashing = true

@@ -24,8 +24,8 @@ type Handle struct {
 	file   *os.File   // the object's file, once it is there and trusted
 	closed bool
 	t      *transfer // that the handle is a user of
-	seen   *part     // that it was served from
 
+	seen    atomic.Pointer[part] // that it was served from
 	through atomic.Bool
 	window  window // guarded by transfer.mu
 }
@@ -92,14 +92,14 @@ func (h *Handle) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
 	if off >= h.o.size {
 		return 0, io.EOF
 	}
-	if p := h.saw(); p != nil && p.wrong.Load() {
-		return 0, errWrong
-	}
 	n := 0
 	err := h.withFile(ctx, func(f *os.File, t *transfer) (err error) {
-		if f != nil {
+		switch {
+		case h.misled() || h.o.recalls.Load() > 0:
+			err = errWrong
+		case f != nil:
 			n, err = f.ReadAt(p, off)
-		} else {
+		default:
 			n, err = t.read(ctx, h, p, off)
 		}
 		return err
@@ -107,25 +107,27 @@ func (h *Handle) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
 	return n, err
 }
 
+// misled reports whether bytes that the handle was served turned out wrong.
+func (h *Handle) misled() bool {
+	p := h.seen.Load()
+	return p != nil && p.wrong.Load()
+}
+
 // ReadThrough says that the file is going to be read from start to end, so
 // that its first read asks for more than a look at it.
 func (h *Handle) ReadThrough() { h.through.Store(true) }
 
-// saw returns the partial file that the handle was served from.
-func (h *Handle) saw() *part {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return h.seen
-}
-
-// serve notes that the handle is served from a partial file.
-func (h *Handle) serve(p *part) {
-	h.mu.Lock()
-	known := h.seen == p
-	h.seen = p
-	h.mu.Unlock()
-	if known || h.use.Wrong == nil {
-		return
+// serve notes that the handle is served from a partial file. It reports false
+// when that must not be: of two files unverified, nobody reads.
+func (h *Handle) serve(p *part) bool {
+	if h.seen.Load() == p {
+		return true
+	}
+	if !h.seen.CompareAndSwap(nil, p) {
+		return false
+	}
+	if h.use.Wrong == nil {
+		return true
 	}
 	h.c.mu.Lock()
 	defer h.c.mu.Unlock()
@@ -133,6 +135,7 @@ func (h *Handle) serve(p *part) {
 		h.o.served = make(map[string]func())
 	}
 	h.o.served[h.use.Owner+"\x00"+h.use.Name] = h.use.Wrong
+	return true
 }
 
 // Wait returns the file of verified content when it is complete, behind those

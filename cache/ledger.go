@@ -1,7 +1,6 @@
 package cache
 
 import (
-	"os"
 	"time"
 
 	"github.com/uniharmony/uniharmonyfs/internal/annex"
@@ -68,30 +67,45 @@ func (c *Cache) flushLedger() error {
 	return c.options.Ledger.Save(put, del)
 }
 
+// flushObject flushes what an object has on disk. Meanwhile it is not evicted:
+// an open file's blocks stay in use.
 func (c *Cache) flushObject(o *object) {
 	c.mu.Lock()
-	unfinished := o.state == partial && o.evicting == nil
+	state := o.state
+	if state == absent || o.evicting != nil {
+		c.mu.Unlock()
+		return
+	}
+	o.refs++
 	c.mu.Unlock()
-	if unfinished {
+	var st fileState
+	var err error
+	if state == partial {
 		// A transfer that goes on meanwhile writes a map of its own.
-		if err := c.store.flushPart(o.key, o.size); err != nil {
-			c.log.Info("partial file not flushed", "key", o.key, "err", err)
-		}
-		return
-	}
-	f, st, err := openFile(c.store.object(o.key), os.O_RDONLY)
-	if err != nil {
-		return
-	}
-	defer f.Close()
-	if err := f.Sync(); err != nil {
-		c.log.Error("object cannot be flushed", "key", o.key, "err", err)
-		return
+		err = c.store.flushPart(o.key, o.size)
+	} else {
+		st, err = c.store.flush(o.key)
 	}
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	if o.state == present && o.trusted && o.inode == st.inode && o.mtime == st.mtime {
+	o.refs--
+	switch {
+	case err != nil:
+		c.log.Info("not flushed", "key", o.key, "err", err)
+	case o.state == present && o.trusted && o.inode == st.inode && o.mtime == st.mtime:
 		o.flushed = true
 		c.dirty[o.key] = true
 	}
+	c.forget(o)
+	c.mu.Unlock()
+	c.pump()
+}
+
+// flush flushes an object's data.
+func (s store) flush(key annex.Key) (fileState, error) {
+	f, st, err := s.open(key)
+	if err != nil {
+		return st, err
+	}
+	defer f.Close()
+	return st, f.Sync()
 }

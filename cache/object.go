@@ -2,6 +2,7 @@ package cache
 
 import (
 	"container/list"
+	"sync/atomic"
 	"time"
 
 	"github.com/uniharmony/uniharmonyfs/internal/annex"
@@ -44,6 +45,9 @@ type object struct {
 	// served are those who were given bytes before the whole was verified, by
 	// owner and name: what to do should the bytes turn out wrong.
 	served map[string]func()
+	// recalls is how many of these are being told. Until then reads fail at
+	// once: right bytes must not be added to wrong ones that are kept somewhere.
+	recalls atomic.Int32
 }
 
 func (o *object) record() Record {
@@ -92,7 +96,7 @@ func (c *Cache) object(key annex.Key, size int64) *object {
 // forget drops the entry of an object that is of no more interest. Callers
 // hold mu.
 func (c *Cache) forget(o *object) {
-	if o.refs == 0 && o.state == absent && o.transfer == nil && o.check == nil && o.evicting == nil && o.failure == nil {
+	if o.refs == 0 && o.state == absent && o.transfer == nil && o.check == nil && o.evicting == nil && o.failure == nil && o.recalls.Load() == 0 {
 		delete(c.objects, o.key)
 	}
 }

@@ -86,8 +86,7 @@ func (t *transfer) place(ctx context.Context, from Placer) {
 }
 
 // bringWhole returns the verified file that a source brings. What was there
-// goes first: the budget has room for one. If readers were served of it, the
-// new file must have the same bytes there, or they get no more.
+// goes first: the budget has room for one.
 func (t *transfer) bringWhole(ctx context.Context, from Placer) (*part, error) {
 	ticket := &ticket{class: t.urgency(), turn: make(chan struct{})}
 	if err := t.reserveAll(ctx, ticket.class); err != nil {
@@ -97,13 +96,12 @@ func (t *transfer) bringWhole(ctx context.Context, from Placer) (*part, error) {
 		return nil, err
 	}
 	defer t.c.slots.give()
-	old, seen, err := t.clear()
-	if err != nil {
+	if err := t.clear(); err != nil {
 		return nil, err
 	}
 	path := t.c.store.place(t.o.key)
 	os.Remove(path)
-	err = from.Place(ctx, path, func(done int64) { t.placed.Store(min(max(done, 0), t.o.size)) })
+	err := from.Place(ctx, path, func(done int64) { t.placed.Store(min(max(done, 0), t.o.size)) })
 	var p *part
 	if err == nil {
 		p, err = t.c.store.adopt(path, t.o.key, t.o.size)
@@ -119,9 +117,7 @@ func (t *transfer) bringWhole(ctx context.Context, from Placer) (*part, error) {
 		return nil, err
 	}
 	t.c.allocated(t, roundUp(t.o.size))
-	if !p.agrees(seen) {
-		t.disown(old)
-	}
+	t.settlePast(p)
 	return p, nil
 }
 
@@ -149,23 +145,50 @@ func (t *transfer) reserveAll(ctx context.Context, as class) error {
 	return t.c.reserve(ctx, t, need, as)
 }
 
-// clear removes the partial file, and returns it with the sums of what was in
-// it.
-func (t *transfer) clear() (*part, []witness, error) {
+// clear removes the partial file, and takes the sums of what was in it.
+func (t *transfer) clear() error {
 	t.mu.Lock()
 	old, have := t.part, t.have
 	t.part, t.have = nil, nil
 	t.reclaim()
 	t.mu.Unlock()
 	if old == nil {
-		return nil, nil, nil
+		return nil
 	}
 	seen, err := old.witnesses(have)
+	if err != nil {
+		t.disown(old) // nothing could ever prove it
+	}
+	t.mu.Lock()
+	t.past = append(t.past, past{old, seen})
+	t.mu.Unlock()
 	if err := errors.Join(err, old.discard()); err != nil {
-		return nil, nil, err
+		return err
 	}
 	t.c.allocated(t, -t.o.size)
-	return old, seen, nil
+	return nil
+}
+
+// past is a partial file that was thrown away, with the sums of what was in it.
+type past struct {
+	*part
+	seen []witness
+}
+
+// settlePast finds out by the verified content whether what was served of
+// earlier files was right. Until it is called, nobody is served.
+func (t *transfer) settlePast(right *part) {
+	t.mu.Lock()
+	all := t.past
+	t.mu.Unlock()
+	for _, old := range all {
+		if !right.agrees(old.seen) {
+			t.disown(old.part)
+		}
+	}
+	t.mu.Lock()
+	t.past = t.past[len(all):]
+	t.mu.Unlock()
 }
 
 // A witness tells whether bytes that were thrown away come again.

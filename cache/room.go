@@ -151,6 +151,7 @@ func (c *Cache) evict(marked []*object) (first error) {
 		err := c.removeFile(o)
 		c.mu.Lock()
 		if err == nil {
+			c.recall(o) // a part that nobody verified
 			c.setState(o, absent, 0)
 		} else if first == nil {
 			first = fmt.Errorf("cannot evict %s: %w", o.key, err)

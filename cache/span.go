@@ -22,7 +22,7 @@ type span struct {
 	ctx    context.Context
 	cancel context.CancelFunc
 
-	pos     atomic.Int64 // end of what was written
+	pos     atomic.Int64 // end of what was written; changes under transfer.mu
 	running atomic.Bool
 
 	mu     sync.Mutex // guards the following
@@ -46,7 +46,7 @@ func (s *span) run(from Source) {
 	case errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) || s.diskErr() != nil:
 		fatal = true
 	case isWholeOnly(err):
-		if s.at == t.at {
+		if s.at == t.at && s.at < len(t.sources) { // they may have been asked for anew
 			t.sources[s.at] = wholly{t.sources[s.at], t.o.size}
 		}
 	default:
@@ -156,8 +156,7 @@ func (s *span) Write(b []byte) (int, error) {
 	}
 	n, err := s.part.f.WriteAt(b, off)
 	s.err = err
-	s.pos.Add(int64(n))
-	s.t.arrived(s.part, interval{off, off + int64(n)})
+	s.t.arrived(s, interval{off, off + int64(n)})
 	s.part.fold(b[:n], off)
 	s.t.saveMap(s.part)
 	return n, err

@@ -292,10 +292,98 @@ func TestWrongBytesFoundOutLate(t *testing.T) {
 				t.Errorf("the same reader once more: %v", err)
 			}
 			fresh := mustOpen(t, c, one.key, use("fresh"))
+			recalled(t, fresh, one)
 			for off := 0; off < len(one.data); off += 64 * kib {
 				mustReadAt(t, fresh, one, off, 64*kib)
 			}
 		})
+	}
+}
+
+// recalled waits until reads do not fail any more because others are being told
+// of wrong bytes.
+func recalled(t *testing.T, h *cache.Handle, want content) {
+	t.Helper()
+	for range 5000 {
+		if err := readAt(t, h, want, 0, 1); !errors.Is(err, cache.ErrMismatch) {
+			return
+		}
+		time.Sleep(time.Millisecond)
+	}
+	t.Fatal("reads go on failing")
+}
+
+// Wrong bytes that were served, and then a source that fails to bring the whole:
+// what comes after it proves them wrong.
+func TestWrongBytesBeforeAPlacerThatFails(t *testing.T) {
+	one := makeContent(t, 64, 3*mib)
+	wrong := content{one.key, bytes.Clone(one.data)}
+	wrong.data[100] ^= 1
+	origin := newFar()
+	origin.sources = func(annex.Key) ([]cache.Source, error) {
+		return []cache.Source{
+			scripted{"forgets ranges", func(off, n int64, w io.Writer) error {
+				if off > 0 {
+					return wholeOnly{errors.New("no ranges")}
+				}
+				if n == int64(len(wrong.data)) {
+					return errors.New("broken off")
+				}
+				_, err := w.Write(wrong.data[:n])
+				return err
+			}},
+			scripted{"right", honest(one)},
+		}, nil
+	}
+	told := make(chan string, 10)
+	c := open(t, t.TempDir(), cache.Options{})
+	use := func(name string) cache.Use {
+		return cache.Use{Origin: origin, Name: name, Wrong: func() { told <- name }}
+	}
+	h := mustOpen(t, c, one.key, use("reader"))
+	mustReadAt(t, h, wrong, 0, 16*kib)
+	var err error
+	for off := 16 * kib; err == nil && off < len(one.data); off += 16 * kib {
+		_, err = h.ReadAt(context.Background(), make([]byte, 16*kib), int64(off))
+	}
+	if !errors.Is(err, cache.ErrMismatch) {
+		t.Errorf("wrong bytes, and then read to the end: %v", err)
+	}
+	select {
+	case who := <-told:
+		if who != "reader" {
+			t.Errorf("%s was told", who)
+		}
+	case <-time.After(10 * time.Second):
+		t.Fatal("nobody was told")
+	}
+	fresh := mustOpen(t, c, one.key, use("fresh"))
+	recalled(t, fresh, one)
+	mustReadAt(t, fresh, one, 0, len(one.data))
+}
+
+// What was served of a part that goes unproven is not kept by the kernel.
+func TestEvictedPartIsRecalled(t *testing.T) {
+	one := makeContent(t, 65, 3*mib)
+	told := make(chan struct{})
+	c := open(t, t.TempDir(), cache.Options{})
+	use := cache.Use{Origin: newFar(one), Name: "x", Wrong: func() { close(told) }}
+	h := mustOpen(t, c, one.key, use)
+	mustReadAt(t, h, one, 0, 16*kib)
+	h.Close()
+	settle(t, c)
+	select {
+	case <-told:
+		t.Fatal("told while the part is here")
+	default:
+	}
+	if n, _, err := c.Drop(nil); n != 1 || err != nil {
+		t.Fatalf("%d dropped, %v", n, err)
+	}
+	select {
+	case <-told:
+	case <-time.After(10 * time.Second):
+		t.Error("nobody was told")
 	}
 }
 

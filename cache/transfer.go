@@ -41,6 +41,7 @@ type transfer struct {
 	spans     []*span
 	demands   []*demand
 	readers   map[*Handle]wish // what they read next
+	past      []past           // partial files that were thrown away
 	sources   []Source         // nil until they are asked for
 	tried     []Attempt
 	at        int  // the source in use
@@ -137,6 +138,7 @@ func (t *transfer) finish() {
 	err := p.verify(t.ctx)
 	var final fileState
 	if err == nil {
+		t.settlePast(p)
 		final, err = p.publish(t.c.store)
 	}
 	switch {
@@ -158,6 +160,7 @@ func (t *transfer) finish() {
 // mismatch throws wrong bytes away. The same source gets a second chance, for
 // the fault may lie with bytes of before, or with the way.
 func (t *transfer) mismatch(p *part) {
+	t.disown(p) // before another file can be served
 	if err := p.discard(); err != nil {
 		t.c.log.Error("wrong content cannot be removed", "key", t.o.key, "err", err)
 	}
@@ -173,35 +176,42 @@ func (t *transfer) mismatch(p *part) {
 	t.reclaim()
 	t.mu.Unlock()
 	t.c.allocated(t, -t.o.size)
-	t.disown(p)
 }
 
 // disown declares the bytes of a partial file wrong: who has read some of them
-// gets no more, and what the kernel keeps of them is dropped.
+// gets no more, and what the kernel keeps of them is dropped. Who reads at this
+// moment may have got some from there.
 func (t *transfer) disown(p *part) {
 	p.wrong.Store(true)
 	t.c.mu.Lock()
-	served := t.o.served
-	t.o.served = nil
+	recalled := t.c.recall(t.o)
 	t.c.mu.Unlock()
 	t.mu.Lock()
-	t.refuse(errWrong, func(d *demand) bool { return d.h.saw() == p })
-	t.mu.Unlock()
-	t.c.tell(served)
+	defer t.mu.Unlock()
+	t.refuse(errWrong, func(d *demand) bool { return d.h.seen.Load() == p || recalled && d.reader })
 }
 
-// tell runs what readers gave for the case that they were served wrong bytes.
-func (c *Cache) tell(served map[string]func()) {
+// recall tells those who were served unverified bytes of an object that these
+// are not to be relied on, and reports whether there are any. Callers hold mu.
+func (c *Cache) recall(o *object) bool {
+	served := o.served
 	if len(served) == 0 {
-		return
+		return false
 	}
+	o.served = nil
+	o.recalls.Add(1)
 	c.work.Add(1)
 	go func() {
 		defer c.work.Done()
 		for _, wrong := range served {
 			wrong()
 		}
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		o.recalls.Add(-1)
+		c.forget(o)
 	}()
+	return true
 }
 
 // pass goes on to the next source. Callers hold mu.
@@ -287,10 +297,14 @@ func (t *transfer) end(final *fileState) {
 	if final == nil && t.part != nil {
 		left = t.part.leave(t.have, t.reserved)
 	}
+	unproven := final == nil && (left == 0 || len(t.past) > 0)
 	c.mu.Lock()
 	c.settle(t, final, left)
-	if final != nil {
+	switch {
+	case final != nil:
 		o.failure, o.mismatch, o.served = nil, 0, nil
+	case unproven:
+		c.recall(o)
 	}
 	o.transfer = nil
 	t.mu.Lock()
