@@ -128,9 +128,9 @@ func (d *daemon) knownSnapshot(commit gitstore.OID) *index.Snapshot {
 type selection struct {
 	*bids.Result
 	view *tree.View
-	// Nodes, in byte order of their paths: of the files in the view, and of
-	// those that were asked for themselves.
-	files, primary []int
+	// Nodes, in byte order of their paths: of the files in the view, of those
+	// that were asked for themselves, and of those at the root that were named.
+	files, primary, root []int
 }
 
 // catalogOf parses the names of a version's files, which are nodes.
@@ -141,8 +141,13 @@ func catalogOf(v *version) (c *bids.Catalog, nodes []int) {
 
 // choose applies a selection to a version.
 func (d *daemon) choose(ctx context.Context, v *version, s bids.Selection) (*selection, error) {
+	return d.chooseBeside(ctx, v, s, nil)
+}
+
+// chooseBeside is choose where files of other selections are shown, too.
+func (d *daemon) chooseBeside(ctx context.Context, v *version, s bids.Selection, beside func(path string) bool) (*selection, error) {
 	catalog, nodes := catalogOf(v)
-	result, err := catalog.Select(s, func(i int) ([]byte, error) { return d.readNow(ctx, v, nodes[i]) })
+	result, err := catalog.SelectBeside(s, func(i int) ([]byte, error) { return d.readNow(ctx, v, nodes[i]) }, beside)
 	if err != nil {
 		return nil, err
 	}
@@ -152,6 +157,9 @@ func (d *daemon) choose(ctx context.Context, v *version, s bids.Selection) (*sel
 	}
 	for _, f := range result.Primary {
 		c.primary = append(c.primary, nodes[f])
+	}
+	for _, f := range result.Root {
+		c.root = append(c.root, nodes[f])
 	}
 	replaced := make(map[int][]byte, len(result.Replaced))
 	for f, content := range result.Replaced {

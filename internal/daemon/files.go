@@ -168,13 +168,21 @@ func (d *daemon) evict(keys []annex.Key) (files int, bytes int64, err error) {
 func (d *daemon) each(ctx context.Context, files []chosenFile, r *reply, do func(context.Context, chosenFile) error) ([]FileFailed, error) {
 	var mu sync.Mutex // guards the following
 	var failed []FileFailed
-	var done, total int64
+	now := Progress{Phase: "fetch"}
+	keys := make(map[string]bool, len(files))
 	for _, f := range files {
-		total += f.size
+		now.Total += f.size
+		keys[f.key.String()] = true
 	}
+	stop := d.watch(r, keys, func() Progress {
+		mu.Lock()
+		defer mu.Unlock()
+		return now
+	})
+	defer stop()
 	var g errgroup.Group
 	g.SetLimit(atOnce)
-	for i, f := range files {
+	for _, f := range files {
 		if ctx.Err() != nil {
 			break
 		}
@@ -185,8 +193,7 @@ func (d *daemon) each(ctx context.Context, files []chosenFile, r *reply, do func
 			if err != nil && ctx.Err() == nil {
 				failed = append(failed, FileFailed{Path: f.path, Why: err.Error()})
 			}
-			done += f.size
-			r.progress(Progress{Phase: "fetch", Done: done, Total: total, Files: i + 1, Text: f.path})
+			now.Done, now.Files, now.Failed, now.Text = now.Done+f.size, now.Files+1, len(failed), f.path
 			return nil
 		})
 	}

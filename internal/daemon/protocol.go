@@ -189,11 +189,12 @@ type StatusRequest struct {
 
 // Progress of a long request. Total is 0 while unknown.
 type Progress struct {
-	Phase string `json:"phase"` // clone, snapshot, fetch
-	Done  int64  `json:"done"`
-	Total int64  `json:"total,omitempty"`
-	Files int    `json:"files,omitempty"` // of them done
-	Text  string `json:"text,omitempty"`
+	Phase  string `json:"phase"` // wait, clone, snapshot, plan, get, fetch
+	Done   int64  `json:"done"`
+	Total  int64  `json:"total,omitempty"`
+	Files  int    `json:"files,omitempty"`  // of them done
+	Failed int    `json:"failed,omitempty"` // of them failed
+	Text   string `json:"text,omitempty"`
 }
 
 // event is one line of a reply: any number of progress and item lines, then
