@@ -58,6 +58,15 @@ type Use struct {
 	Origin Origin
 	Owner  string // whose fetched objects [Cache.Drop] can tell apart
 	Name   string // of the file, for people
+	// Strict serves nothing before the whole is verified.
+	Strict bool
+	// NoReadAhead fetches what is read, and a window before a reader that goes
+	// on, but never completes a file that is only read in part.
+	NoReadAhead bool
+	// Wrong is called when bytes that were served turn out not to be the
+	// key's: they may be kept somewhere. It may be called at any time, also
+	// after the handle is closed.
+	Wrong func()
 }
 
 // DefaultBudget is the disk budget in bytes when Options say none.
@@ -65,21 +74,21 @@ const DefaultBudget = 20 << 30
 
 // Options tune Open. The zero value works.
 type Options struct {
-	Budget    int64         // bytes; 0 is DefaultBudget
-	Floor     int64         // free bytes to leave on the disk; 0 is min(5 %, 1 GiB), negative none
-	Transfers int           // at once; 0 is 8
-	RoomWait  time.Duration // longest wait for others to free room; 0 is 20 s
-	Forget    time.Duration // how long a failure is remembered; 0 is 3 s
-	Ledger    Ledger        // nil remembers nothing
-	Log       *slog.Logger
+	Budget   int64         // bytes; 0 is DefaultBudget
+	Floor    int64         // free bytes to leave on the disk; 0 is min(5 %, 1 GiB), negative none
+	Requests int           // to sources, at once; 0 is 16
+	RoomWait time.Duration // longest wait for others to free room; 0 is 20 s
+	Forget   time.Duration // how long a failure is remembered; 0 is 3 s
+	Ledger   Ledger        // nil remembers nothing
+	Log      *slog.Logger
 }
 
 func (o Options) withDefaults() Options {
 	if o.Budget == 0 {
 		o.Budget = DefaultBudget
 	}
-	if o.Transfers == 0 {
-		o.Transfers = 8
+	if o.Requests == 0 {
+		o.Requests = 16
 	}
 	if o.RoomWait == 0 {
 		o.RoomWait = 20 * time.Second
@@ -120,7 +129,7 @@ type Cache struct {
 	partials int   // objects of which a part is on disk
 	waiting  []*roomWaiter
 	dirty    map[annex.Key]bool // the ledger is behind on these
-	fresh    []*object          // published, not flushed
+	fresh    []*object          // written, not flushed
 	events   []Event
 	hits     uint64
 	misses   uint64
@@ -135,7 +144,7 @@ func Open(dir string, o Options) (*Cache, error) {
 		store:   store{dir: dir},
 		options: o,
 		log:     o.Log,
-		slots:   newSlots(o.Transfers),
+		slots:   newSlots(o.Requests),
 		objects: make(map[annex.Key]*object),
 		budget:  o.Budget,
 		dirty:   make(map[annex.Key]bool),
@@ -166,10 +175,24 @@ func (c *Cache) Close() error {
 		return nil
 	}
 	c.closed = true
+	running := c.running(func(*transfer) bool { return true })
 	c.mu.Unlock()
 	c.stop()
+	for _, t := range running {
+		t.shut()
+	}
 	c.work.Wait()
 	return c.flushLedger()
+}
+
+// running returns the transfers that match. Callers hold mu.
+func (c *Cache) running(match func(*transfer) bool) (all []*transfer) {
+	for _, o := range c.objects {
+		if o.transfer != nil && match(o.transfer) {
+			all = append(all, o.transfer)
+		}
+	}
+	return all
 }
 
 // SetBudget changes the budget. Objects above it are evicted at once, as far
@@ -192,5 +215,5 @@ func (c *Cache) Fetch(ctx context.Context, key annex.Key, use Use) error {
 		return err
 	}
 	defer h.Close()
-	return h.ready(ctx, false)
+	return h.ready(ctx, background)
 }

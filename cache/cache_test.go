@@ -299,14 +299,14 @@ func TestManyReadersOneTransfer(t *testing.T) {
 }
 
 func TestLastReaderEndsTheTransferAndTheNextResumes(t *testing.T) {
-	one := makeContent(t, 3, 1<<20)
+	one := makeContent(t, 3, 6<<20)
 	origin := newFar(one)
 	half := make(chan struct{})
 	var from []int64
 	origin.do = func(ctx context.Context, _ annex.Key, off, n int64, w io.Writer) error {
 		from = append(from, off)
 		if off == 0 {
-			w.Write(one.data[:1<<19])
+			w.Write(one.data[:3<<20])
 			close(half)
 			<-ctx.Done()
 			return ctx.Err()
@@ -319,12 +319,12 @@ func TestLastReaderEndsTheTransferAndTheNextResumes(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	h, _ := c.Open(one.key, use)
 	go func() { <-half; cancel() }()
-	if _, err := h.ReadAt(ctx, make([]byte, 1), 0); !errors.Is(err, context.Canceled) {
+	if _, err := h.Wait(ctx); !errors.Is(err, context.Canceled) {
 		t.Fatal(err)
 	}
 	h.Close()
 	mustRead(t, c, one, use)
-	if len(from) != 2 || from[1] != 1<<19 {
+	if len(from) != 2 || from[1] != 3<<20 {
 		t.Errorf("asked from %v", from)
 	}
 }

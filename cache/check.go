@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/hex"
 	"fmt"
+	"hash"
+	"io"
 
 	"github.com/uniharmony/uniharmonyfs/internal/annex"
 )
@@ -98,4 +100,19 @@ func (c *Cache) Verify(ctx context.Context, key annex.Key) error {
 	}
 	c.forget(o)
 	return err
+}
+
+func hashFile(ctx context.Context, h hash.Hash, r io.Reader) error {
+	for {
+		n, err := io.CopyN(h, r, chunk)
+		if err == io.EOF && n < chunk {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+	}
 }

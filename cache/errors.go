@@ -21,6 +21,9 @@ var (
 	ErrMismatch = errors.New("content does not match its key")
 )
 
+// errWrong is what a reader gets who has read bytes of a wrong content.
+var errWrong = fmt.Errorf("%w: what was read of it so far is wrong too: close it and open it again", ErrMismatch)
+
 // NoSpaceError says that content does not fit. It is a syscall.ENOSPC.
 type NoSpaceError struct {
 	Need int64  // bytes

@@ -22,6 +22,10 @@ type Handle struct {
 	mu     sync.Mutex // guards the following
 	file   *os.File   // the object's file, once it is there and trusted
 	closed bool
+	t      *transfer // that the handle is a user of
+	seen   *part     // that it was served from
+
+	window window // guarded by transfer.mu
 }
 
 // Open opens a key's content. It never waits for the network, and not for
@@ -70,9 +74,11 @@ func (h *Handle) File() *os.File {
 	return h.file
 }
 
-// ReadAt reads like [io.ReaderAt], waiting until the bytes are there and
-// verified. When ctx ends it returns at once; what is under way goes on for
-// other readers.
+// ReadAt reads like [io.ReaderAt], waiting until the bytes are there: as they
+// arrive from sources that name the exact version, all but the last of them;
+// else when the whole is verified. When ctx ends it returns at once; what is
+// under way goes on for other readers. Should bytes that were read here turn
+// out to be wrong, every later read fails with [ErrMismatch].
 func (h *Handle) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
 	if off < 0 {
 		return 0, syscall.EINVAL
@@ -80,22 +86,49 @@ func (h *Handle) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
 	if off >= h.o.size {
 		return 0, io.EOF
 	}
-	f := h.File()
-	if f == nil {
-		if err := h.ready(ctx, true); err != nil {
-			return 0, err
-		}
-		if f = h.File(); f == nil {
-			return 0, ErrClosed
-		}
+	if p := h.saw(); p != nil && p.wrong.Load() {
+		return 0, errWrong
 	}
-	return f.ReadAt(p, off)
+	n := 0
+	err := h.withFile(ctx, func(f *os.File, t *transfer) (err error) {
+		if f != nil {
+			n, err = f.ReadAt(p, off)
+		} else {
+			n, err = t.read(ctx, h, p, off)
+		}
+		return err
+	})
+	return n, err
+}
+
+// saw returns the partial file that the handle was served from.
+func (h *Handle) saw() *part {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.seen
+}
+
+// serve notes that the handle is served from a partial file.
+func (h *Handle) serve(p *part) {
+	h.mu.Lock()
+	known := h.seen == p
+	h.seen = p
+	h.mu.Unlock()
+	if known || h.use.Wrong == nil {
+		return
+	}
+	h.c.mu.Lock()
+	defer h.c.mu.Unlock()
+	if h.o.served == nil {
+		h.o.served = make(map[string]func())
+	}
+	h.o.served[h.use.Owner+"\x00"+h.use.Name] = h.use.Wrong
 }
 
 // Wait returns the file of verified content when it is complete, behind those
 // that read. The file belongs to the handle and is valid until Close.
 func (h *Handle) Wait(ctx context.Context) (*os.File, error) {
-	if err := h.ready(ctx, false); err != nil {
+	if err := h.ready(ctx, background); err != nil {
 		return nil, err
 	}
 	if f := h.File(); f != nil {
@@ -112,24 +145,22 @@ func (h *Handle) Close() error {
 		return nil
 	}
 	h.closed = true
-	f := h.file
-	h.file = nil
+	f, t := h.file, h.t
+	h.file, h.t = nil, nil
 	h.mu.Unlock()
 	if f != nil {
 		f.Close()
 	}
+	if t != nil {
+		t.leave(h)
+	}
 	c, o := h.c, h.o
 	c.mu.Lock()
 	o.refs--
-	if o.refs == 0 {
-		if o.transfer != nil {
-			o.transfer.cancel()
-		}
-		if o.check != nil {
-			o.check.cancel()
-		}
-		c.forget(o)
+	if o.refs == 0 && o.check != nil {
+		o.check.cancel()
 	}
+	c.forget(o)
 	c.mu.Unlock()
 	c.pump()
 	return nil
@@ -137,59 +168,105 @@ func (h *Handle) Close() error {
 
 // rounds bounds how often an object may vanish or turn out wrong under a
 // reader before it is told.
-const rounds = 4
+const rounds = 8
 
-// ready returns when the handle has its file. demand puts the transfer before
-// those that nobody reads yet.
-func (h *Handle) ready(ctx context.Context, demand bool) error {
-	c, o := h.c, h.o
-	var err error
-	for range rounds {
-		if h.File() != nil {
+// ready returns when the handle has its file.
+func (h *Handle) ready(ctx context.Context, as class) error {
+	return h.withFile(ctx, func(f *os.File, t *transfer) error {
+		if f != nil {
 			return nil
 		}
-		c.mu.Lock()
-		switch {
-		case c.closed:
-			c.mu.Unlock()
-			return ErrClosed
-		case o.evicting != nil:
-			gone := o.evicting
-			c.mu.Unlock()
-			err = wait(ctx, gone)
-		case o.state == present && o.trusted:
-			c.mu.Unlock()
-			if err = h.openFile(); err == nil {
-				return nil
-			}
-			continue
-		case o.state == present:
-			k := c.startCheck(o)
-			c.mu.Unlock()
-			err = wait(ctx, k.done)
-		default:
-			if err := o.recentFailure(); err != nil {
-				c.mu.Unlock()
-				return err
-			}
-			t := c.startTransfer(o, h.use, demand)
-			t.waiters++
-			c.mu.Unlock()
-			err = wait(ctx, t.done)
-			c.mu.Lock()
-			t.waiters--
-			c.mu.Unlock()
-			// A transfer that ended for want of readers just before this one
-			// came says nothing about the content.
-			if err == nil && t.err != nil && !t.left {
-				return t.err
-			}
-		}
-		if err != nil {
+		if err := t.whole(ctx, h, as); err != nil {
 			return err
 		}
+		return errEnded
+	})
+}
+
+// withFile calls do with the object's file or, while it is not complete, with
+// its transfer, until that has not ended meanwhile.
+func (h *Handle) withFile(ctx context.Context, do func(*os.File, *transfer) error) error {
+	var err error
+	for range rounds {
+		if f := h.File(); f != nil {
+			return do(f, nil)
+		}
+		t := h.transfer()
+		if t == nil {
+			if t, err = h.attach(ctx); err != nil {
+				return err
+			} else if t == nil {
+				continue
+			}
+		}
+		if err = do(nil, t); !errors.Is(err, errEnded) {
+			return err
+		}
+		if err := wait(ctx, t.done); err != nil {
+			return err
+		}
+		h.detach(t)
 	}
 	return fmt.Errorf("%s changes under its readers: %w", h.use.Name, errors.Join(err, syscall.EIO))
+}
+
+func (h *Handle) transfer() *transfer {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.t
+}
+
+// detach leaves a transfer that has ended.
+func (h *Handle) detach(t *transfer) {
+	h.mu.Lock()
+	mine := h.t == t
+	if mine {
+		h.t = nil
+	}
+	h.mu.Unlock()
+	if mine {
+		t.leave(h)
+	}
+}
+
+// attach opens the object's file, or joins its transfer. Neither is done when
+// the object's state must be looked at again.
+func (h *Handle) attach(ctx context.Context) (*transfer, error) {
+	c, o := h.c, h.o
+	c.mu.Lock()
+	switch {
+	case c.closed:
+		c.mu.Unlock()
+		return nil, ErrClosed
+	case o.evicting != nil:
+		gone := o.evicting
+		c.mu.Unlock()
+		return nil, wait(ctx, gone)
+	case o.state == present && o.trusted:
+		c.mu.Unlock()
+		if err := h.openFile(); err != nil && !errors.Is(err, errDemoted) {
+			return nil, err
+		}
+		return nil, nil
+	case o.state == present:
+		k := c.startCheck(o)
+		c.mu.Unlock()
+		return nil, wait(ctx, k.done)
+	case o.transfer != nil && o.transfer.ending:
+		t := o.transfer
+		c.mu.Unlock()
+		return nil, wait(ctx, t.done)
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	defer c.mu.Unlock()
+	if h.closed {
+		return nil, ErrClosed
+	}
+	if h.t == nil {
+		h.t = c.join(h)
+	}
+	return h.t, nil
 }
 
 // openFile opens the object's file if it is what the ledger says. Otherwise

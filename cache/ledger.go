@@ -69,6 +69,16 @@ func (c *Cache) flushLedger() error {
 }
 
 func (c *Cache) flushObject(o *object) {
+	c.mu.Lock()
+	unfinished := o.state == partial && o.evicting == nil
+	c.mu.Unlock()
+	if unfinished {
+		// A transfer that goes on meanwhile writes a map of its own.
+		if err := c.store.flushPart(o.key, o.size); err != nil {
+			c.log.Info("partial file not flushed", "key", o.key, "err", err)
+		}
+		return
+	}
 	f, st, err := openFile(c.store.object(o.key), os.O_RDONLY)
 	if err != nil {
 		return

@@ -2,7 +2,6 @@ package cache
 
 import (
 	"container/list"
-
 	"time"
 
 	"github.com/uniharmony/uniharmonyfs/internal/annex"
@@ -41,6 +40,10 @@ type object struct {
 	failure  error
 	retryAt  time.Time
 	mismatch int // times that every source had other bytes
+
+	// served are those who were given bytes before the whole was verified, by
+	// owner and name: what to do should the bytes turn out wrong.
+	served map[string]func()
 }
 
 func (o *object) record() Record {

@@ -8,21 +8,25 @@ import (
 	"time"
 )
 
-// roomWaiter is a transfer that waits for others to free room. They are
-// served in the order they came.
+// roomWaiter is a transfer that waits for others to free room. Those that
+// readers wait for are served first, and else in the order they came.
 type roomWaiter struct {
-	o     *object
+	t     *transfer
 	need  int64
+	class class
 	ready chan struct{} // something may have changed
 }
 
-// reserve makes sure that a transfer's blocks fit under the budget and above
-// the disk's floor, evicting what is coldest. The partial file that may be
-// there becomes part of the reservation.
-func (c *Cache) reserve(ctx context.Context, o *object, need int64) error {
-	w := &roomWaiter{o: o, need: need, ready: make(chan struct{}, 1)}
+// reserve makes sure that need more bytes of a transfer fit under the budget
+// and above the disk's floor, evicting what is coldest.
+func (c *Cache) reserve(ctx context.Context, t *transfer, need int64, as class) error {
+	w := &roomWaiter{t: t, need: need, class: as, ready: make(chan struct{}, 1)}
 	c.mu.Lock()
-	c.waiting = append(c.waiting, w)
+	i := len(c.waiting)
+	for i > 0 && c.waiting[i-1].class > as {
+		i--
+	}
+	c.waiting = slices.Insert(c.waiting, i, w)
 	c.mu.Unlock()
 	defer func() {
 		c.mu.Lock()
@@ -59,7 +63,6 @@ func (c *Cache) reserve(ctx context.Context, o *object, need int64) error {
 func (c *Cache) tryReserve(w *roomWaiter, late bool) (done bool, victims []*object, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	o := w.o
 	if c.waiting[0] != w && !late {
 		return false, nil, nil
 	}
@@ -67,38 +70,38 @@ func (c *Cache) tryReserve(w *roomWaiter, late bool) (done bool, victims []*obje
 	if err != nil {
 		return false, nil, err
 	}
-	over := max(c.used-o.blocks+c.reserved+w.need-c.budget, w.need+c.unmade+floor-free-o.blocks)
+	over := max(c.used+c.reserved+w.need-c.budget, w.need+c.unmade+floor-free)
 	if over <= 0 {
-		c.setState(o, absent, 0)
+		w.t.reserved += w.need
 		c.reserved += w.need
 		c.unmade += w.need
 		return true, nil, nil
 	}
-	if victims = c.victims(over, false, o); len(victims) > 0 {
+	if victims = c.victims(over, false); len(victims) > 0 {
 		return false, victims, nil
 	}
-	pinned, open := c.fixedBlocks(o)
+	pinned, open := c.fixedBlocks()
+	all := w.t.reserved + w.need
 	switch {
-	case w.need+pinned > c.budget:
+	case all+pinned > c.budget:
 		why := fmt.Sprintf("the budget is %d bytes", c.budget)
 		if pinned > 0 {
 			why += fmt.Sprintf(", of which %d are pinned", pinned)
 		}
-		return false, nil, &NoSpaceError{Need: w.need, Why: why}
+		return false, nil, &NoSpaceError{Need: all, Why: why}
 	case w.need+floor-free > c.used-pinned:
 		return false, nil, &NoSpaceError{Need: w.need, Why: fmt.Sprintf("the disk has %d bytes free, of which %d are to stay free", free, floor)}
 	case late:
-		return false, nil, &NoSpaceError{Need: w.need, Why: fmt.Sprintf("of the budget of %d bytes, %d are pinned, %d open, and %d reserved by other transfers", c.budget, pinned, open, c.reserved)}
+		return false, nil, &NoSpaceError{Need: w.need, Why: fmt.Sprintf("of the budget of %d bytes, %d are pinned, %d open, and %d reserved by transfers", c.budget, pinned, open, c.reserved)}
 	}
 	return false, nil, nil
 }
 
 // fixedBlocks sums what can never be evicted (pinned) and what cannot be
-// evicted now (open), leaving out one object. Callers hold mu.
-func (c *Cache) fixedBlocks(except *object) (pinned, open int64) {
+// evicted now (open). Callers hold mu.
+func (c *Cache) fixedBlocks() (pinned, open int64) {
 	for e := c.lru.order.Front(); e != nil; e = e.Next() {
 		switch o := e.Value.(*object); {
-		case o == except:
 		case c.pins.has(o.key):
 			pinned += o.blocks
 		case o.refs > 0:
@@ -111,7 +114,7 @@ func (c *Cache) fixedBlocks(except *object) (pinned, open int64) {
 // victims picks the coldest evictable objects that make up for over bytes, and
 // marks them. Unused partial files go first. Without enough of them it picks
 // none, unless some are better than none. Callers hold mu and then call evict.
-func (c *Cache) victims(over int64, some bool, except ...*object) []*object {
+func (c *Cache) victims(over int64, some bool) []*object {
 	if over <= 0 {
 		return nil
 	}
@@ -122,7 +125,7 @@ func (c *Cache) victims(over int64, some bool, except ...*object) []*object {
 		}
 		for e := c.lru.order.Front(); e != nil && over > 0; e = e.Next() {
 			o := e.Value.(*object)
-			if o.state == want && c.evictable(o) && !slices.Contains(except, o) {
+			if o.state == want && c.evictable(o) {
 				found = append(found, o)
 				over -= o.blocks
 			}
@@ -186,55 +189,44 @@ func (c *Cache) startRemoval(o *object) {
 	}()
 }
 
-// allocated notes that a reservation is now in the disk's own books.
-func (c *Cache) allocated(o *object) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if o.transfer != nil && !o.transfer.ticket.made {
-		o.transfer.ticket.made = true
-		c.unmade -= charge(o.size)
-	}
+// take makes the partial file that is there part of a transfer's reservation.
+// Callers hold mu.
+func (c *Cache) take(t *transfer) {
+	t.reserved, t.made = t.o.blocks, t.o.blocks
+	c.reserved += t.reserved
+	c.setState(t.o, absent, 0)
 }
 
-// settle exchanges a transfer's reservation for what is on disk now.
-func (c *Cache) settle(t *transfer, need int64) {
-	o := t.o
-	var left int64
-	if t.final == nil {
-		left = c.leftover(o)
-	}
+// allocated notes that n bytes of a reservation are now in the disk's own
+// books; less than nothing, that they no longer are.
+func (c *Cache) allocated(t *transfer, n int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.reserved -= need
-	if !t.ticket.made {
-		c.unmade -= need
-	}
+	n = max(min(n, t.reserved-t.made), -t.made)
+	t.made += n
+	c.unmade -= n
+}
+
+// settle exchanges a transfer's reservation for what is on disk now: the
+// published object, or a partial file of left bytes in blocks, or nothing.
+// Callers hold mu.
+func (c *Cache) settle(t *transfer, final *fileState, left int64) {
+	o := t.o
+	c.reserved -= t.reserved
+	c.unmade -= t.reserved - t.made
+	t.reserved, t.made = 0, 0
 	switch {
-	case t.final != nil:
-		c.setState(o, present, t.final.blocks)
+	case final != nil:
+		c.setState(o, present, final.blocks)
 		o.trusted, o.flushed = true, false
-		o.mtime, o.inode, o.owner = t.final.mtime, t.final.inode, t.use.Owner
+		o.mtime, o.inode, o.owner = final.mtime, final.inode, t.use.Owner
 		c.lru.touch(o)
 		c.fresh = append(c.fresh, o)
 	case left > 0:
 		c.setState(o, partial, left)
 		o.owner = t.use.Owner
+		c.fresh = append(c.fresh, o)
 	}
-}
-
-// leftover returns the blocks, in bytes, of what a failed transfer leaves for
-// the next.
-func (c *Cache) leftover(o *object) int64 {
-	f, st, err := openFile(c.store.partial(o.key), os.O_RDONLY)
-	if err != nil {
-		return 0
-	}
-	defer f.Close()
-	if st.size == 0 {
-		os.Remove(f.Name())
-		return 0
-	}
-	return st.blocks
 }
 
 // evictForDisk makes room when the disk is full although the budget is not.

@@ -61,26 +61,24 @@ func (c *Cache) scanPartial(known map[annex.Key]Record) error {
 		}
 		path := filepath.Join(dir, e.Name())
 		size, ok := key.Size()
-		f, st, err := openFile(path, os.O_RDWR)
+		f, st, err := openFile(path, os.O_RDONLY)
 		if err != nil {
 			return err
 		}
-		if !ok || st.size == 0 || st.size > size {
-			f.Close()
+		if ok {
+			_, err = readMap(f, size)
+		}
+		f.Close()
+		if !ok || err != nil {
+			c.log.Info("partial file is of no use", "key", key, "err", err)
 			if err := os.Remove(path); err != nil {
 				return err
 			}
 			continue
 		}
-		// Blocks that were allocated for bytes that never came.
-		f.Truncate(st.size)
-		if now, err := stateOf(f); err == nil {
-			st = now
-		}
-		f.Close()
 		o := c.object(key, size)
 		o.seq, o.mtime = known[key].Seq, st.mtime
-		c.setState(o, partial, st.blocks)
+		c.setState(o, partial, st.onDisk)
 	}
 	return nil
 }

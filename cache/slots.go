@@ -6,44 +6,46 @@ import (
 	"sync"
 )
 
-// slots bounds how many transfers run. Those that a reader waits for go first;
-// among equals the order is that of coming.
+// class says who waits for a request.
+type class uint8
+
+const (
+	demanded   class = iota // a reader, now
+	ahead                   // a reader, soon
+	background              // nobody yet
+	classes
+)
+
+// slots bounds how many requests to sources run. What a reader waits for goes
+// first, and some slots are kept for it; among equals the order is that of
+// coming.
 type slots struct {
+	limit [classes]int
+
 	mu     sync.Mutex // guards the following
-	free   int
-	queues [2][]*ticket // demanded, others
+	used   int
+	queues [classes][]*ticket
 }
 
-// ticket is a transfer's place in the queue.
+// ticket is a request's place in the queue.
 type ticket struct {
-	demanded bool // guarded by slots.mu
-	turn     chan struct{}
-	made     bool // the reservation is allocated; guarded by Cache.mu
+	class class // guarded by slots.mu
+	turn  chan struct{}
 }
 
-func newTicket(demanded bool) *ticket {
-	return &ticket{demanded: demanded, turn: make(chan struct{})}
-}
-
-func newSlots(n int) *slots { return &slots{free: n} }
-
-func (s *slots) queue(t *ticket) *[]*ticket {
-	if t.demanded {
-		return &s.queues[0]
-	}
-	return &s.queues[1]
+func newSlots(n int) *slots {
+	return &slots{limit: [classes]int{demanded: n, ahead: max(n-n/8, 1), background: max(n/2, 1)}}
 }
 
 // take waits for a slot. After an error the caller has none.
 func (s *slots) take(ctx context.Context, t *ticket) error {
 	s.mu.Lock()
-	if s.free > 0 {
-		s.free--
+	if s.used < s.limit[t.class] {
+		s.used++
 		s.mu.Unlock()
 		return nil
 	}
-	q := s.queue(t)
-	*q = append(*q, t)
+	s.queues[t.class] = append(s.queues[t.class], t)
 	s.mu.Unlock()
 	select {
 	case <-t.turn:
@@ -51,7 +53,7 @@ func (s *slots) take(ctx context.Context, t *ticket) error {
 	case <-ctx.Done():
 	}
 	s.mu.Lock()
-	q = s.queue(t)
+	q := &s.queues[t.class]
 	i := slices.Index(*q, t)
 	if i >= 0 {
 		*q = slices.Delete(*q, i, i+1)
@@ -67,26 +69,33 @@ func (s *slots) take(ctx context.Context, t *ticket) error {
 func (s *slots) give() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for i := range s.queues {
-		if q := s.queues[i]; len(q) > 0 {
-			s.queues[i] = q[1:]
-			close(q[0].turn)
-			return
-		}
-	}
-	s.free++
+	s.used--
+	s.next()
 }
 
-// promote moves a waiting transfer to those that a reader waits for.
-func (s *slots) promote(t *ticket) {
+// next gives free slots to those whose turn it is. Callers hold mu.
+func (s *slots) next() {
+	for class := range s.queues {
+		for len(s.queues[class]) > 0 && s.used < s.limit[class] {
+			t := s.queues[class][0]
+			s.queues[class] = s.queues[class][1:]
+			s.used++
+			close(t.turn)
+		}
+	}
+}
+
+// promote moves a request to a better class.
+func (s *slots) promote(t *ticket, to class) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if t.demanded {
+	if t.class <= to {
 		return
 	}
-	if i := slices.Index(s.queues[1], t); i >= 0 {
-		s.queues[1] = slices.Delete(s.queues[1], i, i+1)
-		s.queues[0] = append(s.queues[0], t)
+	if i := slices.Index(s.queues[t.class], t); i >= 0 {
+		s.queues[t.class] = slices.Delete(s.queues[t.class], i, i+1)
+		s.queues[to] = append(s.queues[to], t)
 	}
-	t.demanded = true
+	t.class = to
+	s.next()
 }

@@ -34,8 +34,12 @@ func (c *Cache) State(key annex.Key) State {
 	case o == nil || o.evicting != nil:
 	case o.state == present:
 		s.Presence = Cached
-	case o.state == partial || o.transfer != nil:
+	case o.state == partial:
 		s.Presence = Partial
+	case o.transfer != nil:
+		if t, _ := o.transfer.status(); t.Done > 0 {
+			s.Presence = Partial
+		}
 	}
 	return s
 }
@@ -108,20 +112,44 @@ func (c *Cache) Status() Status {
 			s.Objects++
 		}
 		if t := o.transfer; t != nil {
-			s.Transfers = append(s.Transfers, TransferStatus{
-				Key: o.key.String(), Name: t.use.Name, Source: t.source.Load().(string),
-				Done: t.have.Load(), Total: o.size, Waiters: t.waiters,
-			})
+			if st, busy := t.status(); busy {
+				s.Transfers = append(s.Transfers, st)
+			}
 		}
 	}
 	slices.SortFunc(s.Transfers, func(a, b TransferStatus) int { return cmp.Compare(a.Name, b.Name) })
 	return s
 }
 
+// status returns the state of the transfer, and whether anything is under way.
+// Callers hold Cache.mu.
+func (t *transfer) status() (TransferStatus, bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	s := TransferStatus{
+		Key: t.o.key.String(), Name: t.use.Name,
+		Done: max(t.have.sum(), t.placed.Load()), Total: t.o.size, Waiters: len(t.demands),
+	}
+	if t.at < len(t.sources) {
+		s.Source = t.sources[t.at].String()
+	}
+	return s, len(t.demands) > 0 || len(t.spans) > 0 || t.placing || t.finishing
+}
+
 // Drop removes the objects and partial files that match, except those that
 // are open, pinned, or being brought. A nil match matches all. It returns how
 // many files and bytes are gone.
 func (c *Cache) Drop(match func(owner string, key annex.Key) bool) (files int, bytes int64, err error) {
+	c.mu.Lock()
+	// What goes on without a reader is stopped.
+	unread := c.running(func(t *transfer) bool {
+		return t.users == 0 && (match == nil || match(t.use.Owner, t.o.key))
+	})
+	c.mu.Unlock()
+	for _, t := range unread {
+		t.shut()
+		<-t.done
+	}
 	c.mu.Lock()
 	var marked []*object
 	for _, o := range c.objects {

@@ -19,13 +19,19 @@ const block = 4096
 // roundUp returns the blocks that size bytes take, in bytes.
 func roundUp(size int64) int64 { return (size + block - 1) / block * block }
 
-// charge is what a transfer of size bytes reserves: its blocks, and for large
-// files what the file system may need to find them again.
+// charge is what the transfer of a whole file of size bytes reserves: its
+// blocks, and for those that are not fetched in one go the map of what is
+// there and what the file system may need to find it again.
 func charge(size int64) int64 {
-	if size < 16<<20 {
+	if size <= wholeUpTo {
 		return roundUp(size)
 	}
-	return roundUp(size + size>>10)
+	return roundUp(size + max(2*block, size>>10))
+}
+
+// chargePart is the same for a part of it.
+func chargePart(i interval) int64 {
+	return roundUp(i.end) - i.off/block*block + 2*block
 }
 
 // store is the layout of the cache's files. It decides nothing.
@@ -44,8 +50,10 @@ func (s store) make() error {
 
 // fileState is what is compared to tell whether a file is still the same.
 type fileState struct {
-	size, mtime, blocks int64
-	inode               uint64
+	size, mtime int64
+	onDisk      int64 // as the file system says, in bytes
+	blocks      int64 // the same, but not less than the size: it may be late to say
+	inode       uint64
 }
 
 func stateOf(f *os.File) (fileState, error) {
@@ -58,7 +66,7 @@ func stateOf(f *os.File) (fileState, error) {
 	}
 	return fileState{
 		size: st.Size, mtime: st.Mtim.Nano(), inode: st.Ino,
-		blocks: max(st.Blocks*512, roundUp(st.Size)),
+		onDisk: st.Blocks * 512, blocks: max(st.Blocks*512, roundUp(st.Size)),
 	}, nil
 }
 
@@ -124,13 +132,13 @@ func (s store) remove(k annex.Key) error {
 	return nil
 }
 
-// preallocate makes sure that a file can grow to size bytes, so that a full
-// disk shows before bytes move. Not every file system can.
-func preallocate(f *os.File, size int64) error {
-	if size == 0 {
+// preallocate makes sure that there is room for an interval of a file, so that
+// a full disk shows before bytes move. Not every file system can.
+func preallocate(f *os.File, i interval) error {
+	if i.len() <= 0 {
 		return nil
 	}
-	err := unix.Fallocate(int(f.Fd()), unix.FALLOC_FL_KEEP_SIZE, 0, size)
+	err := unix.Fallocate(int(f.Fd()), unix.FALLOC_FL_KEEP_SIZE, i.off, i.len())
 	if errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.ENOSYS) {
 		return nil
 	}

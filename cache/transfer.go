@@ -4,230 +4,308 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"os"
 	"sync"
 	"sync/atomic"
-	"syscall"
+	"time"
 )
 
-// transfer is one key being brought. It writes the partial file from its
-// start to its end; readers wait for done. (Serving ranges before the end is
-// a matter of whom to wake when have grows: the bytes are in place.)
+// transfer is one key being brought. It lives as long as somebody has the key
+// open and it is not complete; what is asked of the sources at any time is
+// what its readers wished for.
+//
+// Bytes are served as soon as they are in the partial file, if their source
+// names the exact version; the last grain only when the whole is verified.
 type transfer struct {
 	c      *Cache
 	o      *object
 	use    Use
 	ctx    context.Context
 	cancel context.CancelFunc
-	done   chan struct{} // closed last
-	err    error         // valid after done
+	done   chan struct{} // closed when it has ended
 
-	have    atomic.Int64 // bytes of the partial file that are there
-	source  atomic.Value // string
-	waiters int          // guarded by Cache.mu
-	ticket  *ticket
-	final   *fileState // of the published object; set by run's goroutine
-	left    bool       // ended because nobody wanted it any more; valid after done
+	// Guarded by Cache.mu.
+	users          int // handles
+	ending         bool
+	reserved, made int64 // bytes; made of them are allocated on disk
+
+	room   sync.Mutex   // held while room is made
+	placed atomic.Int64 // bytes that a Placer reports
+	saved  atomic.Int64 // when the map was written last, in Unix nanoseconds
+
+	// mu guards the following. It may be taken while Cache.mu is held, not the
+	// other way round.
+	mu        sync.Mutex
+	part      *part  // nil until the first read, and after a mismatch
+	have      ranges // bytes that are in the partial file
+	claimed   ranges // those, and the ones that are being fetched
+	spans     []*span
+	demands   []*demand
+	readers   map[*Handle]wish // what they read next
+	sources   []Source         // nil until they are asked for
+	tried     []Attempt
+	at        int  // the source in use
+	again     bool // it had wrong bytes once
+	loading   bool
+	placing   bool
+	unplace   context.CancelFunc
+	hashing   bool
+	finishing bool
+	suspect   bool // there were wrong bytes: no more in good faith
+	complete  bool // fetch the rest when there is time
+	keep      bool // also without a reader
+	closing   bool
+	ended     bool
+	failure   error
+	retryAt   time.Time
 }
 
-// startTransfer starts the key's transfer, or joins the one that runs.
-// Callers hold mu, and a reference to o.
-func (c *Cache) startTransfer(o *object, use Use, demand bool) *transfer {
-	if t := o.transfer; t != nil {
-		if demand {
-			c.slots.promote(t.ticket)
-		}
-		return t
+// join returns the key's transfer, starting it, and makes the handle one of
+// its users. Callers hold Cache.mu, and a reference to o.
+func (c *Cache) join(h *Handle) *transfer {
+	o := h.o
+	t := o.transfer
+	if t == nil {
+		t = &transfer{c: c, o: o, use: h.use, done: make(chan struct{}), readers: make(map[*Handle]wish)}
+		t.ctx, t.cancel = context.WithCancel(c.ctx)
+		t.failure, t.retryAt, t.suspect = o.recentFailure(), o.retryAt, o.mismatch > 0
+		c.take(t)
+		o.transfer = t
+		c.work.Add(1)
 	}
-	t := &transfer{c: c, o: o, use: use, done: make(chan struct{}), ticket: newTicket(demand)}
-	t.ctx, t.cancel = context.WithCancel(c.ctx)
-	t.source.Store("")
-	o.transfer = t
-	c.work.Add(1)
-	go t.run()
+	t.users++
 	return t
 }
 
-// run brings the content, and whatever happens leaves the books in order.
-func (t *transfer) run() {
+// failed reports whether a failure still stands. Callers hold mu.
+func (t *transfer) failed() bool {
+	if t.failure != nil && !time.Now().Before(t.retryAt) {
+		t.failure, t.tried, t.sources, t.at, t.again = nil, nil, nil, 0, false
+	}
+	return t.failure != nil
+}
+
+// open opens the partial file. Callers hold mu.
+func (t *transfer) open() error {
+	if t.part != nil {
+		return nil
+	}
+	p, have, err := t.c.store.openPart(t.o.key, t.o.size)
+	if err != nil {
+		return err
+	}
+	t.part, t.have = p, have
+	t.reclaim()
+	return nil
+}
+
+// catchUp takes bytes that came out of turn into the hash.
+func (t *transfer) catchUp(p *part, end int64) {
+	defer t.c.work.Done()
+	p.catchUp(t.ctx, end) // an error comes again in verify
+	t.mu.Lock()
+	t.hashing = false
+	t.mu.Unlock()
+	t.maybeEnd()
+}
+
+// fail ends the demands and remembers why for a moment.
+func (t *transfer) fail(err error) {
 	c, o := t.c, t.o
-	defer c.work.Done()
-	defer close(t.done)
-	defer t.cancel()
-	err := c.slots.take(t.ctx, t.ticket)
-	if err == nil {
-		err = t.bring()
-		c.slots.give()
+	if t.ctx.Err() != nil {
+		err = ErrClosed
 	}
 	c.mu.Lock()
-	o.transfer = nil
-	t.err = err
-	t.left = err != nil && t.ctx.Err() != nil
-	switch {
-	case err == nil:
-		o.failure, o.mismatch = nil, 0
-	case !t.left:
+	defer c.mu.Unlock()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.keep, t.complete = false, false
+	clear(t.readers) // until they read again
+	if !errors.Is(err, ErrClosed) {
 		c.fail(o, err)
 		c.note(o, t.use.Name, err)
+		t.failure, t.retryAt = o.failure, o.retryAt
 	}
+	t.refuse(err, nil)
+}
+
+// finish verifies the complete file and publishes it.
+func (t *transfer) finish() {
+	defer t.c.work.Done()
+	t.mu.Lock()
+	p := t.part
+	t.mu.Unlock()
+	err := p.verify(t.ctx)
+	var final fileState
+	if err == nil {
+		final, err = p.publish(t.c.store)
+	}
+	switch {
+	case err == nil:
+		t.end(&final)
+		return
+	case errors.Is(err, ErrMismatch):
+		t.mismatch(p)
+	default:
+		t.fail(fmt.Errorf("cannot put it into the cache: %w", err))
+	}
+	t.mu.Lock()
+	t.finishing = false
+	t.plan()
+	t.mu.Unlock()
+	t.maybeEnd()
+}
+
+// mismatch throws wrong bytes away. The same source gets a second chance, for
+// the fault may lie with bytes of before, or with the way.
+func (t *transfer) mismatch(p *part) {
+	if err := p.discard(); err != nil {
+		t.c.log.Error("wrong content cannot be removed", "key", t.o.key, "err", err)
+	}
+	t.mu.Lock()
+	t.part, t.have, t.suspect = nil, nil, true
+	if t.at < len(t.sources) {
+		if t.again {
+			t.pass(t.at, ErrMismatch)
+		} else {
+			t.again = true
+		}
+	}
+	t.reclaim()
+	t.mu.Unlock()
+	t.c.allocated(t, -t.o.size)
+	t.disown(p)
+}
+
+// disown declares the bytes of a partial file wrong: who has read some of them
+// gets no more, and what the kernel keeps of them is dropped.
+func (t *transfer) disown(p *part) {
+	p.wrong.Store(true)
+	t.c.mu.Lock()
+	served := t.o.served
+	t.o.served = nil
+	t.c.mu.Unlock()
+	t.mu.Lock()
+	t.refuse(errWrong, func(d *demand) bool { return d.h.saw() == p })
+	t.mu.Unlock()
+	t.c.tell(served)
+}
+
+// tell runs what readers gave for the case that they were served wrong bytes.
+func (c *Cache) tell(served map[string]func()) {
+	if len(served) == 0 {
+		return
+	}
+	c.work.Add(1)
+	go func() {
+		defer c.work.Done()
+		for _, wrong := range served {
+			wrong()
+		}
+	}()
+}
+
+// pass goes on to the next source. Callers hold mu.
+func (t *transfer) pass(at int, err error) {
+	if at != t.at || at >= len(t.sources) {
+		return // another request has found out already
+	}
+	s := t.sources[at]
+	t.c.log.Warn("source failed", "file", t.use.Name, "key", t.o.key, "source", s, "err", err)
+	t.tried = append(t.tried, Attempt{Source: s.String(), Err: err})
+	t.at++
+	t.again = false
+}
+
+// leave is the end of a handle's use.
+func (t *transfer) leave(h *Handle) {
+	t.c.mu.Lock()
+	t.users--
+	last := t.users == 0
+	t.c.mu.Unlock()
+	t.mu.Lock()
+	delete(t.readers, h)
+	t.refuse(ErrClosed, func(d *demand) bool { return d.h == h })
+	if last {
+		t.keep = t.keep || t.complete && !t.closing && t.have.sum() > t.o.size/2
+		if !t.keep {
+			t.complete = false
+			t.drop()
+		}
+	}
+	t.mu.Unlock()
+	t.maybeEnd()
+}
+
+// smallRest is what is left of a request to let it run to its end: ending it
+// would cost the connection.
+const smallRest = 2 << 20
+
+// drop ends requests that are not nearly done. Callers hold mu.
+func (t *transfer) drop() {
+	for _, s := range t.spans {
+		if !s.running.Load() || s.end-s.pos.Load() > smallRest {
+			s.cancel()
+		}
+	}
+	if t.placing {
+		t.unplace()
+	}
+}
+
+// shut ends the transfer, whoever uses it.
+func (t *transfer) shut() {
+	t.mu.Lock()
+	t.closing, t.keep = true, false
+	t.refuse(ErrClosed, nil)
+	t.cancel()
+	t.mu.Unlock()
+	t.maybeEnd()
+}
+
+// maybeEnd ends a transfer that nobody needs and nothing is under way for.
+func (t *transfer) maybeEnd() {
+	t.c.mu.Lock()
+	t.mu.Lock()
+	busy := len(t.spans) > 0 || t.loading || t.placing || t.hashing || t.finishing
+	wanted := t.users > 0 || t.keep
+	end := !t.ending && !t.ended && !busy && (t.closing || !wanted)
+	if end {
+		t.ending = true
+	}
+	t.mu.Unlock()
+	t.c.mu.Unlock()
+	if end {
+		t.end(nil)
+	}
+}
+
+// end leaves the books in order: with the published object, or with what has
+// come so far.
+func (t *transfer) end(final *fileState) {
+	c, o := t.c, t.o
+	left := int64(0)
+	if final == nil && t.part != nil {
+		left = t.part.leave(t.have, t.reserved)
+	}
+	c.mu.Lock()
+	c.settle(t, final, left)
+	if final != nil {
+		o.failure, o.mismatch, o.served = nil, 0, nil
+	}
+	o.transfer = nil
+	t.mu.Lock()
+	t.ended = true
+	if final != nil {
+		t.part.f.Close()
+		t.refuse(nil, nil)
+	} else {
+		t.refuse(ErrClosed, nil)
+	}
+	t.mu.Unlock()
 	c.forget(o)
 	c.mu.Unlock()
+	close(t.done)
+	t.cancel()
+	c.work.Done()
 	c.pump()
-}
-
-// bring reserves room, fills the partial file, verifies and publishes it.
-func (t *transfer) bring() error {
-	c, o := t.c, t.o
-	need := charge(o.size)
-	if err := c.reserve(t.ctx, o, need); err != nil {
-		return err
-	}
-	err := t.fill()
-	if diskFull(err) && c.evictForDisk(need) {
-		err = t.fill()
-	}
-	c.settle(t, need)
-	return err
-}
-
-// fill is one attempt to get the content on disk and published.
-func (t *transfer) fill() error {
-	p, err := openPart(t)
-	if err != nil {
-		return err
-	}
-	defer p.close()
-	t.c.allocated(t.o)
-	if err := p.resume(t.ctx); err != nil {
-		return err
-	}
-	if p.have() < t.o.size || t.o.size == 0 {
-		if err := t.fromSources(p); err != nil {
-			return err
-		}
-	} else if err := p.verify(); err != nil {
-		// All of it was there, and wrong.
-		if err := t.fromSources(p); err != nil {
-			return err
-		}
-	}
-	return p.publish()
-}
-
-// fromSources tries one source after the other until the partial file holds
-// the verified content.
-func (t *transfer) fromSources(p *part) error {
-	if t.o.size == 0 {
-		return p.verify()
-	}
-	if t.use.Origin == nil {
-		return &FetchError{Key: t.o.key, Name: t.use.Name}
-	}
-	sources, err := t.use.Origin.Sources(t.ctx, t.o.key)
-	if err != nil && len(sources) == 0 {
-		return err
-	}
-	failed := &FetchError{Key: t.o.key, Name: t.use.Name}
-	for _, s := range sources {
-		t.source.Store(s.String())
-		// Wrong bytes may be the fault of those that were there before, or
-		// of the way: the same source gets a second chance from the start.
-		for try := range 2 {
-			err = p.from(t.ctx, s)
-			if err == nil {
-				return nil
-			}
-			if t.ctx.Err() != nil {
-				return t.ctx.Err()
-			}
-			if diskFull(err) {
-				return err
-			}
-			if !errors.Is(err, ErrMismatch) || try == 1 {
-				break
-			}
-		}
-		t.c.log.Warn("source failed", "file", t.use.Name, "key", t.o.key, "source", s, "err", err)
-		failed.Tried = append(failed.Tried, Attempt{Source: s.String(), Err: err})
-	}
-	return failed
-}
-
-func diskFull(err error) bool {
-	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
-}
-
-// sink takes a source's bytes: in order, not more than asked for, and none
-// after the source has returned, whatever it left running.
-type sink struct {
-	mu     sync.Mutex
-	p      *part
-	left   int64
-	closed bool
-	err    error // of the disk
-}
-
-func (s *sink) Write(b []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	switch {
-	case s.closed:
-		return 0, errLate
-	case s.err != nil:
-		return 0, s.err
-	case int64(len(b)) > s.left:
-		return 0, errTooMuch
-	}
-	n, err := s.p.write(b)
-	s.left -= int64(n)
-	s.err = err
-	return n, err
-}
-
-func (s *sink) close() (left int64, err error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.closed = true
-	return s.left, s.err
-}
-
-var (
-	errLate    = errors.New("the source wrote after its end")
-	errTooMuch = errors.New("the source sent more than the key's size")
-)
-
-// from gets what is missing from one source and verifies the whole.
-func (p *part) from(ctx context.Context, s Source) error {
-	if placer, ok := s.(Placer); ok {
-		return p.place(ctx, placer)
-	}
-	w := &sink{p: p, left: p.size - p.have()}
-	err := s.Fetch(ctx, p.have(), w.left, w)
-	left, diskErr := w.close()
-	switch {
-	case diskErr != nil:
-		return diskErr
-	case err != nil:
-		return err
-	case left > 0:
-		return fmt.Errorf("%w: %d bytes too few", io.ErrUnexpectedEOF, left)
-	}
-	return p.verify()
-}
-
-// place lets a source bring the whole file and takes it over.
-func (p *part) place(ctx context.Context, s Placer) error {
-	path := p.t.c.store.place(p.t.o.key)
-	os.Remove(path)
-	defer os.Remove(path)
-	if err := p.restart(); err != nil {
-		return err
-	}
-	err := s.Place(ctx, path, func(done int64) { p.t.have.Store(min(max(done, 0), p.size)) })
-	p.t.have.Store(0)
-	if err != nil {
-		return err
-	}
-	return p.adopt(ctx, path)
 }

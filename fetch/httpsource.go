@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -39,6 +40,12 @@ func (s *httpSource) Exact() bool { return s.exact }
 type permanent struct{ error }
 
 func (p permanent) Unwrap() error { return p.error }
+
+// wholeOnly is the failure of a server that knows no ranges.
+type wholeOnly struct{ error }
+
+// WholeOnly says that asking for the whole content may do.
+func (wholeOnly) WholeOnly() bool { return true }
 
 // busy is a server's wish to be asked later.
 type busy struct {
@@ -169,7 +176,12 @@ func (a *attempts) once(ctx context.Context) error {
 	stop := body.watch(a.s.c.timeout, cancel)
 	defer stop()
 	to := &own{w: a.w}
-	written, err := io.CopyN(to, body, n)
+	buf := buffers.Get().(*[bufferSize]byte)
+	defer buffers.Put(buf)
+	written, err := io.CopyBuffer(to, io.LimitReader(body, n), buf[:])
+	if err == nil && written < n {
+		err = io.ErrUnexpectedEOF
+	}
 	if written > 0 {
 		a.off += written
 		a.last, a.failures = time.Now(), 0
@@ -225,7 +237,7 @@ func (a *attempts) check(r *http.Response) (int64, error) {
 	n := a.end - a.off
 	if r.StatusCode == http.StatusOK {
 		if a.off > 0 || n < a.s.size {
-			return refuse("the server ignores what range is asked for")
+			return 0, permanent{wholeOnly{errors.New("the server ignores what range is asked for")}}
 		}
 		if r.ContentLength >= 0 && r.ContentLength != a.s.size {
 			return refuse("it has %d bytes, not the key's %d", r.ContentLength, a.s.size)
@@ -288,6 +300,11 @@ func (o *own) Write(p []byte) (int, error) {
 	}
 	return n, err
 }
+
+// bufferSize is what is passed on at once, in bytes.
+const bufferSize = 256 << 10
+
+var buffers = sync.Pool{New: func() any { return new([bufferSize]byte) }}
 
 var errSlow = errors.New("the server sends next to nothing")
 

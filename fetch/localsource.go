@@ -36,6 +36,16 @@ func (s *gitSource) Fetch(ctx context.Context, off, n int64, w io.Writer) error 
 	return err
 }
 
+// Place writes the whole file: git gives objects from their start only.
+func (s *gitSource) Place(ctx context.Context, path string, progress func(done int64)) error {
+	to, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = s.store.Copy(ctx, s.id, &counted{w: to, tell: progress})
+	return errors.Join(err, to.Close())
+}
+
 // window passes on a part of a stream.
 type window struct {
 	w          io.Writer

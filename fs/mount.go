@@ -33,6 +33,7 @@ type Mounted struct {
 	target   string // as mountinfo has it
 	device   string
 	attached atomic.Bool // the mount can still be seen at target
+	server   *fuse.Server
 	done     chan struct{}
 }
 
@@ -65,7 +66,7 @@ func Mount(view *tree.View, o Options) (*Mounted, error) {
 		return nil, errors.Join(fmt.Errorf("%w: the kernel and this program found no common protocol: %w", ErrNoFUSE, err),
 			unmount(target, true))
 	}
-	m := &Mounted{fs: s, target: target, done: make(chan struct{})}
+	m := &Mounted{fs: s, target: target, server: server, done: make(chan struct{})}
 	top, ok, err := topMount(target)
 	if err != nil || !ok || !top.ours() {
 		err = errors.Join(fmt.Errorf("%w: %s does not appear in mountinfo", ErrNotMounted, target), err, unmount(target, true))
@@ -133,6 +134,15 @@ func (m *Mounted) Wait() { <-m.done }
 
 // Passthrough reports whether the kernel reads complete files by itself.
 func (m *Mounted) Passthrough() bool { return m.fs.modes.possible }
+
+// DropPages makes the kernel forget what it keeps of the content of node. It
+// waits for reads of it that are under way, so the caller must hold nothing
+// that these need.
+func (m *Mounted) DropPages(node int) {
+	if st := m.server.InodeNotify(uint64(node)+1, 0, 0); !st.Ok() && st != fuse.ENOENT {
+		m.fs.Log.Warn("the kernel keeps wrong content", "path", m.fs.snap.Path(node), "reason", st)
+	}
+}
 
 // OpenFiles returns how many openings of files there are.
 func (m *Mounted) OpenFiles() int { return m.fs.handles.count() }

@@ -27,6 +27,9 @@ EXAMPLES:
 		Flags: flags(selectionFlags(), datasetFlags(), generalFlags(), []cli.Flag{
 			&cli.StringFlag{Name: "budget", Usage: "disk space for cached files, kept for later mounts too (default: 20GiB)", Category: catGeneral},
 			&cli.BoolFlag{Name: "foreground", Aliases: []string{"f"}, Usage: "stay until the mount is gone; a signal unmounts", Category: catGeneral},
+			&cli.BoolFlag{Name: "prefetch", Usage: "fetch all of it in the background, as far as the budget goes", Category: catGeneral},
+			&cli.StringFlag{Name: "verify", Value: "auto", Usage: "auto: files from sources that name the exact version are served as they arrive, their end when all is verified; strict: nothing is served before that", Category: catGeneral},
+			&cli.BoolFlag{Name: "no-readahead", Usage: "fetch nothing but what is being read", Category: catGeneral},
 			&cli.BoolFlag{Name: "allow-other", Usage: "other users may read the mount", Category: catGeneral},
 		}),
 		Action: runMount,
@@ -67,6 +70,14 @@ func mountRequest(c *cli.Context) (req daemon.MountRequest, err error) {
 	if req.Dataset, err = dataset(c); err != nil {
 		return req, err
 	}
+	switch verify := c.String("verify"); verify {
+	case "auto":
+	case "strict":
+		req.Strict = true
+	default:
+		return req, usage(fmt.Sprintf("--verify %s is neither auto nor strict", verify))
+	}
+	req.NoReadAhead, req.Prefetch = c.Bool("no-readahead"), c.Bool("prefetch")
 	req.Budget, err = bytesFlag(c, "budget")
 	req.AllowOther = c.Bool("allow-other")
 	return req, err

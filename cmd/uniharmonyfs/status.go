@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/dustin/go-humanize"
@@ -94,6 +95,7 @@ func writeStatus(w io.Writer, s daemon.Status) {
 			head = ""
 		}
 		fmt.Fprintf(w, "%-10s %s  %s, %s, %d cached; %s at %.12s\n", head, m.Target, count(m.Files, "file"), size(m.Bytes), m.Cached, printable(m.Dataset), m.Commit)
+		fmt.Fprintf(w, "%-10s %s\n", "", mode(m))
 	}
 	if len(s.Mounts) == 0 {
 		fmt.Fprintln(w, "mounts     none")
@@ -117,6 +119,26 @@ func writeStatus(w io.Writer, s daemon.Status) {
 		}
 		fmt.Fprintf(w, "%-10s %s %s: %s\n", head, e.Time.Format(time.TimeOnly), printable(e.Name), printable(e.Text))
 	}
+}
+
+// mode says how a mount's files are read.
+func mode(m daemon.MountInfo) string {
+	parts := []string{"cached files go through the kernel's page cache"}
+	if m.Passthrough {
+		parts[0] = "cached files are read by the kernel itself (passthrough)"
+	}
+	if m.Strict {
+		parts = append(parts, "others when they are verified (strict)")
+	} else {
+		parts = append(parts, "others as they arrive")
+	}
+	if m.NoReadAhead {
+		parts = append(parts, "no read-ahead")
+	}
+	if m.Prefetching {
+		parts = append(parts, "prefetching")
+	}
+	return strings.Join(parts, ", ")
 }
 
 func writePaths(w io.Writer, paths []daemon.PathStatus) {

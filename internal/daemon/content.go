@@ -33,11 +33,24 @@ func (m *mount) OpenContent(node int) (fs.Content, error) {
 	if local := m.d.openInPlace(v, node); local != nil {
 		return local, nil
 	}
-	h, err := m.d.cache.Open(v.Key(node), cache.Use{Origin: m.origin, Owner: m.owner, Name: v.Path(node)})
+	h, err := m.d.cache.Open(v.Key(node), m.use(node))
 	if err != nil {
 		return nil, err
 	}
 	return h, nil
+}
+
+// use says how the mount's readers want a file.
+func (m *mount) use(node int) cache.Use {
+	return cache.Use{
+		Origin: m.origin, Owner: m.owner, Name: m.version.Path(node),
+		Strict: m.strict, NoReadAhead: m.noReadAhead,
+		Wrong: func() {
+			if m.d.mountAt(m.target) == m {
+				m.fs.DropPages(node)
+			}
+		},
+	}
 }
 
 // openInPlace opens a file where the user's own repository keeps it, or

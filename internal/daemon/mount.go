@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"runtime/debug"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -34,6 +35,9 @@ type mount struct {
 	origin    cache.Origin
 	fs        *fs.Mounted
 	since     time.Time
+
+	strict, noReadAhead bool
+	prefetching         atomic.Bool
 }
 
 func (d *daemon) mountRequest(ctx context.Context, req MountRequest, r *reply) (info MountInfo, err error) {
@@ -69,10 +73,13 @@ func (d *daemon) mountRequest(ctx context.Context, req MountRequest, r *reply) (
 	m := &mount{
 		d: d, target: req.Target, made: made, owner: v.name + ":" + req.Target,
 		version: v, selection: req.Selection, view: chosen.view, files: chosen.files, hints: chosen.Hints,
-		origin: from, since: time.Now(),
+		origin: from, since: time.Now(), strict: req.Strict, noReadAhead: req.NoReadAhead,
 	}
 	if err := d.serve(m, req.AllowOther); err != nil {
 		return info, err
+	}
+	if req.Prefetch {
+		m.prefetch()
 	}
 	// Choosing the files took many times the memory that showing them takes.
 	go debug.FreeOSMemory()
@@ -143,7 +150,8 @@ func (m *mount) info() MountInfo {
 		Target: m.target, Dataset: v.spec, Version: v.request.Version, Commit: string(v.Commit),
 		Selection: m.selection, Files: m.view.Files(), Bytes: m.view.Bytes(),
 		Hidden: v.Hidden, Hints: m.hints, Offline: v.request.Offline,
-		Passthrough: m.fs.Passthrough(), OpenFiles: m.fs.OpenFiles(), Clone: v.clone.Dir, Since: m.since,
+		Passthrough: m.fs.Passthrough(), Strict: m.strict, NoReadAhead: m.noReadAhead,
+		Prefetching: m.prefetching.Load(), OpenFiles: m.fs.OpenFiles(), Clone: v.clone.Dir, Since: m.since,
 	}
 	for _, n := range m.files {
 		if v.Kind(n) != tree.Annexed || m.d.cache.State(v.Key(n)).Presence == cache.Cached || v.clone.InPlace(v.Key(n)) != "" {

@@ -36,7 +36,13 @@ type MountRequest struct {
 	Target     string         `json:"target"` // absolute
 	Budget     int64          `json:"budget,omitempty"`
 	AllowOther bool           `json:"allow_other,omitempty"`
-	Cwd        string         `json:"cwd,omitempty"` // the caller's directory
+	// Strict serves nothing of a file before all of it is verified.
+	Strict bool `json:"strict,omitempty"`
+	// NoReadAhead fetches nothing beyond what readers are about to read.
+	NoReadAhead bool `json:"no_readahead,omitempty"`
+	// Prefetch fetches all that is shown, in the background.
+	Prefetch bool   `json:"prefetch,omitempty"`
+	Cwd      string `json:"cwd,omitempty"` // the caller's directory
 }
 
 // MountInfo describes a mount.
@@ -53,6 +59,9 @@ type MountInfo struct {
 	Hints       []string       `json:"hints,omitempty"`
 	Offline     bool           `json:"offline,omitempty"`
 	Passthrough bool           `json:"passthrough"`
+	Strict      bool           `json:"strict,omitempty"`
+	NoReadAhead bool           `json:"no_readahead,omitempty"`
+	Prefetching bool           `json:"prefetching,omitempty"`
 	OpenFiles   int            `json:"open_files"`
 	Clone       string         `json:"clone"`
 	Since       time.Time      `json:"since"`

@@ -2,10 +2,16 @@
 // for shell tests and benchmarks.
 //
 // It prints one line of JSON: the repository's directory and URL, the commit,
-// the number of files and their bytes, and the server's own URL.
+// the number of files and their bytes, and the server's own URL. Then it takes
+// commands from standard input, one a line, and answers each with one:
+//
+//	counts          what was asked for and sent since the last time
+//	link 20ms 400Mbit
+//	                another round-trip time and rate (0: no limit)
 package main
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
@@ -36,6 +42,7 @@ type options struct {
 	size, rate        string
 	rtt               time.Duration
 	dir, remote, name string
+	urls              string
 	dumb              bool
 }
 
@@ -49,6 +56,7 @@ func run() error {
 	flag.StringVar(&o.dir, "dir", "", "where to make the dataset (a new directory)")
 	flag.StringVar(&o.remote, "remote", "versioned", "how content is published: versioned, export or web")
 	flag.StringVar(&o.name, "name", "bench", "of the dataset")
+	flag.StringVar(&o.urls, "urls", "", "write the annexed files' URLs and paths to this `FILE`, as curl's -K reads them")
 	flag.BoolVar(&o.dumb, "dumb", false, "serve the repository as plain files")
 	flag.Parse()
 	if o.dir == "" || flag.NArg() > 0 {
@@ -58,11 +66,11 @@ func run() error {
 	defer stop()
 	// A dataset of a million files takes memory: rather less than fast.
 	debug.SetGCPercent(50)
-	return serve(ctx, o, os.Stdout)
+	return serve(ctx, o, os.Stdin, os.Stdout)
 }
 
 // serve serves until ctx ends.
-func serve(ctx context.Context, o options, out io.Writer) error {
+func serve(ctx context.Context, o options, in io.Reader, out io.Writer) error {
 	size, err := bytes(o.size)
 	if err != nil {
 		return err
@@ -87,14 +95,57 @@ func serve(ctx context.Context, o options, out io.Writer) error {
 		return err
 	}
 	s.Add(m)
+	if o.urls != "" {
+		if err := writeURLs(o.urls, m); err != nil {
+			return err
+		}
+	}
 	err = json.NewEncoder(out).Encode(map[string]any{
 		"dataset": m.Dir, "url": s.GitURL(m), "server": s.URL, "commit": m.Commit(),
 		"files": len(m.Files), "annexed": m.Annexed(), "bytes": m.Bytes(),
 	})
 	if err == nil {
+		go obey(s, in, out)
 		<-ctx.Done()
 	}
 	return err
+}
+
+// obey carries out the commands of in.
+func obey(s *demo.Server, in io.Reader, out io.Writer) {
+	enc := json.NewEncoder(out)
+	for lines := bufio.NewScanner(in); lines.Scan(); {
+		words := strings.Fields(lines.Text())
+		switch {
+		case len(words) == 1 && words[0] == "counts":
+			c := s.Counts()
+			s.ResetCounts()
+			enc.Encode(map[string]any{"requests": c.Requests, "bytes": c.Bytes, "connections": c.Connections})
+		case len(words) == 3 && words[0] == "link":
+			rtt, err := time.ParseDuration(words[1])
+			rate, err2 := bytes(words[2])
+			if err = errors.Join(err, err2); err == nil {
+				s.SetLink(demo.Link{RTT: rtt, Rate: rate})
+				enc.Encode(map[string]any{"rtt": rtt.String(), "rate": rate})
+				continue
+			}
+			enc.Encode(map[string]any{"error": err.Error()})
+		default:
+			enc.Encode(map[string]any{"error": "no such command"})
+		}
+	}
+}
+
+// writeURLs writes where the content of each annexed file is, and the file's
+// path.
+func writeURLs(name string, m *demo.Made) error {
+	var b strings.Builder
+	for i := range m.Files {
+		if f := &m.Files[i]; f.Annexed {
+			fmt.Fprintf(&b, "url = %q\noutput = %q\n", m.URLs(f)[0], f.Path)
+		}
+	}
+	return os.WriteFile(name, []byte(b.String()), 0o644)
 }
 
 // dataset returns a dataset of about the wanted number of images: bold runs,

@@ -3,10 +3,12 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -35,38 +37,73 @@ func TestServe(t *testing.T) {
 	for remote, files := range map[string]int{"versioned": 25, "export": 3, "web": 0} {
 		ctx, cancel := context.WithCancel(t.Context())
 		r, w := io.Pipe()
+		in, say := io.Pipe()
+		urls := filepath.Join(t.TempDir(), "urls")
 		done := make(chan error, 1)
 		go func() {
-			done <- serve(ctx, options{files: files, size: "1K", rate: "1Gbit", remote: remote, name: "bench", sessions: 1, dir: t.TempDir()}, w)
+			done <- serve(ctx, options{files: files, size: "1K", rate: "1Gbit", remote: remote, name: "bench", sessions: 1, dir: t.TempDir(), urls: urls}, in, w)
 		}()
 		var said struct {
 			Dataset, URL, Server, Commit string
 			Files, Annexed               int
 			Bytes                        int64
 		}
-		if err := json.NewDecoder(r).Decode(&said); err != nil {
+		answers := json.NewDecoder(r)
+		if err := answers.Decode(&said); err != nil {
 			t.Fatal(err)
 		}
-		go io.Copy(io.Discard, r)
+		listed, err := os.ReadFile(urls)
+		if n := strings.Count(string(listed), "url = "); err != nil || n != said.Annexed {
+			t.Errorf("%d URLs, %v", n, err)
+		}
+		first, _, _ := strings.Cut(strings.TrimPrefix(string(listed), `url = "`), `"`)
+		asked := fetch(t, first)
+		var counts struct{ Requests, Bytes int }
+		fmt.Fprintln(say, "counts")
+		if err := answers.Decode(&counts); err != nil || counts.Requests != 1 || counts.Bytes != asked {
+			t.Errorf("%d bytes fetched, counted %+v, %v", asked, counts, err)
+		}
+		var link struct{ Rate int64 }
+		fmt.Fprintln(say, "link 2ms 1Gbit")
+		if err := answers.Decode(&link); err != nil || link.Rate != 125_000_000 {
+			t.Errorf("%+v, %v", link, err)
+		}
+		var refused struct{ Error string }
+		fmt.Fprintln(say, "link 2ms fast")
+		if err := answers.Decode(&refused); err != nil || refused.Error == "" {
+			t.Errorf("%+v, %v", refused, err)
+		}
+		say.Close()
 		if _, err := os.Stat(filepath.Join(said.Dataset, "HEAD")); err != nil {
 			t.Error(err)
 		}
 		if said.Annexed < files || files > 0 && said.Bytes != int64(said.Annexed)*1000 {
 			t.Errorf("%s: %+v", remote, said)
 		}
-		tr := &http.Transport{DisableKeepAlives: true}
-		resp, err := (&http.Client{Transport: tr}).Get(said.URL + "/info/refs?service=git-upload-pack")
-		if err != nil || resp.StatusCode != 200 {
-			t.Fatal(err, resp)
-		}
-		resp.Body.Close()
+		fetch(t, said.URL+"/info/refs?service=git-upload-pack")
 		cancel()
 		if err := <-done; err != nil {
 			t.Error(err)
 		}
 		w.Close()
 	}
-	if err := serve(t.Context(), options{remote: "ftp", dir: t.TempDir()}, io.Discard); err == nil {
+	if err := serve(t.Context(), options{remote: "ftp", dir: t.TempDir()}, strings.NewReader(""), io.Discard); err == nil {
 		t.Error("a remote that does not exist was served")
 	}
+}
+
+// fetch returns how many bytes are at a URL.
+func fetch(t *testing.T, url string) int {
+	t.Helper()
+	tr := &http.Transport{DisableKeepAlives: true}
+	resp, err := (&http.Client{Transport: tr}).Get(url)
+	if err != nil || resp.StatusCode != 200 {
+		t.Fatal(err, resp)
+	}
+	defer resp.Body.Close()
+	n, err := io.Copy(io.Discard, resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return int(n)
 }

@@ -1,0 +1,392 @@
+package cache_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/uniharmony/uniharmonyfs/cache"
+	"github.com/uniharmony/uniharmonyfs/internal/annex"
+)
+
+const kib, mib = 1 << 10, 1 << 20
+
+// readAt reads one piece and compares it.
+func readAt(t testing.TB, h *cache.Handle, want content, off, n int) error {
+	t.Helper()
+	buf := make([]byte, n)
+	got, err := h.ReadAt(context.Background(), buf, int64(off))
+	if got != n {
+		return errors.Join(err, io.ErrUnexpectedEOF)
+	}
+	if !bytes.Equal(buf, want.data[off:off+n]) {
+		t.Fatalf("wrong bytes at %d", off)
+	}
+	return nil
+}
+
+func mustReadAt(t testing.TB, h *cache.Handle, want content, off, n int) {
+	t.Helper()
+	if err := readAt(t, h, want, off, n); err != nil {
+		t.Fatalf("%d bytes at %d: %v", n, off, err)
+	}
+}
+
+func mustOpen(t testing.TB, c *cache.Cache, key annex.Key, use cache.Use) *cache.Handle {
+	t.Helper()
+	h, err := c.Open(key, use)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { h.Close() })
+	return h
+}
+
+// settle waits until nothing is under way.
+func settle(t testing.TB, c *cache.Cache) cache.Status {
+	t.Helper()
+	for range 5000 {
+		if s := c.Status(); s.Reserved == 0 && len(s.Transfers) == 0 {
+			return s
+		}
+		time.Sleep(time.Millisecond)
+	}
+	t.Fatalf("something goes on: %+v", c.Status())
+	return cache.Status{}
+}
+
+// A look at a header costs little of the file.
+func TestHeaderCostsAWindow(t *testing.T) {
+	one := makeContent(t, 20, 3600*kib)
+	origin := newFar(one)
+	dir := t.TempDir()
+	c := open(t, dir, cache.Options{})
+	h := mustOpen(t, c, one.key, cache.Use{Origin: origin})
+	for off := 0; off < 48*kib; off += 16 * kib {
+		mustReadAt(t, h, one, off, 16*kib)
+	}
+	h.Close()
+	s := settle(t, c)
+	if n := origin.bytes.Load(); n != 64*kib {
+		t.Errorf("%d bytes were fetched", n)
+	}
+	if s.Partials != 1 || s.Reserved != 0 || s.Used != diskUse(dir) || s.Used > 80*kib {
+		t.Errorf("%d partial files; used %d, reserved %d; on disk %d", s.Partials, s.Used, s.Reserved, diskUse(dir))
+	}
+	// The next look costs nothing, and reading on not more than the rest.
+	h = mustOpen(t, c, one.key, cache.Use{Origin: origin})
+	mustReadAt(t, h, one, 0, 48*kib)
+	if n := origin.bytes.Load(); n != 64*kib {
+		t.Errorf("%d bytes were fetched", n)
+	}
+	mustRead(t, c, one, cache.Use{Origin: origin})
+	h.Close()
+	settle(t, c)
+	if n := origin.bytes.Load(); n != int64(len(one.data)) {
+		t.Errorf("%d bytes were fetched of %d", n, len(one.data))
+	}
+}
+
+// Readers get bytes while the rest is still on its way, and the end only when
+// all was verified.
+func TestBytesAreServedAsTheyArrive(t *testing.T) {
+	one := makeContent(t, 21, 3*mib)
+	origin := newFar(one)
+	var allowed atomic.Int64
+	more := sync.NewCond(&sync.Mutex{})
+	allow := func(n int64) { more.L.Lock(); allowed.Store(n); more.L.Unlock(); more.Broadcast() }
+	origin.do = func(_ context.Context, _ annex.Key, off, n int64, w io.Writer) error {
+		for n > 0 {
+			more.L.Lock()
+			for allowed.Load() <= off {
+				more.Wait()
+			}
+			step := min(n, allowed.Load()-off)
+			more.L.Unlock()
+			if _, err := w.Write(one.data[off : off+step]); err != nil {
+				return err
+			}
+			off, n = off+step, n-step
+		}
+		return nil
+	}
+	c := open(t, t.TempDir(), cache.Options{})
+	h := mustOpen(t, c, one.key, cache.Use{Origin: origin})
+	for off := 0; off+32*kib <= 3*mib-64*kib; off += 32 * kib {
+		allow(int64(off + 32*kib))
+		mustReadAt(t, h, one, off, 32*kib)
+	}
+	allow(3*mib - 1)
+	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
+	defer cancel()
+	if n, err := h.ReadAt(ctx, make([]byte, 10), 3*mib-64*kib); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("%d bytes of the end were served unverified: %v", n, err)
+	}
+	allow(3 * mib)
+	mustReadAt(t, h, one, 3*mib-64*kib, 64*kib)
+	if c.State(one.key).Presence != cache.Cached {
+		t.Error("read to the end, and not there")
+	}
+}
+
+// What must not be served before it is verified is not.
+func TestStrictServesNothingBeforeTheEnd(t *testing.T) {
+	one := makeContent(t, 22, 3*mib)
+	for how, strict := range map[string]bool{"a strict reader": true, "a source without version": false} {
+		t.Run(how, func(t *testing.T) {
+			origin := newFar(one)
+			var sent atomic.Bool
+			do := func(_ context.Context, _ annex.Key, off, n int64, w io.Writer) error {
+				_, err := w.Write(one.data[off : off+n])
+				if off+n == int64(len(one.data)) {
+					sent.Store(true)
+				}
+				return err
+			}
+			origin.do = do
+			origin.sources = func(key annex.Key) ([]cache.Source, error) {
+				p := &place{origin, key}
+				return []cache.Source{inexact{scripted{"far", func(off, n int64, w io.Writer) error { return p.Fetch(context.Background(), off, n, w) }}, strict}}, nil
+			}
+			c := open(t, t.TempDir(), cache.Options{})
+			h := mustOpen(t, c, one.key, cache.Use{Origin: origin, Strict: strict})
+			mustReadAt(t, h, one, 0, 10)
+			if !sent.Load() || c.State(one.key).Presence != cache.Cached {
+				t.Error("served before the whole was there")
+			}
+		})
+	}
+}
+
+type inexact struct {
+	scripted
+	exact bool
+}
+
+func (s inexact) Exact() bool { return s.exact }
+
+// scripted is a source of its own.
+type scripted struct {
+	name  string
+	fetch func(off, n int64, w io.Writer) error
+}
+
+func (s scripted) String() string { return s.name }
+func (s scripted) Exact() bool    { return true }
+func (s scripted) Fetch(_ context.Context, off, n int64, w io.Writer) error {
+	return s.fetch(off, n, w)
+}
+
+// placing is a source that brings whole files.
+type placing struct{ scripted }
+
+func (s placing) Place(_ context.Context, path string, _ func(int64)) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	return errors.Join(s.fetch(0, -1, f), f.Close())
+}
+
+func honest(c content) func(off, n int64, w io.Writer) error {
+	return func(off, n int64, w io.Writer) error {
+		if n < 0 {
+			n = int64(len(c.data)) - off
+		}
+		_, err := w.Write(c.data[off : off+n])
+		return err
+	}
+}
+
+// Wrong bytes that were served in good faith: their reader gets no further,
+// others are told to forget them, and the next source is asked.
+func TestWrongBytesFoundOutLate(t *testing.T) {
+	one := makeContent(t, 23, 3*mib)
+	wrong := content{one.key, bytes.Clone(one.data)}
+	wrong.data[100] ^= 1
+	for how, next := range map[string]cache.Source{
+		"ranges": scripted{"right", honest(one)},
+		"place":  placing{scripted{"right", honest(one)}},
+	} {
+		t.Run(how, func(t *testing.T) {
+			origin := newFar()
+			origin.sources = func(annex.Key) ([]cache.Source, error) {
+				return []cache.Source{scripted{"wrong", honest(wrong)}, next}, nil
+			}
+			told := make(chan string, 10)
+			c := open(t, t.TempDir(), cache.Options{})
+			use := func(name string) cache.Use {
+				return cache.Use{Origin: origin, Name: name, Wrong: func() { told <- name }}
+			}
+			before := mustOpen(t, c, one.key, use("before"))
+			mustReadAt(t, before, wrong, 0, 16*kib)
+			before.Close()
+			h := mustOpen(t, c, one.key, use("reader"))
+			var err error
+			off := 0
+			for ; err == nil && off < len(one.data); off += 64 * kib {
+				err = readAt(t, h, wrong, off, 64*kib)
+			}
+			if !errors.Is(err, cache.ErrMismatch) {
+				t.Fatalf("at %d: %v", off, err)
+			}
+			got := map[string]bool{<-told: true, <-told: true}
+			if !got["before"] || !got["reader"] {
+				t.Errorf("told %v", got)
+			}
+			if _, err := h.ReadAt(context.Background(), make([]byte, 1), 0); !errors.Is(err, cache.ErrMismatch) {
+				t.Errorf("the same reader once more: %v", err)
+			}
+			fresh := mustOpen(t, c, one.key, use("fresh"))
+			for off := 0; off < len(one.data); off += 64 * kib {
+				mustReadAt(t, fresh, one, off, 64*kib)
+			}
+		})
+	}
+}
+
+// The rest from elsewhere is as good, if what was served is the same there.
+func TestSourceThatDiesInTheMiddle(t *testing.T) {
+	one := makeContent(t, 24, 12*mib)
+	for how, next := range map[string]cache.Source{
+		"ranges": scripted{"second", honest(one)},
+		"place":  placing{scripted{"second", honest(one)}},
+	} {
+		t.Run(how, func(t *testing.T) {
+			origin := newFar()
+			origin.sources = func(annex.Key) ([]cache.Source, error) {
+				return []cache.Source{scripted{"first", func(off, n int64, w io.Writer) error {
+					if off+n > 2*mib {
+						return errors.New("gone")
+					}
+					return honest(one)(off, n, w)
+				}}, next}, nil
+			}
+			c := open(t, t.TempDir(), cache.Options{})
+			h := mustOpen(t, c, one.key, cache.Use{Origin: origin, Wrong: func() { t.Error("called wrong") }})
+			for off := 0; off < len(one.data); off += 128 * kib {
+				mustReadAt(t, h, one, off, 128*kib)
+			}
+		})
+	}
+}
+
+// wholeOnly is the error of a server that knows no ranges.
+type wholeOnly struct{ error }
+
+func (wholeOnly) WholeOnly() bool { return true }
+
+func TestSourceWithoutRanges(t *testing.T) {
+	one := makeContent(t, 25, 3*mib)
+	origin := newFar(one)
+	var asked atomic.Int64
+	origin.do = func(_ context.Context, _ annex.Key, off, n int64, w io.Writer) error {
+		asked.Add(1)
+		if off > 0 || n < int64(len(one.data)) {
+			return wholeOnly{errors.New("no ranges")}
+		}
+		_, err := w.Write(one.data)
+		return err
+	}
+	c := open(t, t.TempDir(), cache.Options{})
+	h := mustOpen(t, c, one.key, cache.Use{Origin: origin})
+	mustReadAt(t, h, one, mib, 4096)
+	mustReadAt(t, h, one, 0, 4096)
+	if n := asked.Load(); n != 2 {
+		t.Errorf("asked %d times", n)
+	}
+}
+
+// copyDir copies what is in the cache's directory at this moment, as a kill
+// would leave it.
+func copyDir(t *testing.T, from string) string {
+	to := t.TempDir()
+	if err := os.CopyFS(to, os.DirFS(from)); err != nil {
+		t.Fatal(err)
+	}
+	return to
+}
+
+// What has come survives an end of the process, and is not fetched again.
+func TestPartialFilesSurvive(t *testing.T) {
+	one := makeContent(t, 26, 30*mib)
+	origin := newFar(one)
+	dir := t.TempDir()
+	c := open(t, dir, cache.Options{})
+	use := cache.Use{Origin: origin, NoReadAhead: true}
+	h := mustOpen(t, c, one.key, use)
+	spots := []int{0, 7 * mib, 20*mib + 5, 29 * mib}
+	for _, off := range spots {
+		mustReadAt(t, h, one, off, 100)
+	}
+	h.Close()
+	c.Close()
+	fetched := origin.bytes.Load()
+	again := copyDir(t, dir)
+	c = open(t, again, cache.Options{})
+	if s := c.Status(); s.Partials != 1 || s.Used != diskUse(again) {
+		t.Errorf("%d partial files of %d bytes; on disk %d", s.Partials, s.Used, diskUse(again))
+	}
+	h = mustOpen(t, c, one.key, use)
+	for _, off := range spots {
+		mustReadAt(t, h, one, off, 100)
+	}
+	if n := origin.bytes.Load(); n != fetched {
+		t.Errorf("%d bytes were fetched again", n-fetched)
+	}
+	if err := c.Fetch(context.Background(), one.key, use); err != nil {
+		t.Fatal(err)
+	}
+	if n := origin.bytes.Load(); n != int64(len(one.data)) {
+		t.Errorf("%d bytes were fetched of %d", n, len(one.data))
+	}
+}
+
+// A map that does not say the truth is not believed; nor is a file without.
+func TestDamagedPartialFilesAreFetchedAgain(t *testing.T) {
+	one := makeContent(t, 27, 5*mib)
+	origin := newFar(one)
+	dir := t.TempDir()
+	c := open(t, dir, cache.Options{})
+	use := cache.Use{Origin: origin}
+	h := mustOpen(t, c, one.key, use)
+	mustReadAt(t, h, one, 4*mib, 100)
+	h.Close()
+	c.Close()
+	path := filepath.Join("partial", one.key.FileName())
+	whole, err := os.ReadFile(filepath.Join(dir, path))
+	if err != nil {
+		t.Fatal(err)
+	}
+	size := len(one.data)
+	for at := size; at < len(whole)+1; at++ {
+		damaged := bytes.Clone(whole[:min(at, len(whole))])
+		if at%2 == 1 && at < len(whole) {
+			damaged = bytes.Clone(whole)
+			damaged[at] ^= 0x10
+		}
+		if bytes.Equal(damaged, whole) {
+			continue
+		}
+		again := t.TempDir()
+		os.MkdirAll(filepath.Join(again, "partial"), 0o700)
+		if err := os.WriteFile(filepath.Join(again, path), damaged, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		c, err := cache.Open(again, cache.Options{Floor: -1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s := c.Status(); s.Partials != 0 || diskUse(again) != 0 {
+			t.Errorf("damage at %d: %d partial files, %d bytes", at, s.Partials, diskUse(again))
+		}
+		c.Close()
+	}
+}

@@ -1,0 +1,51 @@
+package daemon
+
+import (
+	"context"
+	"fmt"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/uniharmony/uniharmonyfs/internal/tree"
+)
+
+// prefetch brings all that the mount shows, in the order of the paths, behind
+// whatever is read. It stops where the budget ends: what comes later would
+// only push out what came before. It ends with the mount.
+func (m *mount) prefetch() {
+	budget := m.d.cache.Status().Budget
+	var files []int
+	var bytes int64
+	for _, n := range m.files {
+		if m.version.Kind(n) != tree.Annexed || m.version.clone.InPlace(m.version.Key(n)) != "" {
+			continue
+		}
+		if bytes += m.version.Size(n); bytes > budget {
+			m.hints = append(m.hints, fmt.Sprintf("the files take more than the budget of %d bytes: only the first %d are prefetched", budget, len(files)))
+			break
+		}
+		files = append(files, n)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	m.prefetching.Store(true)
+	m.d.begin()
+	go func() {
+		<-m.fs.Done()
+		cancel()
+	}()
+	go func() {
+		defer m.d.end()
+		defer m.prefetching.Store(false)
+		var g errgroup.Group
+		g.SetLimit(atOnce)
+		for _, n := range files {
+			if ctx.Err() != nil {
+				break
+			}
+			// What fails is in the cache's errors.
+			g.Go(func() error { m.d.cache.Fetch(ctx, m.version.Key(n), m.use(n)); return nil })
+		}
+		g.Wait()
+		m.d.log.Info("prefetch ended", "target", m.target, "files", len(files), "err", ctx.Err())
+	}()
+}
