@@ -32,6 +32,7 @@ type Dataset struct {
 // MountRequest asks for a mount.
 type MountRequest struct {
 	Dataset
+	ID         string         `json:"id,omitempty"` // to be named by in an [UnmountRequest]
 	Selection  bids.Selection `json:"selection"`
 	Target     string         `json:"target"` // absolute
 	Budget     int64          `json:"budget,omitempty"`
@@ -70,8 +71,11 @@ type MountInfo struct {
 // UnmountRequest ends a mount.
 type UnmountRequest struct {
 	Target string `json:"target"`
-	Clean  bool   `json:"clean,omitempty"`
-	Force  bool   `json:"force,omitempty"`
+	// ID gives up the request of this ID, also when it is carried out later;
+	// what else is mounted at Target stays.
+	ID    string `json:"id,omitempty"`
+	Clean bool   `json:"clean,omitempty"`
+	Force bool   `json:"force,omitempty"`
 }
 
 // UnmountResult says what an unmount did.
