@@ -31,6 +31,7 @@ type get struct {
 	owner  string
 	target *os.Root
 	direct *fetch.Direct // nil in hidden mode
+	wait   *patience
 
 	mu      sync.Mutex // guards the following
 	done    map[int]bool
@@ -144,6 +145,7 @@ func (d *daemon) newGet(ctx context.Context, req GetRequest, r *reply) (*get, er
 	}
 	g := &get{
 		d: d, req: req, v: v, view: chosen.view, files: chosen.files, from: from, target: root,
+		wait:  newPatience(req.Timeout),
 		owner: fmt.Sprintf("%s:get:%s:%d", v.name, req.Target, time.Now().UnixNano()), done: make(map[int]bool),
 	}
 	if req.Plain {
@@ -223,14 +225,14 @@ func (g *get) run(ctx context.Context, todo []int, p Plan, r *reply) {
 			break
 		}
 		group.Go(func() error {
-			err := g.put(ctx, n)
+			err := g.wait.do(ctx, func() error { return g.put(ctx, n) })
 			g.mu.Lock()
 			defer g.mu.Unlock()
 			switch {
 			case err == nil:
 				g.done[n] = true
 			case ctx.Err() != nil:
-			case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EDQUOT):
+			case isDiskFull(err):
 				// The others would fail, too, after they were fetched.
 				g.full = err
 				cancel()
@@ -254,10 +256,16 @@ func (g *get) watch(todo []int, p Plan, r *reply) (stop func()) {
 	return g.d.watch(r, keys, func() Progress {
 		g.mu.Lock()
 		defer g.mu.Unlock()
-		now := Progress{Phase: "get", Done: p.ThereBytes, Total: p.Bytes, Files: p.ThereFiles + len(g.done), Failed: len(g.failed)}
+		now := Progress{Phase: "get", Done: p.ThereBytes, Total: p.Bytes, Files: p.ThereFiles + len(g.done), Failed: len(g.failed), Text: g.wait.text()}
 		for n := range g.done {
 			now.Done += g.view.Size(n)
 		}
 		return now
 	})
+}
+
+// isDiskFull reports whether a disk is full, not only the cache's budget:
+// smaller files may still fit into that.
+func isDiskFull(err error) bool {
+	return (errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT)) && !errors.As(err, new(*cache.NoSpaceError))
 }
