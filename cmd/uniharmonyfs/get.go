@@ -30,8 +30,9 @@ without --force. Several downloads into one TARGET make one dataset there: its
 tables list what all of them brought. Two at the same time take turns.
 
 A network that is gone is waited for, as long as --timeout says. Files that cannot
-be had are listed at the end (exit code 7); the others are there. When a disk is full it stops (exit code 5); what is whole stays, and
-with more space the same command continues.
+be had are listed at the end (exit code 7); the others are there. When a disk is
+full it stops (exit code 5); what is whole stays, and with more space the same
+command continues.
 
 With --direct TARGET is a DataLad dataset instead: all of its files as links, the
 content of those selected in git-annex, for datalad and git-annex to go on with.
