@@ -6,7 +6,11 @@ import ast
 import os
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
+
+import pytest
+from conftest import Server, World
 
 PACKAGE = Path(__file__).parents[1]
 
@@ -26,6 +30,26 @@ def test_pip_installs_it(tmp_path: Path) -> None:
         check=True,
     )
     assert said.stdout.startswith(str(tmp_path / "site"))
+
+
+def test_readme(
+    world: World,
+    demo: Server,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The example in the README, with the demo as its dataset."""
+    (tmp_path / "ds004712").symlink_to(demo.dataset)
+    monkeypatch.setenv("UNIHARMONYFS_OPENNEURO_URL", str(tmp_path / "{id}"))
+    text = (PACKAGE.parent / "README.md").read_text().partition("## From Python")[2]
+    block = text[text.index("    from ") : text.index("`download_bids_dataset`")]
+    exec(textwrap.dedent(block).replace("03286", "01"), {})  # noqa: S102
+    assert capsys.readouterr().out.splitlines() == [
+        "sub-01_ses-01_T1w.nii.gz 13565",
+        "sub-01_ses-02_T1w.nii.gz 13545",
+    ]
+    assert not world.cache.exists()
 
 
 def test_no_dependencies_and_old_syntax() -> None:
