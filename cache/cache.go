@@ -210,7 +210,7 @@ func (c *Cache) SetBudget(bytes int64) {
 // Fetch brings a key's content and returns when it is there and verified, or
 // cannot be had. It goes behind readers.
 func (c *Cache) Fetch(ctx context.Context, key annex.Key, use Use) error {
-	h, err := c.Open(key, use)
+	h, err := c.open(key, use, false)
 	if err != nil {
 		return err
 	}

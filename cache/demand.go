@@ -14,6 +14,7 @@ type demand struct {
 	wish
 	h     *Handle
 	whole bool // until it is verified
+	spare bool // a guess: not worth more than its bytes
 	class class
 	done  chan struct{}
 	err   error // valid after done
@@ -66,6 +67,7 @@ func (t *transfer) look(h *Handle, want interval, first bool) (*part, *demand, e
 	}
 	here := t.servable(h, want)
 	if first {
+		h.window.sure = h.through.Load()
 		w := h.window.read(want, t.o.size, here)
 		t.readers[h] = w
 		t.complete = t.complete || w.complete && !h.use.NoReadAhead

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"sync"
+	"sync/atomic"
 	"syscall"
 
 	"github.com/uniharmony/uniharmonyfs/internal/annex"
@@ -25,13 +26,17 @@ type Handle struct {
 	t      *transfer // that the handle is a user of
 	seen   *part     // that it was served from
 
-	window window // guarded by transfer.mu
+	through atomic.Bool
+	window  window // guarded by transfer.mu
 }
 
 // Open opens a key's content. It never waits for the network, and not for
 // more of the disk than looking at one file: what is missing comes when it is
 // read. It fails for keys whose content could not be verified.
-func (c *Cache) Open(key annex.Key, use Use) (*Handle, error) {
+func (c *Cache) Open(key annex.Key, use Use) (*Handle, error) { return c.open(key, use, true) }
+
+// open is Open, on a reader's behalf or not.
+func (c *Cache) open(key annex.Key, use Use, reader bool) (*Handle, error) {
 	size, ok := key.Size()
 	if !ok {
 		return nil, fmt.Errorf("%w: %s says no size", ErrUnverifiable, key)
@@ -47,11 +52,12 @@ func (c *Cache) Open(key annex.Key, use Use) (*Handle, error) {
 	o := c.object(key, size)
 	o.refs++
 	here := o.state == present && o.evicting == nil
-	if here {
+	switch {
+	case here && reader:
 		c.hits++
 		c.lru.touch(o)
 		c.dirty[key] = true
-	} else {
+	case reader:
 		c.misses++
 	}
 	c.mu.Unlock()
@@ -100,6 +106,10 @@ func (h *Handle) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
 	})
 	return n, err
 }
+
+// ReadThrough says that the file is going to be read from start to end, so
+// that its first read asks for more than a look at it.
+func (h *Handle) ReadThrough() { h.through.Store(true) }
 
 // saw returns the partial file that the handle was served from.
 func (h *Handle) saw() *part {

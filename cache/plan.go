@@ -71,6 +71,10 @@ func (t *transfer) wanted() bool {
 // ask starts requests to the source in use. Callers hold mu.
 func (t *transfer) ask(all interval) {
 	if p, ok := t.sources[t.at].(Placer); ok {
+		t.refuseSpare(func(*demand) bool { return true })
+		if !t.wanted() {
+			return
+		}
 		if len(t.spans) == 0 {
 			t.placing = true
 			var ctx context.Context
@@ -80,12 +84,13 @@ func (t *transfer) ask(all interval) {
 		}
 		return
 	}
+	t.refuseSpare(func(d *demand) bool { return t.strict(d.h) })
 	for _, d := range t.demands {
 		if d.whole || t.strict(d.h) {
 			t.claim(all, stepMost, d.class, true)
 			continue
 		}
-		t.claim(d.now, stepMost, demanded, d.steady)
+		t.claim(d.now, stepMost, d.class, d.steady)
 	}
 	for h, w := range t.readers {
 		t.claim(interval{w.now.off, w.until}, h.window.step(), ahead, w.steady)

@@ -85,10 +85,13 @@ func FuzzParseRanges(f *testing.F) {
 	})
 }
 
-// reads drives a window as a reader would, and returns its last wish.
+// reads drives a window as a reader would, and returns its last wish. A read
+// before the file's start stands for what is known of the reader.
 func (w *window) reads(size int64, here bool, all ...interval) (last wish) {
 	for _, i := range all {
-		last = w.read(i, size, here)
+		if w.sure = w.sure || i.off < 0; i.off >= 0 {
+			last = w.read(i, size, here)
+		}
 	}
 	return last
 }
@@ -110,15 +113,17 @@ func TestWindow(t *testing.T) {
 		want  wish
 	}{
 		{"small files whole", m, false, sequence(5, 10, 1), wish{now: interval{0, m}, until: m, steady: true}},
-		{"a header of a middling file", 4 * m, false, sequence(0, 16*k, 1), wish{now: interval{0, 64 * k}, until: 64 * k}},
+		{"a header of a middling file", 4 * m, false, sequence(0, 16*k, 1), wish{now: interval{0, 80 * k}, until: 80 * k}},
 		{"a header of a large file", g, false, sequence(0, 16*k, 1), wish{now: interval{0, 256 * k}, until: 256 * k}},
-		{"the header in the kernel's steps", 4 * m, false, []interval{{0, 16 * k}, {16 * k, 48 * k}}, wish{now: interval{0, 64 * k}, until: 64 * k}},
+		{"the header in the kernel's steps", 4 * m, false, []interval{{0, 16 * k}, {16 * k, 80 * k}}, wish{now: interval{0, 80 * k}, until: 80 * k}},
 		{"read on, a middling file", 4 * m, false, []interval{{0, 16 * k}, {16 * k, 48 * k}, {48 * k, 112 * k}}, wish{now: interval{48 * k, 4 * m}, until: 4 * m, steady: true}},
 		{"read on, a large file", g, false, sequence(0, 128*k, 2), wish{now: interval{128 * k, 640 * k}, until: 256*k + m, steady: true}},
 		{"the window grows", g, false, sequence(0, 128*k, 7), wish{now: interval{768 * k, 768*k + 512*k}, until: 896*k + 4*m, steady: true}},
 		{"and has an end", g, false, sequence(0, m, 20), wish{now: interval{19 * m, 27 * m}, until: 79 * m, steady: true}},
 		{"a few steps back and forth are still in sequence", g, false, []interval{{0, 128 * k}, {256 * k, 384 * k}, {128 * k, 256 * k}}, wish{now: interval{128 * k, 640 * k}, until: 384*k + m, steady: true}},
 		{"here and there", g, false, []interval{{500 * m, 500*m + 4096}, {300*m + 1, 300*m + 4097}}, wish{now: interval{300 * m, 300*m + 256*k}, until: 300*m + 256*k}},
+		{"known to be read through", 4 * m, false, []interval{{-1, 0}, {0, 16 * k}}, wish{now: interval{0, 4 * m}, until: 4 * m, steady: true}},
+		{"known to be read through, but read at its end first", g, false, []interval{{-1, 0}, {g - 4096, g}}, wish{now: interval{g - 64*k, g}, until: g}},
 		{"much read, all wanted", 40 * m, false, sequence(0, m, 11), wish{now: interval{10 * m, 12 * m}, until: 22 * m, steady: true, complete: true}},
 		{"often here and there", 60 * m, false, jumps(16), wish{now: interval{16 * 3 * m, 16*3*m + 256*k}, until: 16*3*m + 256*k, complete: true}},
 		{"often, but where it is already", 60 * m, true, jumps(16), wish{now: interval{16 * 3 * m, 16*3*m + 256*k}, until: 16*3*m + 256*k}},

@@ -99,3 +99,10 @@ func (s *slots) promote(t *ticket, to class) {
 	t.class = to
 	s.next()
 }
+
+// idle reports whether no request waits for its turn that a reader needs.
+func (s *slots) idle() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.queues[demanded]) == 0 && len(s.queues[ahead]) == 0
+}

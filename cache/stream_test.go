@@ -74,16 +74,16 @@ func TestHeaderCostsAWindow(t *testing.T) {
 	}
 	h.Close()
 	s := settle(t, c)
-	if n := origin.bytes.Load(); n != 64*kib {
+	if n := origin.bytes.Load(); n != 80*kib {
 		t.Errorf("%d bytes were fetched", n)
 	}
-	if s.Partials != 1 || s.Reserved != 0 || s.Used != diskUse(dir) || s.Used > 80*kib {
+	if s.Partials != 1 || s.Reserved != 0 || s.Used != diskUse(dir) || s.Used > 96*kib {
 		t.Errorf("%d partial files; used %d, reserved %d; on disk %d", s.Partials, s.Used, s.Reserved, diskUse(dir))
 	}
 	// The next look costs nothing, and reading on not more than the rest.
 	h = mustOpen(t, c, one.key, cache.Use{Origin: origin})
 	mustReadAt(t, h, one, 0, 48*kib)
-	if n := origin.bytes.Load(); n != 64*kib {
+	if n := origin.bytes.Load(); n != 80*kib {
 		t.Errorf("%d bytes were fetched", n)
 	}
 	mustRead(t, c, one, cache.Use{Origin: origin})
@@ -91,6 +91,53 @@ func TestHeaderCostsAWindow(t *testing.T) {
 	settle(t, c)
 	if n := origin.bytes.Load(); n != int64(len(one.data)) {
 		t.Errorf("%d bytes were fetched of %d", n, len(one.data))
+	}
+}
+
+// A glance brings what a look at the header will read, and never more.
+func TestGlance(t *testing.T) {
+	small, large, versionless, given := makeContent(t, 60, 30*kib), makeContent(t, 61, 3*mib), makeContent(t, 62, 3*mib), makeContent(t, 63, 3*mib)
+	origin := newFar(small, large, versionless, given)
+	c := open(t, t.TempDir(), cache.Options{})
+	glance := func(one content, use cache.Use) {
+		t.Helper()
+		if err := c.Glance(context.Background(), one.key, use); err != nil {
+			t.Fatal(err)
+		}
+	}
+	use := cache.Use{Origin: origin}
+	for range 2 {
+		glance(small, use)
+		glance(large, use)
+	}
+	settle(t, c)
+	if n := origin.bytes.Load(); n != 30*kib+80*kib {
+		t.Errorf("%d bytes were fetched", n)
+	}
+	h := mustOpen(t, c, large.key, use)
+	mustReadAt(t, h, large, 0, 48*kib)
+	h.Close()
+	if s := settle(t, c); s.Objects != 1 || s.Partials != 1 || origin.bytes.Load() != 110*kib {
+		t.Errorf("%d bytes were fetched; %+v", origin.bytes.Load(), s)
+	}
+	// Where only the whole can be had, nothing is.
+	whole := &far{sources: func(key annex.Key) ([]cache.Source, error) {
+		return []cache.Source{inexact{scripted{"versionless", honest(versionless)}, false}}, nil
+	}}
+	glance(versionless, cache.Use{Origin: whole})
+	placed := &far{sources: func(key annex.Key) ([]cache.Source, error) {
+		return []cache.Source{placing{scripted{"placing", honest(given)}}}, nil
+	}}
+	glance(given, cache.Use{Origin: placed})
+	glance(versionless, cache.Use{Origin: origin, Strict: true})
+	if s := settle(t, c); s.Objects != 1 || s.Partials != 1 {
+		t.Errorf("a glance brought a large file: %+v", s)
+	}
+	// Readers of such files are not held up by it.
+	mustRead(t, c, given, cache.Use{Origin: placed})
+	mustRead(t, c, versionless, cache.Use{Origin: whole})
+	if s := c.Status(); s.Hits != 0 || s.Misses != 3 {
+		t.Errorf("%d hits, %d misses", s.Hits, s.Misses)
 	}
 }
 

@@ -11,7 +11,9 @@ const (
 	// are read on.
 	restUpTo = 8 << 20
 
-	firstLeast, firstMost = grain, 256 << 10
+	// firstLeast is what the kernel asks for when some bytes at the start are
+	// read and it reads ahead as far as root's mounts let it: 16 KiB, then 64.
+	firstLeast, firstMost = 80 << 10, 256 << 10
 	randomGrain           = 256 << 10
 	// steadyAfter is how much is read in sequence before reading on is
 	// expected: the header of a NIfTI file, in whatever steps it is read, is
@@ -32,6 +34,7 @@ const (
 // it may be a look at a header, more and more when it is read on.
 type window struct {
 	began bool
+	sure  bool  // that the file is read on: there is no look first
 	next  int64 // end of the sequence
 	run   int64 // bytes read in sequence
 	ahead int64 // how far beyond next to fetch, in bytes; 0 is not at all
@@ -50,7 +53,8 @@ type wish struct {
 // read notes a read, of which the bytes are here or not.
 func (w *window) read(i interval, size int64, here bool) wish {
 	before := w.run
-	if !w.began && i.off == 0 || w.began && i.off >= w.next-backLeap && i.off <= w.next+leap {
+	inSequence := !w.began && i.off == 0 || w.began && i.off >= w.next-backLeap && i.off <= w.next+leap
+	if inSequence {
 		if i.end > w.next {
 			w.run += i.end - max(w.next, i.off)
 			w.next = i.end
@@ -66,12 +70,12 @@ func (w *window) read(i interval, size int64, here bool) wish {
 	switch {
 	case size <= wholeUpTo:
 		return wish{now: interval{0, size}, until: size, steady: true}
-	case before >= steadyAfter:
+	case before >= steadyAfter || w.sure && inSequence:
 		return w.steady(i, size)
 	}
 	step := int64(randomGrain)
 	if first || before > 0 {
-		step = min(max(size/64/grain*grain, firstLeast), firstMost)
+		step = firstLook(size)
 	}
 	now := interval{i.off / step * step, (i.end + step - 1) / step * step}
 	if first && i.off > 0 {
@@ -79,6 +83,11 @@ func (w *window) read(i interval, size int64, here bool) wish {
 	}
 	now.end = min(now.end, size)
 	return wish{now: now, until: now.end, complete: size <= completeRandom && w.stray >= completeMisses}
+}
+
+// firstLook is how much of a file of size bytes a first read asks for.
+func firstLook(size int64) int64 {
+	return min(max(size/64/grain*grain, firstLeast), firstMost)
 }
 
 // steady is a read of a file that is being read on.

@@ -24,15 +24,19 @@ func connect(c *cli.Context) (*daemon.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return connectTo(c, dir)
+	return connectTo(c, dir, programVersion())
 }
 
-func connectTo(c *cli.Context, dir daemon.Dir) (*daemon.Client, error) {
+// anyVersion is that of a daemon that is only looked at, or whose mounts are
+// taken away: an older one, after an update, must not be in the way for ever.
+const anyVersion = ""
+
+func connectTo(c *cli.Context, dir daemon.Dir, version string) (*daemon.Client, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
-	return daemon.Connect(c.Context, dir, programVersion(), func() *exec.Cmd {
+	return daemon.Connect(c.Context, dir, version, func() *exec.Cmd {
 		return exec.Command(self, "daemon", "--cache", string(dir))
 	})
 }

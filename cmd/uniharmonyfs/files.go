@@ -90,7 +90,7 @@ func runOnFiles(c *cli.Context, name string) error {
 		}
 		req.Paths = append(req.Paths, abs)
 	}
-	client, err := connectFor(c, req.Paths)
+	client, err := connectFor(c, req.Paths, programVersion())
 	if err != nil {
 		return err
 	}
@@ -112,7 +112,7 @@ func runOnFiles(c *cli.Context, name string) error {
 
 // connectFor reaches the daemon of the mount that the first path lies in, or
 // of the command's cache.
-func connectFor(c *cli.Context, paths []string) (*daemon.Client, error) {
+func connectFor(c *cli.Context, paths []string, version string) (*daemon.Client, error) {
 	if len(paths) > 0 && !c.IsSet("cache") {
 		for at := paths[0]; at != "/" && at != "."; at = filepath.Dir(at) {
 			dir, found, err := daemon.MountOf(at)
@@ -120,11 +120,15 @@ func connectFor(c *cli.Context, paths []string) (*daemon.Client, error) {
 				return nil, err
 			}
 			if found {
-				return connectTo(c, dir)
+				return connectTo(c, dir, version)
 			}
 		}
 	}
-	return connect(c)
+	dir, err := cacheDir(c)
+	if err != nil {
+		return nil, err
+	}
+	return connectTo(c, dir, version)
 }
 
 // someFailed lists the files that failed and makes them the command's error.

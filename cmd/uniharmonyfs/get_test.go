@@ -1,6 +1,7 @@
 package main_test
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -47,15 +48,22 @@ func sameTree(t *testing.T, dir string, want map[string][]byte) {
 
 func TestGetInterruptedOftenEndsTheSame(t *testing.T) {
 	u := newUser(t)
-	server, m := serve(t, u, files("broken", 400, 30_000))
+	server, m := serve(t, u, files("broken", 2000, 15_000))
 	want := contents(t, m)
 	server.SetLink(demo.Link{RTT: 5 * time.Millisecond, Rate: 4 << 20})
 	target := u.path("target")
 	rng := rand.New(rand.NewPCG(5, 6))
 	for i := range 20 {
-		cmd := u.command(context.Background(), "get", "--dataset", m.Dir, target)
+		cmd := u.command(context.Background(), "get", "--json", "--dataset", m.Dir, target)
+		events, err := cmd.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
+		}
+		if plan, err := bufio.NewReader(events).ReadString('\n'); err != nil {
+			t.Fatalf("no plan: %q, %v", plan, err)
 		}
 		// In the middle: after some more bytes, always fewer than are missing.
 		some := server.Counts().Bytes + int64(rng.IntN(400_000))
@@ -67,9 +75,11 @@ func TestGetInterruptedOftenEndsTheSame(t *testing.T) {
 		}
 		switch i % 3 {
 		case 0:
-			if pid := u.daemon(); pid > 0 {
-				syscall.Kill(pid, syscall.SIGKILL)
+			pid := u.daemon()
+			if pid == 0 {
+				t.Fatal("there is no daemon")
 			}
+			syscall.Kill(pid, syscall.SIGKILL)
 		case 1:
 			cmd.Process.Kill()
 		default:

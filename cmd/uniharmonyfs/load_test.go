@@ -284,7 +284,7 @@ func TestTwoMountsShareOneCache(t *testing.T) {
 			t.Errorf("%s: %v", mnt, err)
 		}
 	}
-	if n := server.Counts().Requests; n != 1 {
+	if n := server.ObjectCounts(m.URLs(m.Find(image))[0]).Requests; n != 1 {
 		t.Errorf("%d requests", n)
 	}
 	u.must("pin", filepath.Join(u.path("b"), "sub-02/ses-01/anat"))
@@ -304,6 +304,84 @@ func TestTwoMountsShareOneCache(t *testing.T) {
 	u.must("clean", "--all", "--pins")
 	if _, err := os.Stat(u.cache); !os.IsNotExist(err) {
 		t.Errorf("the cache is still there: %v", err)
+	}
+}
+
+// Who is not root mounts with fusermount3, and reads through the daemon.
+func TestOrdinaryUser(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("skipped: the other tests ran as an ordinary user")
+	}
+	if st, err := os.Stat("/dev/fuse"); err != nil || st.Mode().Perm()&0o006 != 0o006 {
+		t.Skip("skipped: /dev/fuse is not open to ordinary users here")
+	}
+	const nobody = 65534
+	u := newUser(t)
+	server, m := serve(t, u, demo.DemoDataset())
+	u.uid = nobody
+	if err := os.Chown(u.dir, nobody, nobody); err != nil {
+		t.Fatal(err)
+	}
+	u.must("mount", "--dataset", server.GitURL(m), "--sub", "01", u.path("mnt"))
+	image := "sub-01/ses-01/anat/sub-01_ses-01_T1w.nii.gz"
+	want, err := demo.Bytes(m.Find(image).Content)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.ReadFile(filepath.Join(u.path("mnt"), image)); err == nil {
+		t.Error("another user, be it root, reads the mount")
+	}
+	for range 2 {
+		cmd := u.command(context.Background())
+		cmd.Path, cmd.Args = "/bin/cat", []string{"cat", filepath.Join(u.path("mnt"), image)}
+		if got, err := cmd.Output(); err != nil || !bytes.Equal(got, want) {
+			t.Errorf("%d bytes, %v", len(got), err)
+		}
+	}
+	if s := u.status(); s.Store.Objects == 0 || s.Mounts[0].Passthrough {
+		t.Errorf("%+v", s)
+	}
+	u.must("get", "--dataset", server.GitURL(m), "--sub", "02", u.path("target"))
+	u.must("unmount", "--clean", u.path("mnt"))
+	if _, err := os.Stat(u.cache); !os.IsNotExist(err) {
+		t.Errorf("the cache is still there: %v", err)
+	}
+}
+
+// After an update of the program the mounts of before can be looked at and
+// taken away, and what comes then is new.
+func TestUpdateWithMounts(t *testing.T) {
+	u := newUser(t)
+	_, m := serve(t, u, demo.DemoDataset())
+	updated := u.path("updated")
+	if out, err := exec.Command("go", "build", "-ldflags", "-X main.version=9.9", "-o", updated, ".").CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	u.must("mount", "--dataset", m.Dir, u.path("mnt"))
+	before := u.daemon()
+	run := func(args ...string) (string, error) {
+		cmd := u.command(context.Background(), args...)
+		cmd.Path = updated
+		out, err := cmd.CombinedOutput()
+		return string(out), err
+	}
+	if out, err := run("status"); err != nil || !strings.Contains(out, u.path("mnt")) {
+		t.Errorf("status: %v\n%s", err, out)
+	}
+	if out, err := run("mount", "--dataset", m.Dir, u.path("other")); err == nil || !strings.Contains(out, "uniharmonyfs unmount") {
+		t.Errorf("mount: %v\n%s", err, out)
+	}
+	if out, err := run("unmount", u.path("mnt")); err != nil {
+		t.Errorf("unmount: %v\n%s", err, out)
+	}
+	if out, err := run("mount", "--dataset", m.Dir, u.path("other")); err != nil {
+		t.Errorf("mount: %v\n%s", err, out)
+	}
+	if u.daemon() == before {
+		t.Error("the old daemon is still there")
+	}
+	if out, err := run("unmount", "--clean", u.path("other")); err != nil {
+		t.Errorf("unmount: %v\n%s", err, out)
 	}
 }
 

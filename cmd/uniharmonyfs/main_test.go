@@ -78,6 +78,7 @@ type user struct {
 	dir   string // scratch
 	cache string
 	env   []string
+	uid   uint32 // runs the commands; 0 is whoever runs the tests
 }
 
 func newUser(t testing.TB) *user {
@@ -154,6 +155,9 @@ func (u *user) command(ctx context.Context, args ...string) *exec.Cmd {
 	cmd.Env = append(os.Environ(), "UNIHARMONYFS_CACHE="+u.cache, "UNIHARMONYFS_ALLOW_ADDRESS=127.0.0.1", "HOME="+u.dir, "XDG_CACHE_HOME=")
 	cmd.Env = append(cmd.Env, u.env...)
 	cmd.Dir = u.dir
+	if u.uid != 0 {
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: u.uid, Gid: u.uid}}
+	}
 	return cmd
 }
 
@@ -206,7 +210,10 @@ type store struct {
 
 func (u *user) status() (s struct {
 	Store  store
-	Mounts []struct{ Target, Clone string }
+	Mounts []struct {
+		Target, Clone string
+		Passthrough   bool
+	}
 }) {
 	u.t.Helper()
 	if err := json.Unmarshal([]byte(u.must("status", "--json")), &s); err != nil {

@@ -29,7 +29,7 @@ EXAMPLES:
 			&cli.BoolFlag{Name: "foreground", Aliases: []string{"f"}, Usage: "stay until the mount is gone; a signal unmounts", Category: catGeneral},
 			&cli.BoolFlag{Name: "prefetch", Usage: "fetch all of it in the background, as far as the budget goes", Category: catGeneral},
 			&cli.StringFlag{Name: "verify", Value: "auto", Usage: "auto: files from sources that name the exact version are served as they arrive, their end when all is verified; strict: nothing is served before that", Category: catGeneral},
-			&cli.BoolFlag{Name: "no-readahead", Usage: "fetch nothing but what is being read", Category: catGeneral},
+			&cli.BoolFlag{Name: "no-readahead", Usage: "fetch nothing but what is being read: no rest of it, no files that may follow", Category: catGeneral},
 			&cli.BoolFlag{Name: "allow-other", Usage: "other users may read the mount", Category: catGeneral},
 		}),
 		Action: runMount,
@@ -164,7 +164,7 @@ func unmount(c *cli.Context, target string) error {
 	if !found {
 		return &daemon.Fault{Kind: daemon.CannotMount, What: "cannot unmount " + target, Why: "no mount of uniharmonyfs is there", Do: []string{"see what is mounted with: uniharmonyfs status"}}
 	}
-	client, err := connectTo(c, dir)
+	client, err := connectTo(c, dir, anyVersion)
 	if err != nil {
 		return err
 	}

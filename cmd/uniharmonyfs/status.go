@@ -53,7 +53,7 @@ func runStatus(c *cli.Context) error {
 		fmt.Fprintf(c.App.Writer, "Nothing is mounted, and there is no cache at %s.\n", dir)
 		return nil
 	}
-	client, err := connectFor(c, req.Paths)
+	client, err := connectFor(c, req.Paths, anyVersion)
 	if err != nil {
 		return err
 	}

@@ -290,6 +290,58 @@ func TestModeFlips(t *testing.T) {
 	evictor.Wait()
 }
 
+// What is likely to be read next comes by itself, and only when that is wished.
+func TestReadAheadOverFiles(t *testing.T) {
+	u := newUser(t)
+	const size = 3 << 20
+	server, m := serve(t, u, large("siblings", 12, size))
+	var names []string
+	for _, f := range m.Files {
+		if f.Annexed {
+			names = append(names, filepath.Join(u.path("mnt"), f.Path))
+		}
+	}
+	look := func(name string) {
+		t.Helper()
+		f, err := os.Open(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		if _, err := io.ReadFull(f, make([]byte, 352)); err != nil {
+			t.Error(err)
+		}
+	}
+	u.must("mount", "--no-readahead", "--dataset", m.Dir, u.path("mnt"))
+	for _, name := range names[:3] {
+		look(name)
+	}
+	if n := server.Counts().Requests; n != 3 {
+		t.Errorf("three looks were %d requests", n)
+	}
+	u.must("unmount", "--clean", u.path("mnt"))
+
+	u.must("mount", "--dataset", m.Dir, u.path("mnt"))
+	partials := func(n int) func() bool {
+		return func() bool { s := u.status().Store; return s.Partials == n && s.Objects == 0 && s.Reserved == 0 }
+	}
+	look(names[0])
+	eventually(t, "the next header is here", partials(2))
+	look(names[1])
+	look(names[2])
+	eventually(t, "more of them are", partials(7))
+	if n := server.Counts().Bytes; n > 12*256<<10 {
+		t.Errorf("%d bytes were fetched for headers", n)
+	}
+	for _, name := range names[3:5] {
+		if _, err := os.ReadFile(name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	eventually(t, "the files after two whole ones are here", func() bool { return u.status().Store.Objects >= 6 })
+	u.must("unmount", "--clean", u.path("mnt"))
+}
+
 func TestMountPrefetch(t *testing.T) {
 	u := newUser(t)
 	server, m := serve(t, u, files("ahead", 30, 100_000))

@@ -1,13 +1,17 @@
 package daemon
 
 import (
-	"context"
 	"fmt"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/uniharmony/uniharmonyfs/internal/tree"
 )
+
+// remote reports whether a file's content would have to be fetched to be read.
+func (m *mount) remote(n int) bool {
+	return m.version.Kind(n) == tree.Annexed && m.version.clone.InPlace(m.version.Key(n)) == ""
+}
 
 // prefetch brings all that the mount shows, in the order of the paths, behind
 // whatever is read. It stops where the budget ends: what comes later would
@@ -17,7 +21,7 @@ func (m *mount) prefetch() {
 	var files []int
 	var bytes int64
 	for _, n := range m.files {
-		if m.version.Kind(n) != tree.Annexed || m.version.clone.InPlace(m.version.Key(n)) != "" {
+		if !m.remote(n) {
 			continue
 		}
 		if bytes += m.version.Size(n); bytes > budget {
@@ -26,26 +30,21 @@ func (m *mount) prefetch() {
 		}
 		files = append(files, n)
 	}
-	ctx, cancel := context.WithCancel(context.Background())
 	m.prefetching.Store(true)
 	m.d.begin()
-	go func() {
-		<-m.fs.Done()
-		cancel()
-	}()
 	go func() {
 		defer m.d.end()
 		defer m.prefetching.Store(false)
 		var g errgroup.Group
 		g.SetLimit(atOnce)
 		for _, n := range files {
-			if ctx.Err() != nil {
+			if m.ctx.Err() != nil {
 				break
 			}
 			// What fails is in the cache's errors.
-			g.Go(func() error { m.d.cache.Fetch(ctx, m.version.Key(n), m.use(n)); return nil })
+			g.Go(func() error { m.d.cache.Fetch(m.ctx, m.version.Key(n), m.use(n)); return nil })
 		}
 		g.Wait()
-		m.d.log.Info("prefetch ended", "target", m.target, "files", len(files), "err", ctx.Err())
+		m.d.log.Info("prefetch ended", "target", m.target, "files", len(files), "err", m.ctx.Err())
 	}()
 }

@@ -33,7 +33,8 @@ const startTimeout = 60 * time.Second
 // start makes the command that runs a daemon; its standard error goes to the
 // cache's log, and what it prints to standard output is a [Fault] in JSON or
 // "ready". version is this program's: a daemon of another version is replaced
-// when it serves nothing.
+// when it serves nothing, and refused otherwise; "" takes any, for requests
+// that every version understands.
 func Connect(ctx context.Context, dir Dir, version string, start func() *exec.Cmd) (*Client, error) {
 	if err := dir.Make(); err != nil {
 		return nil, err
@@ -45,10 +46,10 @@ func Connect(ctx context.Context, dir Dir, version string, start func() *exec.Cm
 	for {
 		h, err := c.hello(ctx)
 		switch {
-		case err == nil && h.Version == version:
+		case err == nil && (h.Version == version || version == ""):
 			return c, nil
 		case err == nil && h.Mounts > 0:
-			return nil, fault(Failed, fmt.Sprintf("the daemon of %s is version %s, this program %s", dir, h.Version, version), nil, "unmount its mounts first, then it is replaced")
+			return nil, fault(Failed, fmt.Sprintf("the daemon of %s is version %s, this program %s", dir, h.Version, version), nil, "take its mounts away with: uniharmonyfs unmount TARGET; then it is replaced", "see what is mounted with: uniharmonyfs status")
 		case err == nil:
 			c.post(ctx, "/v1/stop", nil, nil)
 		default:

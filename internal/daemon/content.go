@@ -37,6 +37,9 @@ func (m *mount) OpenContent(node int) (fs.Content, error) {
 	if err != nil {
 		return nil, err
 	}
+	if m.ahead != nil {
+		return m.ahead.watch(node, h), nil
+	}
 	return h, nil
 }
 

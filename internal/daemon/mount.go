@@ -39,6 +39,10 @@ type mount struct {
 
 	strict, noReadAhead bool
 	prefetching         atomic.Bool
+	ctx                 context.Context // ends with the mount
+	stop                context.CancelFunc
+	guesser             *guesser // nil, as ahead: nothing is guessed
+	ahead               *ahead
 }
 
 func (d *daemon) mountRequest(ctx context.Context, req MountRequest, r *reply) (info MountInfo, err error) {
@@ -76,7 +80,12 @@ func (d *daemon) mountRequest(ctx context.Context, req MountRequest, r *reply) (
 		version: v, selection: req.Selection, view: chosen.view, files: chosen.files, hints: chosen.Hints,
 		origin: from, since: time.Now(), strict: req.Strict, noReadAhead: req.NoReadAhead,
 	}
+	m.ctx, m.stop = context.WithCancel(context.Background())
+	if !m.noReadAhead {
+		m.guess()
+	}
 	if err := d.serve(m, req.AllowOther); err != nil {
+		m.stop()
 		return info, err
 	}
 	if req.Prefetch {
@@ -121,6 +130,7 @@ func (d *daemon) serve(m *mount, allowOther bool) error {
 	d.log.Info("mounted", "target", m.target, "dataset", m.version.spec, "commit", m.version.Commit, "files", m.view.Files(), "passthrough", m.fs.Passthrough())
 	go func() {
 		<-m.fs.Done()
+		m.stop()
 		d.mu.Lock()
 		if d.mounts[m.target] == m {
 			delete(d.mounts, m.target)

@@ -3,8 +3,11 @@ package demo
 import (
 	"encoding/xml"
 	"fmt"
+	"html"
+	"maps"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -84,6 +87,27 @@ func (s *Server) find(path, id string, versionWanted bool) (version, *s3Error) {
 	return version{}, &s3Error{status: http.StatusNotFound, Code: "NoSuchVersion", Message: "The specified version does not exist.", Key: path, VersionID: id}
 }
 
+// listing is a page of links to what is directly below a directory.
+func (s *Server) listing(dir string) *Reply {
+	below := make(map[string]bool)
+	s.mu.Lock()
+	for path := range s.objects {
+		if rest, ok := strings.CutPrefix(path, dir); ok {
+			name, _, more := strings.Cut(rest, "/")
+			if more {
+				name += "/"
+			}
+			below[name] = true
+		}
+	}
+	s.mu.Unlock()
+	var b strings.Builder
+	for _, name := range slices.Sorted(maps.Keys(below)) {
+		fmt.Fprintf(&b, "<a href=\"%s\">%s</a>\n", html.EscapeString((&url.URL{Path: name}).EscapedPath()), html.EscapeString(name))
+	}
+	return page(http.StatusOK, "text/html; charset=utf-8", b.String())
+}
+
 // s3Error is an error as S3 sends it.
 type s3Error struct {
 	XMLName   xml.Name `xml:"Error"`
@@ -109,7 +133,10 @@ func (s *Server) plan(r *http.Request, req *Request) *Reply {
 		return e.reply()
 	}
 	v, e := s.find(r.URL.Path, req.VersionID, r.URL.Query().Has("versionId"))
-	if e != nil {
+	switch {
+	case e != nil && s.options.Listing && strings.HasSuffix(r.URL.Path, "/"):
+		return s.listing(r.URL.Path)
+	case e != nil:
 		return e.reply()
 	}
 	h := http.Header{}

@@ -21,6 +21,9 @@ type ServerOptions struct {
 	// serve, or with DumbGit, repositories are served as plain files.
 	Git     string
 	DumbGit bool
+	// Listing answers paths that end with a slash with a page of links to what
+	// is below, as web servers do (and S3 does not).
+	Listing bool
 	// Certificate makes the server speak HTTPS (and only HTTP/1.1).
 	Certificate *tls.Certificate
 }

@@ -45,7 +45,7 @@ type options struct {
 	rtt               time.Duration
 	dir, remote, name string
 	urls              string
-	dumb              bool
+	dumb, listing     bool
 }
 
 func run() error {
@@ -60,6 +60,7 @@ func run() error {
 	flag.StringVar(&o.name, "name", "bench", "of the dataset")
 	flag.StringVar(&o.urls, "urls", "", "write the annexed files' URLs and paths to this `FILE`, as curl's -K reads them")
 	flag.BoolVar(&o.dumb, "dumb", false, "serve the repository as plain files")
+	flag.BoolVar(&o.listing, "listing", false, "answer paths that end with a slash with a page of links")
 	flag.Parse()
 	if o.dir == "" || flag.NArg() > 0 {
 		return errors.New("usage: serve --dir DIR [flags]; see --help")
@@ -85,7 +86,7 @@ func serve(ctx context.Context, o options, in io.Reader, out io.Writer) error {
 	if !ok {
 		return fmt.Errorf("no such remote: %q", o.remote)
 	}
-	s, err := demo.NewServer(demo.ServerOptions{Link: demo.Link{RTT: o.rtt, Rate: rate}, DumbGit: o.dumb})
+	s, err := demo.NewServer(demo.ServerOptions{Link: demo.Link{RTT: o.rtt, Rate: rate}, DumbGit: o.dumb, Listing: o.listing})
 	if err != nil {
 		return err
 	}

@@ -41,7 +41,7 @@ func TestServe(t *testing.T) {
 		urls := filepath.Join(t.TempDir(), "urls")
 		done := make(chan error, 1)
 		go func() {
-			done <- serve(ctx, options{files: files, size: "1K", rate: "1Gbit", remote: remote, name: "bench", sessions: 1, dir: t.TempDir(), urls: urls}, in, w)
+			done <- serve(ctx, options{files: files, size: "1K", rate: "1Gbit", remote: remote, name: "bench", sessions: 1, dir: t.TempDir(), urls: urls, listing: true}, in, w)
 		}()
 		var said struct {
 			Dataset, URL, Server, Commit string
@@ -58,9 +58,12 @@ func TestServe(t *testing.T) {
 		}
 		first, _, _ := strings.Cut(strings.TrimPrefix(string(listed), `url = "`), `"`)
 		asked := fetch(t, first)
+		if n := fetch(t, first[:strings.LastIndexByte(first, '/')+1]); n == 0 {
+			t.Error("the page of links is empty")
+		}
 		var counts struct{ Requests, Bytes int }
 		fmt.Fprintln(say, "counts")
-		if err := answers.Decode(&counts); err != nil || counts.Requests != 1 || counts.Bytes != asked {
+		if err := answers.Decode(&counts); err != nil || counts.Requests != 2 || counts.Bytes <= asked {
 			t.Errorf("%d bytes fetched, counted %+v, %v", asked, counts, err)
 		}
 		var link struct{ Rate int64 }

@@ -1,0 +1,127 @@
+package daemon
+
+import (
+	"context"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"github.com/uniharmony/uniharmonyfs/cache"
+)
+
+// ahead is what the guesser of a mount knows of its files.
+type ahead struct {
+	m     *mount
+	place []int32 // by node: index in mount.files
+	slots chan struct{}
+}
+
+// guesses bounds the guesses that are fetched at once.
+const guesses = 2 * maxDepth
+
+// guess makes the mount fetch what is likely to be read next.
+func (m *mount) guess() {
+	a := &ahead{m: m, place: make([]int32, m.version.Len()), slots: make(chan struct{}, guesses)}
+	for i, n := range m.files {
+		a.place[n] = int32(i)
+	}
+	m.ahead = a
+	m.guesser = &guesser{files: a, count: len(m.files), most: min(1<<30, m.d.cache.Status().Budget/8)}
+}
+
+// Kind returns what the names of like files have in common: the directory's,
+// which is the datatype, and suffix and extension.
+func (a *ahead) Kind(file int) string {
+	n := a.m.files[file]
+	if !a.m.remote(n) {
+		return ""
+	}
+	v := a.m.version
+	return v.Name(v.Parent(n)) + "/" + suffix(v.Name(n))
+}
+
+// suffix is what comes after the last entity of a name.
+func suffix(name string) string { return name[strings.LastIndexByte(name, '_')+1:] }
+
+func (a *ahead) IsKind(file int, kind string) bool {
+	v, n := a.m.version, a.m.files[file]
+	dir, end, _ := strings.Cut(kind, "/")
+	return suffix(v.Name(n)) == end && v.Name(v.Parent(n)) == dir && a.m.remote(n)
+}
+
+func (a *ahead) Partners(x, y int) bool {
+	v, n, o := a.m.version, a.m.files[x], a.m.files[y]
+	one, _, _ := strings.Cut(v.Name(n), ".")
+	two, _, _ := strings.Cut(v.Name(o), ".")
+	return one == two && v.Parent(n) == v.Parent(o)
+}
+
+func (a *ahead) Size(file int) int64 { return a.m.version.Size(a.m.files[file]) }
+
+func (a *ahead) Fetch(file int, whole bool) bool {
+	n, c := a.m.files[file], a.m.d.cache
+	if !a.m.remote(n) || c.State(a.m.version.Key(n)).Presence == cache.Cached {
+		return true
+	}
+	if !c.Idle() {
+		return false
+	}
+	select {
+	case a.slots <- struct{}{}:
+	default:
+		return false
+	}
+	bring := c.Glance
+	if whole {
+		bring = c.Fetch
+	}
+	go func() {
+		defer func() { <-a.slots }()
+		bring(a.m.ctx, a.m.version.Key(n), a.m.use(n)) // who reads it is told what failed
+	}()
+	return true
+}
+
+// reading is a file that is being read, of which the guesser is told.
+type reading struct {
+	*cache.Handle
+	guesser *guesser
+	file    int
+	told    sync.Once
+	far     atomic.Int64 // how far it was read
+}
+
+// watch tells the guesser of a file that is read. What is here already the
+// kernel reads by itself: its opening must do.
+func (a *ahead) watch(n int, h *cache.Handle) *reading {
+	r := &reading{Handle: h, guesser: a.m.guesser, file: int(a.place[n])}
+	if h.File() != nil {
+		r.told.Do(func() { r.guesser.opened(r.file, true) })
+	}
+	return r
+}
+
+// ReadAt implements fs.Content.
+func (r *reading) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
+	r.told.Do(func() {
+		if r.guesser.opened(r.file, false) {
+			r.ReadThrough()
+		}
+	})
+	n, err := r.Handle.ReadAt(ctx, p, off)
+	for end := off + int64(n); ; {
+		far := r.far.Load()
+		if end <= far || r.far.CompareAndSwap(far, end) {
+			return n, err
+		}
+	}
+}
+
+// Close implements fs.Content.
+func (r *reading) Close() error {
+	err := r.Handle.Close()
+	if far := r.far.Load(); far > 0 {
+		r.guesser.closed(r.file, far)
+	}
+	return err
+}
