@@ -32,7 +32,8 @@ tables list what all of them brought. Two at the same time take turns.
 A network that is gone is waited for, as long as --timeout says. Files that cannot
 be had are listed at the end (exit code 7); the others are there. When a disk is
 full it stops (exit code 5); what is whole stays, and with more space the same
-command continues.
+command continues. Where the cache is on TARGET's disk, which has no room for
+two copies, the cache keeps none.
 
 With --direct TARGET is a DataLad dataset instead: all of its files as links, the
 content of those selected in git-annex, for datalad and git-annex to go on with.

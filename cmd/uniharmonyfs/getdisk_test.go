@@ -210,3 +210,47 @@ func used(t *testing.T, dir string) int64 {
 	}
 	return int64(st.Blocks-st.Bfree) * st.Bsize
 }
+
+// Where the disk has no room for two copies, the cache keeps none.
+func TestGetOnATightDisk(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("skipped: only root can mount a small disk")
+	}
+	u := newUser(t)
+	_, m := serve(t, u, large("tight", 60, 600_000))
+	disk := u.path("disk")
+	os.Mkdir(disk, 0o755)
+	if err := syscall.Mount("tmpfs", disk, "tmpfs", 0, "size=64m"); err != nil {
+		t.Skip("skipped: cannot mount a tmpfs: ", err)
+	}
+	u.cache = filepath.Join(disk, "cache")
+	t.Cleanup(func() {
+		u.leaveDaemon()
+		syscall.Unmount(disk, syscall.MNT_DETACH)
+	})
+	u.must("get", "--dataset", m.Dir, filepath.Join(disk, "target"))
+	sameTree(t, filepath.Join(disk, "target"), contents(t, m))
+}
+
+// A dry run, and a download that is refused, leave nothing behind.
+func TestDryRunLeavesNothing(t *testing.T) {
+	u := newUser(t)
+	server, m := serve(t, u, demo.DemoDataset())
+	target := u.path("new/er/target")
+	for _, more := range [][]string{nil, {"--direct"}, {"--direct", "--copy"}, {"--plain", "--hardlink"}} {
+		r := u.run(append([]string{"get", "--dry-run", "--dataset", m.Dir, "--suffix", "T1w", target}, more...)...)
+		if r.code != 0 || !strings.Contains(r.errout, "4 to fetch (53 KiB") || !strings.Contains(r.errout, "free") {
+			t.Errorf("%v: exit %d\n%s", more, r.code, r.errout)
+		}
+		if _, err := os.Lstat(u.path("new")); err == nil {
+			t.Errorf("%v: a dry run made the target", more)
+		}
+	}
+	if n := server.Counts().Requests; n != 0 {
+		t.Errorf("a dry run asked for content %d times", n)
+	}
+	u.must("get", "--direct", "--dataset", m.Dir, "--sub", "01", "--suffix", "T1w", target)
+	if r := u.run("get", "--dry-run", "--direct", "--dataset", m.Dir, "--suffix", "T1w", target); !strings.Contains(r.errout, "2 there already, 0 to copy, 2 to fetch") {
+		t.Errorf("exit %d\n%s", r.code, r.errout)
+	}
+}

@@ -30,6 +30,7 @@ type get struct {
 	from   cache.Origin
 	owner  string
 	target *os.Root
+	made   []string      // directories above and of the target that were missing
 	direct *fetch.Direct // nil in hidden mode
 	wait   *patience
 
@@ -57,13 +58,18 @@ func (d *daemon) getRequest(ctx context.Context, req GetRequest, r *reply) (res 
 	if err != nil {
 		return res, err
 	}
-	defer g.target.Close()
-	if req.Direct {
+	defer g.leave()
+	switch {
+	case req.Direct && req.DryRun:
+		g.direct = &fetch.Direct{Dir: req.Target}
+	case req.Direct:
 		if err := g.cloneDirect(ctx, r); err != nil {
 			return res, err
 		}
 	}
-	g.removeStale()
+	if !req.DryRun {
+		g.removeStale()
+	}
 	plan, todo, err := g.plan(ctx, r)
 	if err != nil {
 		return res, err
@@ -79,6 +85,9 @@ func (d *daemon) getRequest(ctx context.Context, req GetRequest, r *reply) (res 
 	}
 	if need := plan.Bytes - plan.ThereBytes; !req.Hardlink && need > plan.FreeBytes {
 		return res, fault(NoSpace, fmt.Sprintf("%d bytes do not fit into %s", need, req.Target), fmt.Errorf("%d bytes are free there", plan.FreeBytes), "free some space, choose another target, or select less")
+	}
+	if d.isTight(req.Target, plan) {
+		g.req.TmpClean = true
 	}
 	g.run(ctx, todo, plan, r)
 	if req.Direct {
@@ -136,6 +145,7 @@ func (d *daemon) newGet(ctx context.Context, req GetRequest, r *reply) (*get, er
 	if err != nil {
 		return nil, err
 	}
+	made := missing(req.Target)
 	if err := os.MkdirAll(req.Target, 0o777&^os.FileMode(req.Umask)); err != nil {
 		return nil, fault(Failed, what, err, "choose a target that you can write to")
 	}
@@ -144,7 +154,7 @@ func (d *daemon) newGet(ctx context.Context, req GetRequest, r *reply) (*get, er
 		return nil, fault(Failed, what, err)
 	}
 	g := &get{
-		d: d, req: req, v: v, view: chosen.view, files: chosen.files, from: from, target: root,
+		d: d, req: req, v: v, view: chosen.view, files: chosen.files, from: from, target: root, made: made,
 		wait:  newPatience(req.Timeout),
 		owner: fmt.Sprintf("%s:get:%s:%d", v.name, req.Target, time.Now().UnixNano()), done: make(map[int]bool),
 	}
@@ -262,10 +272,4 @@ func (g *get) watch(todo []int, p Plan, r *reply) (stop func()) {
 		}
 		return now
 	})
-}
-
-// isDiskFull reports whether a disk is full, not only the cache's budget:
-// smaller files may still fit into that.
-func isDiskFull(err error) bool {
-	return (errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT)) && !errors.As(err, new(*cache.NoSpaceError))
 }

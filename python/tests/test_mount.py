@@ -20,7 +20,7 @@ def test_mount_in_a_temporary_place(world: World, demo: Server) -> None:
         assert not (m / "sub-02").exists()
     assert not m.exists()
     assert status().mounts == []
-    assert status().objects == 1
+    assert status().objects >= 1  # what may be read next comes, too
     with mount(dataset=demo.dataset, where='sex == "F"', clean=True, progress=False) as m:
         assert (m / "sub-01").is_dir()
     assert not world.cache.exists()
