@@ -66,7 +66,7 @@ func TestGetInterruptedOftenEndsTheSame(t *testing.T) {
 			t.Fatalf("no plan: %q, %v", plan, err)
 		}
 		// In the middle: after some more bytes, always fewer than are missing.
-		some := server.Counts().Bytes + int64(rng.IntN(400_000))
+		some := server.Counts().Bytes + int64(rng.IntN(1_200_000))
 		for deadline := time.Now().Add(time.Minute); server.Counts().Bytes <= some; {
 			if time.Now().After(deadline) {
 				t.Fatal("the download stands still")
