@@ -38,6 +38,8 @@ type Clone struct {
 	Dir    string
 	Spec   Spec
 	Commit gitstore.OID
+
+	inPlace inPlace
 }
 
 // manifest is the file in a hidden clone that says which commits it has, by

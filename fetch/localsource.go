@@ -77,13 +77,25 @@ func (w *window) Write(p []byte) (int, error) {
 	return all, nil
 }
 
-// findObject returns the path of a key's content in a repository on this
-// machine, whichever way it hashes directories, or "".
-func findObject(dir string, key annex.Key) string {
-	file := key.FileName()
-	for _, annexDir := range []string{filepath.Join(dir, ".git", "annex"), filepath.Join(dir, "annex")} {
+// objectDirs returns the directories with git-annex's objects of a repository
+// on this machine: none, if it has no content.
+func objectDirs(repository string) (dirs []string) {
+	for _, git := range []string{".git", "."} {
+		dir := filepath.Join(repository, git, "annex", "objects")
+		if st, err := os.Stat(dir); err == nil && st.IsDir() {
+			dirs = append(dirs, dir)
+		}
+	}
+	return dirs
+}
+
+// findObject returns the path of a key's content in directories of objects,
+// whichever way they are hashed, or "".
+func findObject(dirs []string, key annex.Key) string {
+	for _, dir := range dirs {
+		file := key.FileName()
 		for _, hash := range []string{key.HashDirMixed(), key.HashDirLower()} {
-			path := filepath.Join(annexDir, "objects", hash, file, file)
+			path := filepath.Join(dir, hash, file, file)
 			if st, err := os.Lstat(path); err == nil && st.Mode().IsRegular() {
 				return path
 			}

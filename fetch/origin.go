@@ -134,7 +134,7 @@ func (r *Origin) Sources(ctx context.Context, key annex.Key) ([]Source, error) {
 	}
 	var sources []Source
 	if dir := r.clone.Spec.URL; filepath.IsAbs(dir) && !r.clone.Spec.Bundle && r.o.Fetcher != "annex" {
-		if path := findObject(dir, key); path != "" {
+		if path := findObject(objectDirs(dir), key); path != "" {
 			sources = append(sources, &fileSource{path: path})
 		}
 	}

@@ -37,8 +37,8 @@ func (m *mount) OpenContent(node int) (fs.Content, error) {
 	if err != nil {
 		return nil, err
 	}
-	if m.ahead != nil {
-		return m.ahead.watch(node, h), nil
+	if m.known != nil {
+		return m.known.watch(node, h), nil
 	}
 	return h, nil
 }

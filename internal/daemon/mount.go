@@ -41,8 +41,8 @@ type mount struct {
 	prefetching         atomic.Bool
 	ctx                 context.Context // ends with the mount
 	stop                context.CancelFunc
-	guesser             *guesser // nil, as ahead: nothing is guessed
-	ahead               *ahead
+	guesser             *guesser // nil, as known: nothing is guessed
+	known               *mountFiles
 }
 
 func (d *daemon) mountRequest(ctx context.Context, req MountRequest, r *reply) (info MountInfo, err error) {

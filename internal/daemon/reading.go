@@ -9,8 +9,8 @@ import (
 	"github.com/uniharmony/uniharmonyfs/cache"
 )
 
-// ahead is what the guesser of a mount knows of its files.
-type ahead struct {
+// mountFiles is what the guesser of a mount knows of its files.
+type mountFiles struct {
 	m     *mount
 	place []int32 // by node: index in mount.files
 	slots chan struct{}
@@ -21,17 +21,17 @@ const guesses = 2 * maxDepth
 
 // guess makes the mount fetch what is likely to be read next.
 func (m *mount) guess() {
-	a := &ahead{m: m, place: make([]int32, m.version.Len()), slots: make(chan struct{}, guesses)}
+	a := &mountFiles{m: m, place: make([]int32, m.version.Len()), slots: make(chan struct{}, guesses)}
 	for i, n := range m.files {
 		a.place[n] = int32(i)
 	}
-	m.ahead = a
+	m.known = a
 	m.guesser = &guesser{files: a, count: len(m.files), most: min(1<<30, m.d.cache.Status().Budget/8)}
 }
 
 // Kind returns what the names of like files have in common: the directory's,
 // which is the datatype, and suffix and extension.
-func (a *ahead) Kind(file int) string {
+func (a *mountFiles) Kind(file int) string {
 	n := a.m.files[file]
 	if !a.m.remote(n) {
 		return ""
@@ -43,22 +43,22 @@ func (a *ahead) Kind(file int) string {
 // suffix is what comes after the last entity of a name.
 func suffix(name string) string { return name[strings.LastIndexByte(name, '_')+1:] }
 
-func (a *ahead) IsKind(file int, kind string) bool {
+func (a *mountFiles) IsKind(file int, kind string) bool {
 	v, n := a.m.version, a.m.files[file]
 	dir, end, _ := strings.Cut(kind, "/")
 	return suffix(v.Name(n)) == end && v.Name(v.Parent(n)) == dir && a.m.remote(n)
 }
 
-func (a *ahead) Partners(x, y int) bool {
+func (a *mountFiles) Partners(x, y int) bool {
 	v, n, o := a.m.version, a.m.files[x], a.m.files[y]
 	one, _, _ := strings.Cut(v.Name(n), ".")
 	two, _, _ := strings.Cut(v.Name(o), ".")
 	return one == two && v.Parent(n) == v.Parent(o)
 }
 
-func (a *ahead) Size(file int) int64 { return a.m.version.Size(a.m.files[file]) }
+func (a *mountFiles) Size(file int) int64 { return a.m.version.Size(a.m.files[file]) }
 
-func (a *ahead) Fetch(file int, whole bool) bool {
+func (a *mountFiles) Fetch(file int, whole bool) bool {
 	n, c := a.m.files[file], a.m.d.cache
 	if !a.m.remote(n) || c.State(a.m.version.Key(n)).Presence == cache.Cached {
 		return true
@@ -93,7 +93,7 @@ type reading struct {
 
 // watch tells the guesser of a file that is read. What is here already the
 // kernel reads by itself: its opening must do.
-func (a *ahead) watch(n int, h *cache.Handle) *reading {
+func (a *mountFiles) watch(n int, h *cache.Handle) *reading {
 	r := &reading{Handle: h, guesser: a.m.guesser, file: int(a.place[n])}
 	if h.File() != nil {
 		r.told.Do(func() { r.guesser.opened(r.file, true) })
