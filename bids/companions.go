@@ -29,6 +29,7 @@ const (
 	ruleStimulus       // stim_file of a shown table
 	rulePhoto          // photo of the same place
 	ruleAtlas          // describes an atlas, or the labels of a segmentation
+	ruleBeside         // not shown, but of another selection that is
 )
 
 // required reports whether data cannot be read, or is invalid, without the

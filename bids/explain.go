@@ -99,6 +99,7 @@ func (r rule) format() string {
 		ruleStimulus:  "it is a stimulus of %s",
 		rulePhoto:     "it shows the place of %s",
 		ruleAtlas:     "it explains the labels of %s",
+		ruleBeside:    "%s is shown by another selection",
 	}[r]
 }
 

@@ -7,7 +7,7 @@ import (
 
 // addOutside shows what lies outside the subject trees: root files, phenotype,
 // and code, sourcedata and other directories where they were asked for.
-func (sel *selector) addOutside() {
+func (sel *selector) addOutside() error {
 	for i := range sel.files {
 		i := int32(i)
 		f := &sel.files[i]
@@ -34,6 +34,7 @@ func (sel *selector) addOutside() {
 			sel.addIf(sel.whole, i) // the tables
 		}
 	}
+	return sel.checkRootFiles()
 }
 
 func (sel *selector) addIf(wanted bool, i int32) {
@@ -49,7 +50,7 @@ func (sel *selector) addRootFile(i int32) {
 	_, name := splitPath(sel.pathOf(i))
 	table := strings.HasPrefix(name, "participants.") || strings.HasPrefix(name, "samples.")
 	switch {
-	case sel.isEssential(i), table:
+	case sel.isEssential(i), table, sel.namesRootFile(i):
 	case sel.inherits(i):
 		if !sel.whole {
 			return
@@ -63,9 +64,45 @@ func (sel *selector) addRootFile(i int32) {
 // wantsRootFile reports whether --root-files lets a file pass.
 func (sel *selector) wantsRootFile(name string) bool {
 	list := sel.s.RootFiles
-	return len(list) == 0 || slices.Contains(list, "all") || slices.ContainsFunc(list, func(v string) bool {
-		return v != "none" && matchValue(dimSuffix, v, name)
-	})
+	return len(list) == 0 || slices.Contains(list, "all") || slices.ContainsFunc(list, func(v string) bool { return isRootFile(v, name) })
+}
+
+// isRootFile reports whether a value of --root-files names a file.
+func isRootFile(value, name string) bool {
+	return value != "none" && value != "all" && matchValue(dimSuffix, value, name)
+}
+
+// namesRootFile reports whether file i is one at the root that --root-files
+// names. It is then shown whatever else is selected.
+func (sel *selector) namesRootFile(i int32) bool {
+	f := &sel.files[i]
+	if f.place != root || sel.dirs[f.dir].pipeline != 0 {
+		return false
+	}
+	_, name := splitPath(sel.pathOf(i))
+	return slices.ContainsFunc(sel.s.RootFiles, func(v string) bool { return isRootFile(v, name) })
+}
+
+// checkRootFiles returns an error when a value of --root-files names nothing.
+func (sel *selector) checkRootFiles() error {
+	for _, v := range sel.s.RootFiles {
+		if v == "all" || v == "none" {
+			continue
+		}
+		found := false
+		var names []string
+		for i := range sel.files {
+			if f := &sel.files[i]; f.place == root && sel.dirs[f.dir].pipeline == 0 {
+				_, name := splitPath(sel.pathOf(int32(i)))
+				found = found || isRootFile(v, name)
+				names = append(names, name)
+			}
+		}
+		if !found {
+			return &NoMatchError{Dimension: "root-files", Value: quoted(v), Nearest: nearest(v, names)}
+		}
+	}
+	return nil
 }
 
 // namesAsked reports whether a file that names a subject names one that was

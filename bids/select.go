@@ -17,6 +17,7 @@ type Result struct {
 	Primary  []int          // the files that were asked for
 	Files    []int          // the view: all files that are shown
 	Replaced map[int][]byte // content of shown files that differs from the dataset's
+	Root     []int          // those of Files at the root that RootFiles names
 	Hints    []string       // what the user may have missed, one sentence each
 }
 
@@ -25,11 +26,27 @@ type Result struct {
 // *NoMatchError when a value matches nothing or no file is left. read may be
 // nil; rules that need content do nothing then.
 func (c *Catalog) Select(s Selection, read func(i int) ([]byte, error)) (*Result, error) {
+	return c.SelectBeside(s, read, nil)
+}
+
+// SelectBeside is Select where files of other selections are shown, too:
+// tables and links name those for which beside holds, which may be nil.
+func (c *Catalog) SelectBeside(s Selection, read func(i int) ([]byte, error), beside func(path string) bool) (*Result, error) {
 	sel, err := c.selectFiles(s, read)
 	if err != nil {
 		return nil, err
 	}
+	for i := range sel.shown {
+		if f := &sel.files[i]; beside != nil && sel.shown[i].rule == notShown && f.place == subject && beside(sel.pathOf(int32(i))) {
+			sel.shown[i].rule = ruleBeside
+		}
+	}
 	sel.agree()
+	for i := range sel.shown {
+		if sel.shown[i].rule == ruleBeside {
+			sel.shown[i] = cause{}
+		}
+	}
 	sel.tellUnread()
 	return sel.result(), nil
 }
@@ -96,7 +113,9 @@ func (c *Catalog) selectFiles(s Selection, read func(i int) ([]byte, error)) (*s
 	for _, i := range slices.Backward(sel.primary) { // the last in the queue is the first out
 		sel.add(i, rulePrimary, i)
 	}
-	sel.addOutside()
+	if err := sel.addOutside(); err != nil {
+		return nil, err
+	}
 	sel.close()
 	return sel, nil
 }
@@ -258,12 +277,17 @@ func (sel *selector) add(i int32, r rule, by int32) {
 func (sel *selector) result() *Result {
 	r := &Result{Hints: sel.hints, Primary: sel.list(sel.primary), Replaced: sel.replaced}
 	var files []int32
+	var named []int32
 	for i := range sel.shown {
-		if sel.shown[i].rule != 0 {
-			files = append(files, int32(i))
+		if sel.shown[i].rule == notShown {
+			continue
+		}
+		files = append(files, int32(i))
+		if sel.namesRootFile(int32(i)) {
+			named = append(named, int32(i))
 		}
 	}
-	r.Files = sel.list(files)
+	r.Files, r.Root = sel.list(files), sel.list(named)
 	return r
 }
 

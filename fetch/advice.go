@@ -2,6 +2,7 @@ package fetch
 
 import (
 	"fmt"
+	neturl "net/url"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -63,9 +64,10 @@ var remedies = []struct {
 			"update the system's certificates: apt-get install ca-certificates (and check the clock: date)",
 			"behind an institution's proxy, tell git its certificate: git config --global http.sslCAInfo /path/to/ca.pem",
 		}},
-	{SSH, regexp.MustCompile(`(?i)permission denied \(publickey|host key verification failed|could not read from remote repository|ssh: connect to host|no matching host key|ssh: handshake failed|knownhosts|cannot run ssh`),
+	{SSH, regexp.MustCompile(`(?i)permission denied \(publickey|host key verification failed|could not read from remote repository|ssh: connect to host|no matching host key|ssh: handshake failed|knownhosts|cannot run .*: no such file|ssh variant`),
 		[]string{
 			"use HTTPS instead of SSH, where the server has it: --dataset {https}",
+			"or let git do so always: git config --global url.\"https://{host}/\".insteadOf \"git@{host}:\"",
 			"or add your key to the agent (ssh-add) and to the server, and connect once by hand to accept its host key",
 		}},
 	{Authentication, regexp.MustCompile(`(?i)authentication failed|could not read username|could not read password|terminal prompts disabled|http basic: access denied|authentication required|requested URL returned error: 40[13]|invalid credentials`),
@@ -90,15 +92,43 @@ func advise(what, url, said string) *AdviceError {
 	said = strings.TrimSpace(said)
 	e := &AdviceError{Kind: Other, What: what, Why: lastLines(said, 3)}
 	for _, r := range remedies {
-		if r.kind.concerns(url) && r.says.MatchString(said) {
-			e.Kind = r.kind
-			for _, do := range r.do {
-				e.Do = append(e.Do, strings.NewReplacer("{url}", url, "{https}", overHTTPS(url)).Replace(do))
-			}
-			return e
+		matches := r.says.MatchString(said) || r.kind == Proxy && isOtherHost(url, said)
+		if !r.kind.concerns(url) || !matches {
+			continue
 		}
+		e.Kind = r.kind
+		https := overHTTPS(url)
+		host, _, _ := strings.Cut(strings.TrimPrefix(https, "https://"), "/")
+		for _, do := range r.do {
+			e.Do = append(e.Do, strings.NewReplacer("{url}", url, "{https}", https, "{host}", host).Replace(do))
+		}
+		if strings.HasPrefix(url, "git://") {
+			e.Do = append([]string{
+				"many servers have no git:// any more; use HTTPS: --dataset " + https,
+				`or let git do so always: git config --global url."https://".insteadOf "git://"`,
+			}, e.Do...)
+		}
+		return e
 	}
 	return e
+}
+
+// connecting is how curl says which host it cannot connect to.
+var connecting = regexp.MustCompile(`(?i)failed to connect to (\S+) port (\d+)`)
+
+// isOtherHost reports whether what cannot be connected to is not the dataset's
+// host: then it is the proxy.
+func isOtherHost(dataset, said string) bool {
+	to := connecting.FindStringSubmatch(said)
+	u, err := neturl.Parse(dataset)
+	if to == nil || err != nil || u.Hostname() == "" {
+		return false
+	}
+	port := u.Port()
+	if port == "" {
+		port = map[string]string{"https": "443", "http": "80"}[u.Scheme]
+	}
+	return to[1] != u.Hostname() || to[2] != port
 }
 
 // concerns reports whether a dataset at url can fail in this way. On this
@@ -111,11 +141,14 @@ func (k Kind) concerns(url string) bool {
 	return true
 }
 
-// overHTTPS returns the HTTPS address that a server most likely has for an
-// SSH one, and any other as it is.
+// overHTTPS returns the HTTPS address that a server most likely has for one of
+// SSH or git's own protocol, and any other as it is.
 func overHTTPS(url string) string {
 	rest, ssh := strings.CutPrefix(url, "ssh://")
+	path, git := strings.CutPrefix(url, "git://")
 	switch {
+	case git:
+		return "https://" + path
 	case ssh:
 		host, path, _ := strings.Cut(rest, "/")
 		host, _, _ = strings.Cut(host[strings.LastIndex(host, "@")+1:], ":")

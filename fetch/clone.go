@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/url"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -56,6 +57,19 @@ func readManifest(dir string) (m manifest, err error) {
 		return m, err
 	}
 	return m, json.Unmarshal(raw, &m)
+}
+
+// ClonedFrom returns the dataset that the hidden clone at dir is of, as it can
+// be named again, but without a password; "" when it is not known.
+func ClonedFrom(dir string) string {
+	m, err := readManifest(dir)
+	if err != nil {
+		return ""
+	}
+	if u, err := url.Parse(m.URL); err == nil && u.User != nil {
+		return redact(u)
+	}
+	return m.URL
 }
 
 func (m manifest) write(dir string) error {

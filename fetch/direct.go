@@ -41,7 +41,19 @@ func CloneDirect(ctx context.Context, spec Spec, version, dir string, o CloneOpt
 	} else if err := d.clone(ctx, spec, version, o); err != nil {
 		return nil, cloneError(ctx, spec, version, err)
 	}
+	d.name(ctx)
 	return d, d.initAnnex(ctx, what)
+}
+
+// name gives git-annex's commits an author where the user has told git none,
+// for which git refuses them.
+func (d *Direct) name(ctx context.Context) {
+	if _, err := d.git.run(ctx, nil, "-C", d.Dir, "var", "GIT_COMMITTER_IDENT"); err == nil {
+		return
+	}
+	for _, who := range []string{"AUTHOR", "COMMITTER"} {
+		d.git.env = append(d.git.env[:len(d.git.env):len(d.git.env)], "GIT_"+who+"_NAME=uniharmonyfs", "GIT_"+who+"_EMAIL=uniharmonyfs@localhost")
+	}
 }
 
 // check makes sure that what is there is a clone of the dataset.

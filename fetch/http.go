@@ -2,12 +2,15 @@ package fetch
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
 	"net/http"
 	"net/netip"
 	"net/url"
+	"os"
 	"strings"
 	"time"
 
@@ -49,6 +52,10 @@ func newHTTP(o httpOptions) (*httpClient, error) {
 		o.timeout = DefaultTimeout
 	}
 	c := &httpClient{timeout: o.timeout, allowed: allowed, proxy: proxies(o.env)}
+	roots, err := authorities(o.env)
+	if err != nil {
+		return nil, err
+	}
 	direct := &net.Dialer{Timeout: min(o.timeout, 20*time.Second), KeepAlive: 15 * time.Second, Control: allowed.control}
 	toProxy := &net.Dialer{Timeout: direct.Timeout, KeepAlive: direct.KeepAlive}
 	protocols := new(http.Protocols)
@@ -61,6 +68,7 @@ func newHTTP(o httpOptions) (*httpClient, error) {
 			}
 			return direct.DialContext(ctx, network, addr)
 		},
+		TLSClientConfig:        &tls.Config{RootCAs: roots},
 		Protocols:              protocols,
 		DisableCompression:     true,
 		MaxIdleConns:           4 * maxConns,
@@ -77,6 +85,32 @@ func newHTTP(o httpOptions) (*httpClient, error) {
 }
 
 func (c *httpClient) close() { c.client.CloseIdleConnections() }
+
+// authorities are those that sign certificates: the system's, and those of a
+// file that the caller's environment names. nil stands for the system's.
+func authorities(env []string) (*x509.CertPool, error) {
+	for _, name := range []string{"SSL_CERT_FILE", "GIT_SSL_CAINFO"} {
+		for _, kv := range env {
+			file, ok := strings.CutPrefix(kv, name+"=")
+			if !ok || file == "" {
+				continue
+			}
+			roots, err := x509.SystemCertPool()
+			if err != nil {
+				roots = x509.NewCertPool()
+			}
+			pem, err := os.ReadFile(file)
+			if err == nil && !roots.AppendCertsFromPEM(pem) {
+				err = errors.New("it has no certificate in it")
+			}
+			if err != nil {
+				return nil, &AdviceError{Kind: TLS, What: "the certificates that " + name + " names cannot be used", Why: err.Error(), Do: []string{"let it name a file of certificates (PEM), or unset it"}}
+			}
+			return roots, nil
+		}
+	}
+	return nil, nil
+}
 
 // proxies decides by the caller's environment, as curl does.
 func proxies(env []string) func(*url.URL) (*url.URL, error) {

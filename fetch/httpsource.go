@@ -122,7 +122,7 @@ func (a *attempts) pause(ctx context.Context, err error) error {
 	if errors.As(err, &b) && b.after > 0 {
 		wait = b.after
 	}
-	if isUnreached(err) {
+	if IsUnreached(err) {
 		a.s.c.hosts.note(a.u.Host, err)
 		if a.unmet++; a.unmet >= unreached {
 			return err
@@ -139,8 +139,8 @@ func (a *attempts) pause(ctx context.Context, err error) error {
 	}
 }
 
-// isUnreached reports whether no connection came about.
-func isUnreached(err error) bool {
+// IsUnreached reports whether no connection came about.
+func IsUnreached(err error) bool {
 	var dns *net.DNSError
 	var op *net.OpError
 	return errors.As(err, &dns) || errors.Is(err, syscall.ECONNREFUSED) || errors.As(err, &op) && op.Op == "dial"

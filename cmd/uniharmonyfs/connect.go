@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"runtime/debug"
+	"strings"
 	"syscall"
 	"time"
 
@@ -56,6 +57,11 @@ func daemonCommand() *cli.Command {
 			}
 			// The starter closes its end once we are ready.
 			signal.Ignore(syscall.SIGPIPE)
+			// Each request brings those of its caller, who may have unset them.
+			for _, kv := range gitEnvironment(os.Environ()) {
+				name, _, _ := strings.Cut(kv, "=")
+				os.Unsetenv(name)
+			}
 			// Memory is for the user's programs: collect early.
 			debug.SetGCPercent(50)
 			err = daemon.Run(c.Context, dir, daemon.Options{

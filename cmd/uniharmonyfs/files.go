@@ -7,6 +7,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/uniharmony/uniharmonyfs/fetch"
 	"github.com/uniharmony/uniharmonyfs/internal/daemon"
 )
 
@@ -140,5 +141,12 @@ func someFailed(c *cli.Context, failed []daemon.FileFailed, of int) error {
 			fmt.Fprintf(os.Stderr, "%s: %s\n", printable(f.Path), printable(f.Why))
 		}
 	}
-	return &daemon.Fault{Kind: daemon.Partial, What: fmt.Sprintf("%d of %s failed", len(failed), count(of, "file")), Do: []string{"run the command again: it continues"}}
+	reasons := make([]string, len(failed))
+	for i, f := range failed {
+		reasons[i] = f.Why
+	}
+	return &daemon.Fault{
+		Kind: daemon.Partial, What: fmt.Sprintf("%d of %s failed", len(failed), count(of, "file")),
+		Do: append(fetch.ContentAdvice(reasons), "run the command again: it continues"),
+	}
 }

@@ -20,13 +20,20 @@ func getCommand() *cli.Command {
 		Usage:     "download files as real files into a directory",
 		ArgsUsage: "TARGET",
 		Description: `TARGET gets real files only: no git, no links. What comes along is what a mount
-would show; --plain leaves it at the files that were asked for. The files pass
-through the cache and stay there, unless --tmp-clean is given.
+would show; --plain leaves it at the files that were asked for, as they are in
+the dataset, and those that --root-files names. The files pass through the cache
+and stay there, unless --tmp-clean is given.
 
 Run again, it continues: what is there is not fetched again. TARGET may hold
 files already: identical ones are kept, different ones are never overwritten
-without --force. Files that cannot be had are listed at the end (exit code 7);
-the others are there.
+without --force. Several downloads into one TARGET make one dataset there: its
+tables list what all of them brought. Two at the same time take turns.
+
+A network that is gone is waited for, as long as --timeout says. Files that cannot
+be had are listed at the end (exit code 7); the others are there. When a disk is
+full it stops (exit code 5); what is whole stays, and with more space the same
+command continues. Where the cache is on TARGET's disk, which has no room for
+two copies, the cache keeps none.
 
 With --direct TARGET is a DataLad dataset instead: all of its files as links, the
 content of those selected in git-annex, for datalad and git-annex to go on with.
@@ -86,7 +93,8 @@ func getRequest(c *cli.Context) (req daemon.GetRequest, err error) {
 
 // getEvents tell a program what happens, one JSON object a line.
 type getEvents struct {
-	enc *json.Encoder
+	enc   *json.Encoder
+	meter meter
 }
 
 func (e *getEvents) send(name string, v any) error {
@@ -125,7 +133,11 @@ func runGet(c *cli.Context) error {
 	}, func(p daemon.Progress) {
 		bar.show(p)
 		if c.Bool("json") && p.Phase == "get" {
-			events.send("progress", map[string]any{"done": p.Done, "total": p.Total, "files_done": p.Files, "files": total, "path": p.Text})
+			now := events.meter.next(p, time.Now())
+			events.send("progress", map[string]any{
+				"done": p.Done, "total": p.Total, "files_done": p.Files, "files": total, "path": p.Text,
+				"failed": p.Failed, "speed": now.Speed, "eta": now.ETA,
+			})
 		}
 	})
 	bar.done()

@@ -66,7 +66,7 @@ func TestGetInterruptedOftenEndsTheSame(t *testing.T) {
 			t.Fatalf("no plan: %q, %v", plan, err)
 		}
 		// In the middle: after some more bytes, always fewer than are missing.
-		some := server.Counts().Bytes + int64(rng.IntN(400_000))
+		some := server.Counts().Bytes + int64(rng.IntN(1_200_000))
 		for deadline := time.Now().Add(time.Minute); server.Counts().Bytes <= some; {
 			if time.Now().After(deadline) {
 				t.Fatal("the download stands still")
@@ -236,12 +236,43 @@ func TestGetDirectIsADataLadDataset(t *testing.T) {
 			if s := u.status(); s.Store.Objects != 0 {
 				t.Errorf("%d objects are in the cache, too", s.Store.Objects)
 			}
+			useDataLad(t, in, target)
 			u.must("get", "--direct", "--copy", "--dataset", m.Dir, "--sub", "01", "--modality", "anat", target)
 			image := filepath.Join(target, "sub-01/ses-01/anat/sub-01_ses-01_T1w.nii.gz")
 			if st, err := os.Lstat(image); err != nil || !st.Mode().IsRegular() {
 				t.Errorf("--copy left %v, %v", st, err)
 			}
 		})
+	}
+}
+
+// useDataLad goes on with a dataset as datalad's users do.
+func useDataLad(t *testing.T, in func(name string, args ...string) string, target string) {
+	t.Helper()
+	datalad := filepath.Join(os.Getenv("UNIHARMONYFS_TEST_NEW_ANNEX"), "datalad")
+	if _, err := os.Stat(datalad); err != nil {
+		t.Log("without datalad: UNIHARMONYFS_TEST_NEW_ANNEX names no directory with it")
+		return
+	}
+	if out := in(datalad, "status"); !strings.Contains(out, "nothing to save, working tree clean") {
+		t.Errorf("datalad status:\n%s", out)
+	}
+	image := "sub-02/ses-02/anat/sub-02_ses-02_T1w.nii.gz"
+	if _, err := os.Stat(filepath.Join(target, image)); err == nil {
+		t.Errorf("%s is there before datalad got it", image)
+	}
+	allow := "annex.security.allowed-ip-addresses=127.0.0.1"
+	if out := in(datalad, "-c", allow, "get", image); !strings.Contains(out, "get(ok): "+image) {
+		t.Errorf("datalad get:\n%s", out)
+	}
+	if st, err := os.Stat(filepath.Join(target, image)); err != nil || st.Size() == 0 {
+		t.Errorf("%s is not there: %v", image, err)
+	}
+	if out := in(datalad, "drop", "--what", "filecontent", "--reckless", "availability", image); !strings.Contains(out, "drop(ok)") {
+		t.Errorf("datalad drop:\n%s", out)
+	}
+	if out := in(datalad, "status", "--annex", "basic"); !strings.Contains(out, "annex'd") {
+		t.Errorf("datalad status --annex:\n%s", out)
 	}
 }
 

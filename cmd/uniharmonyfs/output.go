@@ -49,18 +49,26 @@ func lastWords() (context.Context, context.CancelFunc) {
 }
 
 // progress shows the phases of a long request on a terminal, and nothing
-// elsewhere.
+// elsewhere, unless a program asked for it.
 type progress struct {
 	bar   *progressbar.ProgressBar
 	phase string
 	off   bool
+
+	enc   *json.Encoder // of --json-progress
+	meter meter
 }
 
 func newProgress(c *cli.Context) *progress {
-	return &progress{off: c.Bool("quiet") || c.Bool("json") || !term.IsTerminal(int(os.Stderr.Fd()))}
+	p := &progress{off: c.Bool("quiet") || c.Bool("json") || !term.IsTerminal(int(os.Stderr.Fd()))}
+	if c.Bool("json-progress") {
+		p.enc, p.off = json.NewEncoder(os.Stderr), true
+	}
+	return p
 }
 
 var phases = map[string]string{
+	"wait":     "waiting for",
 	"clone":    "cloning",
 	"snapshot": "reading the list of files",
 	"fetch":    "fetching",
@@ -69,6 +77,9 @@ var phases = map[string]string{
 }
 
 func (p *progress) show(e daemon.Progress) {
+	if p.enc != nil {
+		p.enc.Encode(map[string]any{"progress": p.meter.next(e, time.Now())})
+	}
 	if p.off {
 		return
 	}
@@ -92,7 +103,11 @@ func (p *progress) show(e daemon.Progress) {
 	if e.Total > 0 {
 		p.bar.ChangeMax64(e.Total)
 	}
-	p.bar.Describe(strings.TrimSpace(phases[e.Phase] + " " + shorten(printable(e.Text), 40)))
+	what := phases[e.Phase]
+	if e.Failed > 0 {
+		what += fmt.Sprintf(" (%d failed)", e.Failed)
+	}
+	p.bar.Describe(strings.TrimSpace(what + " " + shorten(printable(e.Text), 40)))
 	p.bar.Set64(e.Done)
 }
 

@@ -16,9 +16,9 @@ import (
 type selection struct {
 	*bids.Result
 	view *tree.View
-	// Nodes, in byte order of their paths: of the files in the view, and of
-	// those that were asked for themselves.
-	files, primary []int
+	// Nodes, in byte order of their paths: of the files in the view, of those
+	// that were asked for themselves, and of those at the root that were named.
+	files, primary, root []int
 }
 
 // chooser answers questions about the names of a version's files, and about
@@ -45,9 +45,14 @@ func (d *daemon) newChooser(v *version, owner string, r *reply) *chooser {
 
 // choose applies a selection to the version.
 func (c *chooser) choose(ctx context.Context, s bids.Selection) (*selection, error) {
+	return c.chooseBeside(ctx, s, nil)
+}
+
+// chooseBeside is choose where files of other selections are shown, too.
+func (c *chooser) chooseBeside(ctx context.Context, s bids.Selection, beside func(path string) bool) (*selection, error) {
 	var result *bids.Result
 	err := c.run(ctx, func(read bids.Read) (err error) {
-		result, err = c.catalog.Select(s, read)
+		result, err = c.catalog.SelectBeside(s, read, beside)
 		return err
 	})
 	if err != nil {
@@ -59,6 +64,9 @@ func (c *chooser) choose(ctx context.Context, s bids.Selection) (*selection, err
 	}
 	for _, f := range result.Primary {
 		chosen.primary = append(chosen.primary, c.nodes[f])
+	}
+	for _, f := range result.Root {
+		chosen.root = append(chosen.root, c.nodes[f])
 	}
 	replaced := make(map[int][]byte, len(result.Replaced))
 	for f, content := range result.Replaced {
@@ -121,7 +129,7 @@ func (c *chooser) fetch(ctx context.Context) error {
 		key, path := c.v.Key(n), c.v.Path(n)
 		files[i] = chosenFile{path, key, c.v.Size(n), cache.Use{Origin: from, Owner: c.owner, Name: path}, false}
 	}
-	failed, err := c.d.each(ctx, files, c.r, c.d.fetch)
+	failed, err := c.d.each(ctx, files, c.v.request.Timeout, c.r, c.d.fetch)
 	for _, f := range failed {
 		c.d.log.Warn("a file that decides what is shown cannot be had", "path", f.Path, "why", f.Why)
 	}

@@ -185,27 +185,6 @@ func call[Res any](ctx context.Context, c *Client, path string, req any, progres
 	return res, err
 }
 
-// Mount mounts a dataset and returns when it is served.
-func (c *Client) Mount(ctx context.Context, req MountRequest, progress func(Progress)) (MountInfo, error) {
-	return call[MountInfo](ctx, c, "/v1/mount", req, progress)
-}
-
-// Wait returns when the mount at target is gone.
-func (c *Client) Wait(ctx context.Context, target string) error {
-	_, err := call[struct{}](ctx, c, "/v1/wait", UnmountRequest{Target: target}, nil)
-	return err
-}
-
-// Unmount ends a mount. When the cache was removed with it, the daemon is
-// gone on return.
-func (c *Client) Unmount(ctx context.Context, req UnmountRequest) (UnmountResult, error) {
-	res, err := call[UnmountResult](ctx, c, "/v1/unmount", req, nil)
-	if err == nil && res.Removed {
-		err = c.gone(ctx)
-	}
-	return res, err
-}
-
 // List passes the files of a selection to fn, in byte order of their paths.
 func (c *Client) List(ctx context.Context, req ListRequest, progress func(Progress), fn func(File) error) (res ListResult, err error) {
 	err = c.post(ctx, "/v1/list", req, func(e event) error {

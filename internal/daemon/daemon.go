@@ -47,9 +47,11 @@ type daemon struct {
 	git     string // path of the git program, "" when there is none
 	started time.Time
 
-	// mounting serialises changes to the set of mounts, and guards stale.
+	// mounting serialises changes to the set of mounts, and guards stale and
+	// givenUp.
 	mounting sync.Mutex
-	stale    []string // targets of dead mounts that were detached at the start
+	stale    []string        // targets of dead mounts that were detached at the start
+	givenUp  map[string]bool // IDs of requests for mounts that nobody waits for
 
 	mu       sync.Mutex
 	mounts   map[string]*mount // by target
@@ -90,6 +92,7 @@ func Run(ctx context.Context, dir Dir, o Options) (err error) {
 		log:      slog.New(slog.NewTextHandler(orDiscard(o.Log), nil)),
 		git:      fetch.FindGit(),
 		mounts:   make(map[string]*mount),
+		givenUp:  make(map[string]bool),
 		datasets: make(map[string]*dataset),
 		quit:     make(chan struct{}),
 		started:  time.Now(),

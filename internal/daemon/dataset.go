@@ -174,7 +174,7 @@ func (d *daemon) origin(v *version) (cache.Origin, error) {
 	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	id := fmt.Sprint(req.Fetcher, req.AllowAddresses, req.Timeout, v.Commit)
+	id := fmt.Sprint(req.Fetcher, req.AllowAddresses, req.Timeout, req.Env, v.Commit)
 	if o := v.origins[id]; o != nil {
 		return origin{o}, nil
 	}
@@ -182,10 +182,13 @@ func (d *daemon) origin(v *version) (cache.Origin, error) {
 		Fetcher:        req.Fetcher,
 		AllowAddresses: req.AllowAddresses,
 		Timeout:        req.Timeout,
+		Env:            req.Env,
 		Paths:          v.pathsOf(),
 		Log:            d.log,
 	})
-	if err != nil {
+	if advice := new(fetch.AdviceError); errors.As(err, &advice) {
+		return nil, err
+	} else if err != nil {
 		return nil, fault(Usage, "the content's sources cannot be used", err)
 	}
 	v.origins[id] = o

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -123,11 +124,11 @@ func (d *daemon) filesRequest(ctx context.Context, req FilesRequest, r *reply) (
 		if err := d.cache.Pin(keys); err != nil || req.NoFetch {
 			return res, err
 		}
-		res.Failed, err = d.each(ctx, files, r, d.fetch)
+		res.Failed, err = d.each(ctx, files, req.Timeout, r, d.fetch)
 	case "unpin":
 		err = d.cache.Unpin(keys)
 	case "prefetch":
-		res.Failed, err = d.each(ctx, files, r, d.fetch)
+		res.Failed, err = d.each(ctx, files, req.Timeout, r, d.fetch)
 	case "evict":
 		res.Files, res.Bytes, err = d.evict(keys)
 	case "verify":
@@ -136,7 +137,7 @@ func (d *daemon) filesRequest(ctx context.Context, req FilesRequest, r *reply) (
 		for _, f := range files {
 			res.Bytes += f.size
 		}
-		res.Failed, err = d.each(ctx, files, r, func(ctx context.Context, f chosenFile) error {
+		res.Failed, err = d.each(ctx, files, req.Timeout, r, func(ctx context.Context, f chosenFile) error {
 			err := d.cache.Verify(ctx, f.key)
 			if req.Repair && errors.Is(err, cache.ErrMismatch) {
 				err = d.fetch(ctx, f)
@@ -165,28 +166,40 @@ func (d *daemon) evict(keys []annex.Key) (files int, bytes int64, err error) {
 }
 
 // each does something to files, several at once, going on after failures.
-func (d *daemon) each(ctx context.Context, files []chosenFile, r *reply, do func(context.Context, chosenFile) error) ([]FileFailed, error) {
+// timeout bounds the wait for a network that is gone.
+func (d *daemon) each(ctx context.Context, files []chosenFile, timeout time.Duration, r *reply, do func(context.Context, chosenFile) error) ([]FileFailed, error) {
 	var mu sync.Mutex // guards the following
 	var failed []FileFailed
-	var done, total int64
+	now := Progress{Phase: "fetch"}
+	patience := newPatience(timeout)
+	keys := make(map[string]bool, len(files))
 	for _, f := range files {
-		total += f.size
+		now.Total += f.size
+		keys[f.key.String()] = true
 	}
+	stop := d.watch(r, keys, func() Progress {
+		mu.Lock()
+		defer mu.Unlock()
+		if text := patience.text(); text != "" {
+			now.Text = text
+		}
+		return now
+	})
+	defer stop()
 	var g errgroup.Group
 	g.SetLimit(atOnce)
-	for i, f := range files {
+	for _, f := range files {
 		if ctx.Err() != nil {
 			break
 		}
 		g.Go(func() error {
-			err := do(ctx, f)
+			err := patience.do(ctx, func() error { return do(ctx, f) })
 			mu.Lock()
 			defer mu.Unlock()
 			if err != nil && ctx.Err() == nil {
 				failed = append(failed, FileFailed{Path: f.path, Why: err.Error()})
 			}
-			done += f.size
-			r.progress(Progress{Phase: "fetch", Done: done, Total: total, Files: i + 1, Text: f.path})
+			now.Done, now.Files, now.Failed, now.Text = now.Done+f.size, now.Files+1, len(failed), f.path
 			return nil
 		})
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -29,36 +30,46 @@ type get struct {
 	from   cache.Origin
 	owner  string
 	target *os.Root
+	made   []string      // directories above and of the target that were missing
 	direct *fetch.Direct // nil in hidden mode
+	wait   *patience
 
 	mu      sync.Mutex // guards the following
 	done    map[int]bool
 	failed  []FileFailed
 	fetched int64
+	full    error // why a disk takes no more
 }
 
 const maxJobs = 64
 
 func (d *daemon) getRequest(ctx context.Context, req GetRequest, r *reply) (res GetResult, err error) {
+	// Two downloads into one directory take turns: the second finds done what
+	// the first has done.
+	unlock, err := d.targets.lock(ctx, req.Target, func() {
+		r.progress(Progress{Phase: "wait", Text: "another download into the target"})
+	})
+	if err != nil {
+		return res, err
+	}
+	defer unlock()
 	started := time.Now()
 	g, err := d.newGet(ctx, req, r)
 	if err != nil {
 		return res, err
 	}
-	defer g.target.Close()
-	// Two downloads into one directory take turns: the second finds done what
-	// the first has done.
-	unlock, err := d.targets.lock(ctx, req.Target)
-	if err != nil {
-		return res, err
-	}
-	defer unlock()
-	if req.Direct {
+	defer g.leave()
+	switch {
+	case req.Direct && req.DryRun:
+		g.direct = &fetch.Direct{Dir: req.Target}
+	case req.Direct:
 		if err := g.cloneDirect(ctx, r); err != nil {
 			return res, err
 		}
 	}
-	g.removeStale()
+	if !req.DryRun {
+		g.removeStale()
+	}
 	plan, todo, err := g.plan(ctx, r)
 	if err != nil {
 		return res, err
@@ -75,6 +86,9 @@ func (d *daemon) getRequest(ctx context.Context, req GetRequest, r *reply) (res 
 	if need := plan.Bytes - plan.ThereBytes; !req.Hardlink && need > plan.FreeBytes {
 		return res, fault(NoSpace, fmt.Sprintf("%d bytes do not fit into %s", need, req.Target), fmt.Errorf("%d bytes are free there", plan.FreeBytes), "free some space, choose another target, or select less")
 	}
+	if d.isTight(req.Target, plan) {
+		g.req.TmpClean = true
+	}
 	g.run(ctx, todo, plan, r)
 	if req.Direct {
 		if err := g.settleDirect(ctx, todo); err != nil {
@@ -90,6 +104,9 @@ func (d *daemon) getRequest(ctx context.Context, req GetRequest, r *reply) (res 
 	slices.SortFunc(g.failed, func(a, b FileFailed) int { return strings.Compare(a.Path, b.Path) })
 	res.Failed, res.FetchedBytes, res.Seconds = g.failed, g.fetched, time.Since(started).Seconds()
 	d.noteSpeed(g.fetched, res.Seconds)
+	if g.full != nil && ctx.Err() == nil {
+		return res, fault(NoSpace, fmt.Sprintf("no space left after %d of %d files", res.Files, plan.Files), g.full, "free some space and run the command again: it continues")
+	}
 	return res, ctx.Err()
 }
 
@@ -116,7 +133,12 @@ func (d *daemon) newGet(ctx context.Context, req GetRequest, r *reply) (*get, er
 		return nil, err
 	}
 	owner := fmt.Sprintf("%s:get:%s:%d", v.name, req.Target, time.Now().UnixNano())
-	chosen, err := d.newChooser(v, owner, r).choose(ctx, req.Selection)
+	// Several downloads into one directory are one dataset there: its tables
+	// list what all of them brought.
+	chosen, err := d.newChooser(v, owner, r).chooseBeside(ctx, req.Selection, func(path string) bool {
+		_, err := os.Lstat(filepath.Join(req.Target, path))
+		return err == nil
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -124,6 +146,7 @@ func (d *daemon) newGet(ctx context.Context, req GetRequest, r *reply) (*get, er
 	if err != nil {
 		return nil, err
 	}
+	made := missing(req.Target)
 	if err := os.MkdirAll(req.Target, 0o777&^os.FileMode(req.Umask)); err != nil {
 		return nil, fault(Failed, what, err, "choose a target that you can write to")
 	}
@@ -132,11 +155,12 @@ func (d *daemon) newGet(ctx context.Context, req GetRequest, r *reply) (*get, er
 		return nil, fault(Failed, what, err)
 	}
 	g := &get{
-		d: d, req: req, v: v, view: chosen.view, files: chosen.files, from: from, target: root,
-		owner: owner, done: make(map[int]bool),
+		d: d, req: req, v: v, view: chosen.view, files: chosen.files, from: from, target: root, made: made,
+		wait: newPatience(req.Timeout), owner: owner, done: make(map[int]bool),
 	}
 	if req.Plain {
-		g.files = chosen.primary
+		g.files = slices.Compact(slices.Sorted(slices.Values(slices.Concat(chosen.primary, chosen.root))))
+		g.view = v.View(g.files, nil)
 	}
 	if req.Direct {
 		// Its own object store keeps the content: no need for two.
@@ -200,6 +224,8 @@ func (g *get) run(ctx context.Context, todo []int, p Plan, r *reply) {
 	if jobs <= 0 {
 		jobs = atOnce
 	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	var group errgroup.Group
 	group.SetLimit(min(jobs, maxJobs))
 	stop := g.watch(todo, p, r)
@@ -209,12 +235,18 @@ func (g *get) run(ctx context.Context, todo []int, p Plan, r *reply) {
 			break
 		}
 		group.Go(func() error {
-			err := g.put(ctx, n)
+			err := g.wait.do(ctx, func() error { return g.put(ctx, n) })
 			g.mu.Lock()
 			defer g.mu.Unlock()
-			if err == nil {
+			switch {
+			case err == nil:
 				g.done[n] = true
-			} else if ctx.Err() == nil {
+			case ctx.Err() != nil:
+			case isDiskFull(err):
+				// The others would fail, too, after they were fetched.
+				g.full = err
+				cancel()
+			default:
 				g.failed = append(g.failed, FileFailed{g.v.Path(n), err.Error()})
 			}
 			return nil
@@ -223,78 +255,21 @@ func (g *get) run(ctx context.Context, todo []int, p Plan, r *reply) {
 	group.Wait()
 }
 
-// watch reports progress until it is stopped: what is copied, and what of the
-// rest has come into the cache.
+// watch reports progress until it is stopped.
 func (g *get) watch(todo []int, p Plan, r *reply) (stop func()) {
-	sizes := make(map[string]bool, len(todo))
+	keys := make(map[string]bool, len(todo))
 	for _, n := range todo {
 		if g.v.Kind(n) == tree.Annexed {
-			sizes[g.v.Key(n).String()] = true
+			keys[g.v.Key(n).String()] = true
 		}
 	}
-	report := func() {
+	return g.d.watch(r, keys, func() Progress {
 		g.mu.Lock()
-		done, files := p.ThereBytes, p.ThereFiles+len(g.done)
+		defer g.mu.Unlock()
+		now := Progress{Phase: "get", Done: p.ThereBytes, Total: p.Bytes, Files: p.ThereFiles + len(g.done), Failed: len(g.failed), Text: g.wait.text()}
 		for n := range g.done {
-			done += g.view.Size(n)
+			now.Done += g.view.Size(n)
 		}
-		g.mu.Unlock()
-		text := ""
-		for _, t := range g.d.cache.Status().Transfers {
-			if sizes[t.Key] {
-				done += t.Done
-				text = t.Name
-			}
-		}
-		r.progress(Progress{Phase: "get", Done: min(done, p.Bytes), Total: p.Bytes, Files: files, Text: text})
-	}
-	quit, gone := make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(gone)
-		tick := time.NewTicker(200 * time.Millisecond)
-		defer tick.Stop()
-		for {
-			select {
-			case <-quit:
-				report()
-				return
-			case <-tick.C:
-				report()
-			}
-		}
-	}()
-	return func() { close(quit); <-gone }
-}
-
-// targetLocks lets one download at a time into a directory.
-type targetLocks struct {
-	mu    sync.Mutex
-	locks map[string]chan struct{}
-}
-
-func (l *targetLocks) lock(ctx context.Context, target string) (unlock func(), err error) {
-	for {
-		l.mu.Lock()
-		held := l.locks[target]
-		if held == nil {
-			if l.locks == nil {
-				l.locks = make(map[string]chan struct{})
-			}
-			mine := make(chan struct{})
-			l.locks[target] = mine
-			l.mu.Unlock()
-			return func() {
-				l.mu.Lock()
-				delete(l.locks, target)
-				l.mu.Unlock()
-				close(mine)
-			}, nil
-		}
-		l.mu.Unlock()
-		select {
-		case <-held:
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		}
-	}
+		return now
+	})
 }

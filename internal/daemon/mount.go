@@ -24,6 +24,7 @@ import (
 // mount is a view that is served.
 type mount struct {
 	d         *daemon
+	id        string
 	target    string
 	made      bool // the target directory is ours
 	owner     string
@@ -79,7 +80,7 @@ func (d *daemon) mountRequest(ctx context.Context, req MountRequest, r *reply) (
 		return info, err
 	}
 	m := &mount{
-		d: d, target: req.Target, made: made, owner: owner,
+		d: d, id: req.ID, target: req.Target, made: made, owner: owner,
 		version: v, selection: req.Selection, view: chosen.view, files: chosen.files, hints: chosen.Hints,
 		origin: from, since: time.Now(), strict: req.Strict, noReadAhead: req.NoReadAhead,
 	}
@@ -105,6 +106,9 @@ func (d *daemon) serve(m *mount, allowOther bool) error {
 	defer d.mounting.Unlock()
 	if d.mountAt(m.target) != nil {
 		return fault(CannotMount, "cannot mount at "+m.target, errors.New("it was mounted at this moment by another command"))
+	}
+	if m.id != "" && d.givenUp[m.id] {
+		return context.Canceled
 	}
 	var err error
 	m.fs, err = fs.Mount(m.view, fs.Options{

@@ -10,14 +10,11 @@ import (
 	"io/fs"
 	"os"
 	"path"
-	"path/filepath"
-	"strconv"
-	"strings"
-	"sync/atomic"
 	"syscall"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/uniharmony/uniharmonyfs/bids"
 	"github.com/uniharmony/uniharmonyfs/cache"
 	"github.com/uniharmony/uniharmonyfs/internal/annex"
 	"github.com/uniharmony/uniharmonyfs/internal/gitstore"
@@ -34,7 +31,9 @@ const (
 )
 
 // there compares what the target has with the dataset's file: a file of the
-// right size and the commit's time is one of ours, others are hashed.
+// right size and the commit's time is one of ours, others are hashed. A table
+// or JSON file that an earlier download made for less than is there now counts
+// as nothing.
 func (g *get) there(ctx context.Context, n int) (there, error) {
 	st, err := g.target.Lstat(g.v.Path(n))
 	switch {
@@ -49,9 +48,9 @@ func (g *get) there(ctx context.Context, n int) (there, error) {
 			return same, nil
 		}
 		return differs, nil
-	case !st.Mode().IsRegular() || st.Size() != g.view.Size(n):
+	case !st.Mode().IsRegular():
 		return differs, nil
-	case st.ModTime().Equal(g.v.Time):
+	case st.Size() == g.view.Size(n) && st.ModTime().Equal(g.v.Time) && !g.isSynthesised(n):
 		return same, nil
 	}
 	f, err := g.target.Open(g.v.Path(n))
@@ -59,17 +58,34 @@ func (g *get) there(ctx context.Context, n int) (there, error) {
 		return differs, nil
 	}
 	defer f.Close()
-	if content, ok := g.view.Content(n); ok {
-		have, err := io.ReadAll(f)
-		if err == nil && bytes.Equal(have, content) {
-			return same, nil
-		}
-		return differs, nil
-	}
-	return compare(ctx, f, g.v.Key(n)), nil
+	return g.compare(ctx, f, n, st.Size()), nil
 }
 
-func compare(ctx context.Context, r io.Reader, key annex.Key) there {
+// compare looks into a file that is there.
+func (g *get) compare(ctx context.Context, f *os.File, n int, size int64) there {
+	content, synthesised := g.view.Content(n)
+	if !synthesised && size == g.view.Size(n) {
+		return compareHash(ctx, f, g.v.Key(n))
+	}
+	name := g.v.Path(n)
+	if ext := path.Ext(name); !synthesised && ext != ".tsv" && ext != ".json" || size > g.v.Size(n) || size > maxTable {
+		return differs
+	}
+	have, err := io.ReadAll(io.LimitReader(f, maxTable))
+	if err == nil && synthesised && bytes.Equal(have, content) {
+		return same
+	}
+	whole, wholeErr := g.d.readNow(ctx, g.v, n)
+	if err != nil || wholeErr != nil || !bids.IsPart(name, have, whole) {
+		return differs
+	}
+	return nothing
+}
+
+// maxTable bounds the tables that are looked into.
+const maxTable = 16 << 20
+
+func compareHash(ctx context.Context, r io.Reader, key annex.Key) there {
 	h, want, ok := key.NewHash()
 	if !ok {
 		return differs
@@ -217,69 +233,4 @@ func (g *get) write(tmp string, fill func(*os.File) error) error {
 		return err
 	}
 	return g.target.Chtimes(tmp, g.v.Time, g.v.Time)
-}
-
-const tempPrefix = ".uniharmonyfs-"
-
-var tempCount atomic.Int64
-
-// tempName is the name of a file that is not whole yet; it says whose it is.
-func tempName() string {
-	return fmt.Sprintf("%s%d-%d.part", tempPrefix, os.Getpid(), tempCount.Add(1))
-}
-
-// removeStale removes what a killed download left in the directories that
-// this one is about.
-func (g *get) removeStale() {
-	seen := make(map[string]bool)
-	for _, n := range g.files {
-		dir := path.Dir(g.v.Path(n))
-		if seen[dir] {
-			continue
-		}
-		seen[dir] = true
-		entries, err := fs.ReadDir(g.target.FS(), dir)
-		if err != nil {
-			continue
-		}
-		for _, e := range entries {
-			pid, ok := tempOwner(e.Name())
-			if ok && (pid == os.Getpid() || !alive(pid)) {
-				g.target.Remove(filepath.Join(dir, e.Name()))
-			}
-		}
-	}
-}
-
-// alive reports whether a process is one of this program, and has not ended: a
-// killed one stays in the process table until its parent has looked.
-func alive(pid int) bool {
-	name, _ := processState(os.Getpid())
-	other, state := processState(pid)
-	return other == name && state != 'Z' && state != 'X'
-}
-
-// processState reads a process's name and state (proc_pid_stat(5)); both are
-// zero when there is no such process.
-func processState(pid int) (name string, state byte) {
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		return "", 0
-	}
-	_, rest, _ := bytes.Cut(stat, []byte("("))
-	end := bytes.LastIndexByte(rest, ')')
-	if end < 0 || end+2 >= len(rest) {
-		return "", 0
-	}
-	return string(rest[:end]), rest[end+2]
-}
-
-func tempOwner(name string) (pid int, ok bool) {
-	rest, ok := strings.CutPrefix(name, tempPrefix)
-	if !ok || !strings.HasSuffix(rest, ".part") {
-		return 0, false
-	}
-	digits, _, ok := strings.Cut(rest, "-")
-	pid, err := strconv.Atoi(digits)
-	return pid, ok && err == nil && pid > 0
 }

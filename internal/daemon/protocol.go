@@ -32,6 +32,7 @@ type Dataset struct {
 // MountRequest asks for a mount.
 type MountRequest struct {
 	Dataset
+	ID         string         `json:"id,omitempty"` // to be named by in an [UnmountRequest]
 	Selection  bids.Selection `json:"selection"`
 	Target     string         `json:"target"` // absolute
 	Budget     int64          `json:"budget,omitempty"`
@@ -70,8 +71,11 @@ type MountInfo struct {
 // UnmountRequest ends a mount.
 type UnmountRequest struct {
 	Target string `json:"target"`
-	Clean  bool   `json:"clean,omitempty"`
-	Force  bool   `json:"force,omitempty"`
+	// ID gives up the request of this ID, also when it is carried out later;
+	// what else is mounted at Target stays.
+	ID    string `json:"id,omitempty"`
+	Clean bool   `json:"clean,omitempty"`
+	Force bool   `json:"force,omitempty"`
 }
 
 // UnmountResult says what an unmount did.
@@ -198,11 +202,12 @@ type StatusRequest struct {
 
 // Progress of a long request. Total is 0 while unknown.
 type Progress struct {
-	Phase string `json:"phase"` // clone, snapshot, fetch
-	Done  int64  `json:"done"`
-	Total int64  `json:"total,omitempty"`
-	Files int    `json:"files,omitempty"` // of them done
-	Text  string `json:"text,omitempty"`
+	Phase  string `json:"phase"` // wait, clone, snapshot, plan, get, fetch
+	Done   int64  `json:"done"`
+	Total  int64  `json:"total,omitempty"`
+	Files  int    `json:"files,omitempty"`  // of them done
+	Failed int    `json:"failed,omitempty"` // of them failed
+	Text   string `json:"text,omitempty"`
 }
 
 // event is one line of a reply: any number of progress and item lines, then

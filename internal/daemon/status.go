@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/uniharmony/uniharmonyfs/cache"
+	"github.com/uniharmony/uniharmonyfs/fetch"
 )
 
 // Status is the state of a cache and of what is mounted from it.
@@ -18,8 +19,15 @@ type Status struct {
 	Since    time.Time    `json:"since"`
 	Mounts   []MountInfo  `json:"mounts"`
 	Datasets []string     `json:"datasets"` // hidden clones
+	Clones   []CloneInfo  `json:"clones"`   // the same, with what they are of
 	Store    cache.Status `json:"store"`
 	Paths    []PathStatus `json:"paths,omitempty"`
+}
+
+// CloneInfo describes a hidden clone.
+type CloneInfo struct {
+	Name    string `json:"name"`
+	Dataset string `json:"dataset,omitempty"`
 }
 
 // PathStatus is the state of one file inside a mount.
@@ -33,6 +41,10 @@ func (d *daemon) status(_ context.Context, req StatusRequest, _ *reply) (Status,
 	s := Status{
 		Cache: string(d.dir), Version: d.options.Version, PID: os.Getpid(), Since: d.started,
 		Mounts: []MountInfo{}, Datasets: d.hiddenClones(), Store: d.cache.Status(),
+	}
+	s.Clones = make([]CloneInfo, len(s.Datasets))
+	for i, name := range s.Datasets {
+		s.Clones[i] = CloneInfo{name, fetch.ClonedFrom(d.cloneDir(name))}
 	}
 	for _, m := range d.mountList() {
 		s.Mounts = append(s.Mounts, m.info())

@@ -21,12 +21,15 @@ func (d *daemon) unmountRequest(ctx context.Context, req UnmountRequest, _ *repl
 	m := d.mountAt(req.Target)
 	owner := ""
 	switch {
+	case req.ID != "" && (m == nil || m.id != req.ID):
+		d.givenUp[req.ID] = true
+		return res, nil
 	case m != nil:
 		owner = m.owner
 		if err := d.unmount(m, req.Force); err != nil {
 			return res, err
 		}
-		if m.made && req.Clean {
+		if m.made && (req.Clean || req.ID != "") {
 			os.Remove(m.target)
 		}
 	case !d.wasStale(req.Target):

@@ -8,6 +8,7 @@
 //	counts          what was asked for and sent since the last time
 //	link 20ms 400Mbit
 //	                another round-trip time and rate (0: no limit)
+//	gone WORD       answer 404 for content whose path has the word in it
 package main
 
 import (
@@ -18,6 +19,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -131,6 +133,15 @@ func obey(s *demo.Server, in io.Reader, out io.Writer) {
 				continue
 			}
 			enc.Encode(map[string]any{"error": err.Error()})
+		case len(words) == 2 && words[0] == "gone":
+			gone := demo.Status(http.StatusNotFound, 0)
+			s.SetFault(func(r demo.Request) demo.Fault {
+				if strings.Contains(r.Path, words[1]) {
+					return gone
+				}
+				return nil
+			})
+			enc.Encode(map[string]any{"gone": words[1]})
 		default:
 			enc.Encode(map[string]any{"error": "no such command"})
 		}

@@ -76,6 +76,17 @@ func TestServe(t *testing.T) {
 		if err := answers.Decode(&refused); err != nil || refused.Error == "" {
 			t.Errorf("%+v, %v", refused, err)
 		}
+		var gone struct{ Gone string }
+		fmt.Fprintln(say, "gone sub-01")
+		if err := answers.Decode(&gone); err != nil || gone.Gone != "sub-01" {
+			t.Errorf("%+v, %v", gone, err)
+		}
+		if resp, err := http.Get(first); err != nil || resp.StatusCode != 404 {
+			t.Errorf("%s is there: %v, %v", first, resp, err)
+		} else {
+			resp.Body.Close()
+		}
+		http.DefaultClient.CloseIdleConnections()
 		say.Close()
 		if _, err := os.Stat(filepath.Join(said.Dataset, "HEAD")); err != nil {
 			t.Error(err)
