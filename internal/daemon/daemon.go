@@ -47,11 +47,12 @@ type daemon struct {
 	git     string // path of the git program, "" when there is none
 	started time.Time
 
-	// mounting serialises changes to the set of mounts, and guards stale and
-	// givenUp.
+	// mounting serialises changes to the set of mounts, and guards stale,
+	// givenUp and coming.
 	mounting sync.Mutex
-	stale    []string        // targets of dead mounts that were detached at the start
-	givenUp  map[string]bool // IDs of requests for mounts that nobody waits for
+	stale    []string                 // targets of dead mounts that were detached at the start
+	givenUp  map[string]bool          // IDs of requests for mounts that nobody waits for
+	coming   map[string]chan struct{} // by ID: requests for mounts; closed at their end
 
 	mu       sync.Mutex
 	mounts   map[string]*mount // by target
@@ -93,6 +94,7 @@ func Run(ctx context.Context, dir Dir, o Options) (err error) {
 		git:      fetch.FindGit(),
 		mounts:   make(map[string]*mount),
 		givenUp:  make(map[string]bool),
+		coming:   make(map[string]chan struct{}),
 		datasets: make(map[string]*dataset),
 		quit:     make(chan struct{}),
 		started:  time.Now(),

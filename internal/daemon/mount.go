@@ -49,6 +49,11 @@ func (d *daemon) mountRequest(ctx context.Context, req MountRequest, r *reply) (
 	if err := req.Selection.Validate(); err != nil {
 		return info, err
 	}
+	end, wanted := d.begins(req.ID)
+	defer end() // after what follows is undone
+	if !wanted {
+		return info, context.Canceled
+	}
 	made, err := d.checkTarget(&req)
 	if err != nil {
 		return info, err

@@ -75,11 +75,20 @@ func (g *get) compare(ctx context.Context, f *os.File, n int, size int64) there 
 	if err == nil && synthesised && bytes.Equal(have, content) {
 		return same
 	}
-	whole, wholeErr := g.d.readNow(ctx, g.v, n)
+	whole, wholeErr := g.whole(ctx, n)
 	if err != nil || wholeErr != nil || !bids.IsPart(name, have, whole) {
 		return differs
 	}
 	return nothing
+}
+
+// whole returns a small file of the dataset, if it is on this machine.
+func (g *get) whole(ctx context.Context, n int) ([]byte, error) {
+	if g.v.Kind(n) != tree.Git {
+		return g.d.readNow(ctx, g.v, n)
+	}
+	_, data, err := g.v.git.Read(ctx, gitstore.OID(g.v.Key(n).Name()))
+	return data, err
 }
 
 // maxTable bounds the tables that are looked into.

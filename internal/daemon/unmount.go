@@ -16,13 +16,17 @@ import (
 
 func (d *daemon) unmountRequest(ctx context.Context, req UnmountRequest, _ *reply) (res UnmountResult, err error) {
 	res.Target = req.Target
+	if req.ID != "" {
+		if err := d.giveUp(ctx, req.ID); err != nil {
+			return res, err
+		}
+	}
 	d.mounting.Lock()
 	defer d.mounting.Unlock()
 	m := d.mountAt(req.Target)
 	owner := ""
 	switch {
 	case req.ID != "" && (m == nil || m.id != req.ID):
-		d.givenUp[req.ID] = true
 		return res, nil
 	case m != nil:
 		owner = m.owner
@@ -39,6 +43,42 @@ func (d *daemon) unmountRequest(ctx context.Context, req UnmountRequest, _ *repl
 		return res, nil
 	}
 	return d.cleanAfter(req.Target, owner)
+}
+
+// giveUp makes sure that a request for a mount leaves none, and waits for its
+// end.
+func (d *daemon) giveUp(ctx context.Context, id string) error {
+	d.mounting.Lock()
+	d.givenUp[id] = true
+	coming := d.coming[id]
+	d.mounting.Unlock()
+	if coming == nil {
+		return nil
+	}
+	select {
+	case <-coming:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// begins takes note of a request for a mount, and reports whether anybody
+// waits for it. The returned function takes note of its end.
+func (d *daemon) begins(id string) (end func(), wanted bool) {
+	d.mounting.Lock()
+	defer d.mounting.Unlock()
+	if id == "" {
+		return func() {}, true
+	}
+	done := make(chan struct{})
+	d.coming[id] = done
+	return func() {
+		d.mounting.Lock()
+		defer d.mounting.Unlock()
+		delete(d.coming, id)
+		close(done)
+	}, !d.givenUp[id]
 }
 
 // unmount takes the mount away, in force even from under its users.
