@@ -1,6 +1,7 @@
 package main_test
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"fmt"
@@ -390,14 +391,15 @@ func TestForegroundEndsAtSIGTERM(t *testing.T) {
 	_, m := serve(t, u, demo.DemoDataset())
 	mnt := u.path("mnt")
 	cmd := u.command(context.Background(), "mount", "--foreground", "--dataset", m.Dir, mnt)
+	said, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	for range 1000 {
-		if _, err := os.Stat(filepath.Join(mnt, "README")); err == nil {
-			break
-		}
-		time.Sleep(10 * time.Millisecond)
+	if line, err := bufio.NewReader(said).ReadString('\n'); err != nil || !strings.HasPrefix(line, "Mounted ") {
+		t.Errorf("it says %q, %v", line, err)
 	}
 	if _, err := os.ReadFile(filepath.Join(mnt, "README")); err != nil {
 		t.Error(err)
