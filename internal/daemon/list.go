@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"runtime"
 	"runtime/debug"
+	"time"
 
 	"github.com/uniharmony/uniharmonyfs/bids"
 	"github.com/uniharmony/uniharmonyfs/cache"
@@ -31,7 +33,7 @@ func (d *daemon) listRequest(ctx context.Context, req ListRequest, r *reply) (re
 	if err != nil {
 		return res, err
 	}
-	defer tidy(v)
+	defer tidy()
 	if req.Facets || len(req.Explain) > 0 {
 		return d.describeSelection(ctx, v, req, r)
 	}
@@ -52,12 +54,25 @@ func (d *daemon) listRequest(ctx context.Context, req ListRequest, r *reply) (re
 	return res, nil
 }
 
-// tidy gives back the memory that choosing among very many files took.
-func tidy(v *version) {
-	if v.Files() > 100_000 {
-		go debug.FreeOSMemory()
-	}
+// tidy gives back the memory that choosing files took, which is many times that
+// of showing them: soon, when the request that took it has ended.
+func tidy() {
+	time.AfterFunc(time.Second, func() {
+		debug.FreeOSMemory()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		// A large tree is cheap to look through and dear to have half as much of
+		// again in garbage.
+		if m.HeapAlloc > largeHeap {
+			debug.SetGCPercent(15)
+		} else {
+			debug.SetGCPercent(50)
+		}
+	})
 }
+
+// largeHeap is that of some hundred thousand files, in bytes.
+const largeHeap = 64 << 20
 
 // listOwner brings the sidecars that lists need.
 func listOwner(v *version) string { return v.name + ":list" }

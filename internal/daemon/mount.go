@@ -8,7 +8,6 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
-	"runtime/debug"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -100,8 +99,7 @@ func (d *daemon) mountRequest(ctx context.Context, req MountRequest, r *reply) (
 	if req.Prefetch {
 		m.prefetch()
 	}
-	// Choosing the files took many times the memory that showing them takes.
-	go debug.FreeOSMemory()
+	tidy()
 	return m.info(), nil
 }
 
@@ -140,6 +138,7 @@ func (d *daemon) serve(m *mount, allowOther bool) error {
 	go func() {
 		<-m.fs.Done()
 		m.stop()
+		tidy()
 		d.mu.Lock()
 		if d.mounts[m.target] == m {
 			delete(d.mounts, m.target)
