@@ -13,6 +13,7 @@ type Builder struct {
 	dirs  map[string]*dirRecord // by path
 	forms map[keyForm]uint32    // numbered from 1
 	list  []keyForm             // list[0] is the odd form
+	tails map[string]uint32     // ends of names, by where they lie
 	text  arena
 	total int // nodes, the root included
 	spent bool
@@ -26,9 +27,13 @@ type dirRecord struct {
 // A node is one entry of the arrays. In the arena, at off, lies its name, and
 // right after it a file's digest (its form's length), an odd key (one byte of
 // length, text) or a link's target (two bytes of length, text).
+//
+// BIDS names repeat: those of a directory begin alike, and end like those of
+// another. Such a name is told in two places: where its stem and its tail lie
+// in the arena, each after one byte of length.
 type node struct {
 	off  uint32
-	meta uint32 // bits 0-1 kind, 2-9 length of the name, 10-31 key form
+	meta uint32 // bits 0-1 kind, 2-9 length of the name (0: in two places), 10-31 key form
 	info uint64 // size in bytes; of a directory: first child << 32 | children
 }
 
@@ -36,13 +41,16 @@ const (
 	kindBits = 2
 	nameBits = 8
 	maxForms = 1 << (32 - kindBits - nameBits)
+
+	placesLen = 8
+	// maxTails bounds what names that do not repeat can cost.
+	maxTails = 1 << 16
 )
 
-func (n node) kind() Kind    { return Kind(n.meta & (1<<kindBits - 1)) }
-func (n node) nameLen() int  { return int(n.meta >> kindBits & (1<<nameBits - 1)) }
-func (n node) form() int     { return int(n.meta >> (kindBits + nameBits)) }
-func (n node) nameOff() int  { return int(n.off & (chunkSize - 1)) }
-func (n node) chunk() uint32 { return n.off >> chunkBits }
+func (n node) kind() Kind     { return Kind(n.meta & (1<<kindBits - 1)) }
+func (n node) nameLen() int   { return int(n.meta >> kindBits & (1<<nameBits - 1)) }
+func (n node) inPlaces() bool { return n.nameLen() == 0 && n.kind() != Dir }
+func (n node) form() int      { return int(n.meta >> (kindBits + nameBits)) }
 
 // NewBuilder returns an empty Builder.
 func NewBuilder() *Builder {
@@ -50,6 +58,7 @@ func NewBuilder() *Builder {
 		dirs:  map[string]*dirRecord{"": {}},
 		forms: map[keyForm]uint32{},
 		list:  make([]keyForm, 1),
+		tails: map[string]uint32{},
 		total: 1,
 	}
 }
@@ -127,12 +136,21 @@ func (b *Builder) add(path string, d *dirRecord, recs []record) error {
 		}
 	}
 	names := make([]node, len(recs))
+	var stem string
+	var stemAt uint32
 	for i := range recs {
-		n, ok := b.put(&recs[i])
-		if !ok {
-			return fmt.Errorf("directory %q, entry %q: %w: over 4 GiB of names and keys, or over %d kinds of keys", path, recs[i].name, ErrTooLarge, maxForms)
+		r, ok := &recs[i], true
+		if r.kind != Dir && (stem == "" || !strings.HasPrefix(r.name, stem)) {
+			if stem = commonStem(recs, i); stem != "" {
+				stemAt, ok = b.string(stem)
+			}
 		}
-		names[i] = n
+		if ok {
+			names[i], ok = b.put(r, stem, stemAt)
+		}
+		if !ok {
+			return fmt.Errorf("directory %q, entry %q: %w: over 4 GiB of names and keys, or over %d kinds of keys", path, r.name, ErrTooLarge, maxForms)
+		}
 	}
 	for i := range recs {
 		if recs[i].kind == Dir {
@@ -144,8 +162,48 @@ func (b *Builder) add(path string, d *dirRecord, recs []record) error {
 	return nil
 }
 
-// put writes one record into the arena.
-func (b *Builder) put(r *record) (n node, ok bool) {
+// commonStem returns what the name of recs[i] has in common with the last one,
+// or else with the next, up to the last "_".
+func commonStem(recs []record, i int) string {
+	name := recs[i].name
+	for _, other := range []int{len(recs) - 1, i + 1} {
+		if other == len(recs) {
+			continue
+		}
+		if end := strings.LastIndexByte(name[:shared(name, recs[other].name)], '_'); end >= 0 {
+			return name[:end+1]
+		}
+	}
+	return ""
+}
+
+// string writes a short string with its length.
+func (b *Builder) string(s string) (off uint32, ok bool) {
+	if off, ok = b.text.room(1 + len(s)); ok {
+		b.text.cur.WriteByte(byte(len(s)))
+		b.text.cur.WriteString(s)
+	}
+	return off, ok
+}
+
+// tail returns where the end of a name lies; ok is false when it is not worth
+// while to keep it.
+func (b *Builder) tail(s string) (off uint32, ok bool) {
+	if off, ok := b.tails[s]; ok {
+		return off, true
+	}
+	if len(b.tails) == maxTails {
+		return 0, false
+	}
+	if off, ok = b.string(s); ok {
+		b.tails[strings.Clone(s)] = off
+	}
+	return off, ok
+}
+
+// put writes one record into the arena. A file's name begins with stem, which
+// lies at stemAt.
+func (b *Builder) put(r *record, stem string, stemAt uint32) (n node, ok bool) {
 	form := uint32(0)
 	payload := r.digest
 	var length []byte
@@ -161,11 +219,18 @@ func (b *Builder) put(r *record) (n node, ok bool) {
 	default:
 		length = []byte{byte(len(payload))} // a key has at most 255 bytes
 	}
-	off, ok := b.text.room(len(r.name) + len(length) + len(payload))
-	b.text.cur.WriteString(r.name)
+	name, nameLen := r.name, len(r.name)
+	if r.kind != Dir && stem != "" && len(name) > placesLen {
+		if at, ok := b.tail(name[len(stem):]); ok {
+			places := binary.BigEndian.AppendUint32(nil, stemAt)
+			name, nameLen = string(binary.BigEndian.AppendUint32(places, at)), 0
+		}
+	}
+	off, ok := b.text.room(len(name) + len(length) + len(payload))
+	b.text.cur.WriteString(name)
 	b.text.cur.Write(length)
 	b.text.cur.WriteString(payload)
-	meta := uint32(r.kind) | uint32(len(r.name))<<kindBits | form<<(kindBits+nameBits)
+	meta := uint32(r.kind) | uint32(nameLen)<<kindBits | form<<(kindBits+nameBits)
 	return node{off: off, meta: meta, info: uint64(r.size)}, ok
 }
 
@@ -211,12 +276,12 @@ func (b *Builder) Snapshot() (*Snapshot, error) {
 		for j, n := range d.names {
 			if n.kind() == Dir {
 				s.dirs = append(s.dirs, uint32(first+j))
-				paths = append(paths, join(path, s.name(n)))
+				paths = append(paths, join(path, s.Name(first+j)))
 			}
 		}
 		delete(b.dirs, path)
 	}
-	b.dirs, b.forms = nil, nil
+	b.dirs, b.forms, b.tails = nil, nil, nil
 	return s, nil
 }
 

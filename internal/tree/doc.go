@@ -12,6 +12,7 @@
 //   - [Snapshot] and [View] never change and may be used by any number of
 //     goroutines. A [Builder] belongs to one.
 //
-// The package is pure: no I/O, no goroutines. A file costs 16 bytes, its
-// name, and the binary digest of its key: about 90 bytes.
+// The package is pure: no I/O, no goroutines. A file costs 24 bytes and the
+// binary digest of its key, 40 to 60 bytes, where names repeat as in BIDS; its
+// name as well where they do not.
 package tree

@@ -20,6 +20,9 @@ var names = rapid.OneOf(
 		".datalad", "git", "con", "a", "a-b", "a.b", "a0", strings.Repeat("x", 255),
 	}),
 	rapid.Map(rapid.SliceOfN(rapid.ByteRange(0x20, 0xff), 1, 12), func(b []byte) string { return string(b) }),
+	rapid.Map(rapid.SliceOfN(rapid.SampledFrom([]string{"sub-01", "ses-2", "run-10", "bold.nii.gz", ""}), 1, 5), func(parts []string) string {
+		return strings.Join(parts, "_")
+	}),
 ).Filter(func(s string) bool { return unsafeName(s) == "" })
 
 func drawKey(t *rapid.T, size int64) annex.Key {

@@ -1,6 +1,8 @@
 package tree
 
 import (
+	"cmp"
+	"slices"
 	"sort"
 	"strings"
 
@@ -27,10 +29,48 @@ func (s *Snapshot) Files() int { return len(s.nodes) - len(s.dirs) }
 func (s *Snapshot) Kind(n int) Kind { return s.nodes[n].kind() }
 
 // Name returns the last element of the path of n; "" for the root.
-func (s *Snapshot) Name(n int) string { return s.name(s.nodes[n]) }
+func (s *Snapshot) Name(n int) string {
+	stem, tail := s.name(s.nodes[n])
+	return stem + tail
+}
 
-func (s *Snapshot) name(n node) string {
-	return s.text[n.chunk()][n.nameOff():][:n.nameLen()]
+// AppendName appends the name of n to b.
+func (s *Snapshot) AppendName(b []byte, n int) []byte {
+	stem, tail := s.name(s.nodes[n])
+	return append(append(b, stem...), tail...)
+}
+
+// name returns the two parts of a name; the first may be empty.
+func (s *Snapshot) name(n node) (stem, tail string) {
+	text := s.at(n.off)
+	if !n.inPlaces() {
+		return "", text[:n.nameLen()]
+	}
+	return s.string(place(text)), s.string(place(text[4:]))
+}
+
+// at returns the text from a place in the arena on.
+func (s *Snapshot) at(off uint32) string { return s.text[off>>chunkBits][off&(chunkSize-1):] }
+
+// string is the reverse of [Builder.string].
+func (s *Snapshot) string(off uint32) string {
+	text := s.at(off)
+	return text[1:][:text[0]]
+}
+
+func place(text string) uint32 {
+	return uint32(text[0])<<24 | uint32(text[1])<<16 | uint32(text[2])<<8 | uint32(text[3])
+}
+
+// compare compares the name of n with another.
+func (s *Snapshot) compare(n node, name string) int {
+	stem, tail := s.name(n)
+	if k := min(len(stem), len(name)); k > 0 {
+		if c := strings.Compare(stem[:k], name[:k]); c != 0 || k < len(stem) {
+			return cmp.Or(c, 1)
+		}
+	}
+	return strings.Compare(tail, name[len(stem):])
 }
 
 // Size returns a file's size in bytes, the length of a link's target, and 0
@@ -52,24 +92,59 @@ func (s *Snapshot) Key(n int) annex.Key {
 // Target returns where a link points, verbatim; "" for other nodes.
 func (s *Snapshot) Target(n int) string { return s.record(n).target }
 
+// Entry returns what [Builder.AddDir] was given for node n.
+func (s *Snapshot) Entry(n int) Entry {
+	r := s.record(n)
+	return r.entry()
+}
+
 // record takes node n out of the arrays.
 func (s *Snapshot) record(i int) record {
 	n := s.nodes[i]
-	r := record{name: s.name(n), kind: n.kind(), size: s.Size(i)}
-	if r.kind == Dir {
-		return r
-	}
-	rest := s.text[n.chunk()][n.nameOff()+n.nameLen():]
+	r := record{name: s.Name(i), kind: n.kind(), size: s.Size(i)}
 	switch {
+	case r.kind == Dir:
 	case r.kind == Link:
+		rest := s.payload(n)
 		r.target = rest[2:][:int(rest[0])<<8|int(rest[1])]
-	case n.form() == 0:
-		r.digest = rest[1:][:rest[0]]
 	default:
-		r.form = s.forms[n.form()]
-		r.digest = rest[:r.form.n]
+		r.form, r.digest = s.forms[n.form()], s.digest(n)
 	}
 	return r
+}
+
+// payload returns the text that begins with what follows the name.
+func (s *Snapshot) payload(n node) string {
+	if n.inPlaces() {
+		return s.at(n.off)[placesLen:]
+	}
+	return s.at(n.off)[n.nameLen():]
+}
+
+// digest returns the digest of a file's key, or an odd key's text.
+func (s *Snapshot) digest(n node) string {
+	rest := s.payload(n)
+	if n.form() == 0 {
+		return rest[1:][:rest[0]]
+	}
+	return rest[:s.forms[n.form()].n]
+}
+
+// WithKey returns the annexed files that have a key, in ascending order. It
+// looks at all nodes: a million take some milliseconds.
+func (s *Snapshot) WithKey(k annex.Key) (nodes []int) {
+	size, _ := k.Size()
+	form, digest, _ := splitKey(k, size)
+	number, text := slices.Index(s.forms, form), k.String()
+	for i, n := range s.nodes {
+		switch {
+		case n.kind() != Annexed:
+		case n.form() == 0 && s.digest(n) == text,
+			n.form() != 0 && n.form() == number && n.info == uint64(size) && s.digest(n) == digest:
+			nodes = append(nodes, i)
+		}
+	}
+	return nodes
 }
 
 // Children returns the entries of directory dir: count nodes from first on,
@@ -98,11 +173,11 @@ func (s *Snapshot) Parent(n int) int {
 func (s *Snapshot) Lookup(dir int, name string) (int, bool) {
 	first, count := s.Children(dir)
 	run := s.nodes[first : first+count]
-	i := sort.Search(count, func(i int) bool { return s.name(run[i]) >= name })
-	if i < count && s.name(run[i]) == name {
-		return first + i, true
+	i, ok := slices.BinarySearchFunc(run, name, s.compare)
+	if !ok {
+		return 0, false
 	}
-	return 0, false
+	return first + i, true
 }
 
 // Find returns the node at a path such as "sub-01/anat"; "" is the root.
@@ -129,13 +204,16 @@ func (s *Snapshot) Path(n int) string {
 	length := 0
 	for n != 0 {
 		up = append(up, n)
-		length += s.nodes[n].nameLen() + 1
+		stem, tail := s.name(s.nodes[n])
+		length += len(stem) + len(tail) + 1
 		n = s.Parent(n)
 	}
 	var b strings.Builder
 	b.Grow(length)
 	for i := len(up) - 1; i >= 0; i-- {
-		b.WriteString(s.Name(up[i]))
+		stem, tail := s.name(s.nodes[up[i]])
+		b.WriteString(stem)
+		b.WriteString(tail)
 		if i > 0 {
 			b.WriteByte('/')
 		}

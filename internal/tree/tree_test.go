@@ -2,6 +2,7 @@ package tree
 
 import (
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -41,6 +42,17 @@ func TestSnapshotAgreesWithModel(t *testing.T) {
 				if k, ok := s.Lookup(dir, e.Name); !ok || k != n {
 					t.Fatalf("Lookup(%q, %q) = %d %v, want %d", path, e.Name, k, ok, n)
 				}
+				if name := s.AppendName([]byte("x"), n); string(name) != "x"+e.Name {
+					t.Fatalf("AppendName: %q, want x%s", name, e.Name)
+				}
+				if e.Kind == Annexed && !slices.Contains(s.WithKey(e.Key), n) {
+					t.Fatalf("WithKey(%s) lacks node %d", e.Key, n)
+				}
+				for _, other := range s.WithKey(e.Key) {
+					if s.Kind(other) != Annexed || s.Key(other) != e.Key {
+						t.Fatalf("WithKey(%s) has node %d with key %s", e.Key, other, s.Key(other))
+					}
+				}
 			}
 			seen += count
 			absent := names.Draw(t, "absent")
@@ -52,6 +64,29 @@ func TestSnapshotAgreesWithModel(t *testing.T) {
 			t.Fatalf("%d nodes, %d files; want %d, %d", s.Len(), s.Files(), seen, seen-len(m))
 		}
 	})
+}
+
+// Names that do not repeat must not be kept for others for ever.
+func TestManyTails(t *testing.T) {
+	b := NewBuilder()
+	entries := make([]Entry, maxTails+2000)
+	for i := range entries {
+		entries[i] = Entry{Name: fmt.Sprintf("sub-01_run-%06d", i), Kind: Link, Target: "x", Size: 1}
+	}
+	must(t, b.AddDir("", entries))
+	if len(b.tails) != maxTails {
+		t.Errorf("%d tails are kept, want %d", len(b.tails), maxTails)
+	}
+	s, err := b.Snapshot()
+	must(t, err)
+	for i, e := range entries {
+		if n, ok := s.Lookup(0, e.Name); !ok || s.Name(n) != e.Name || n != i+1 {
+			t.Fatalf("%q is node %d %q, %v", e.Name, n, s.Name(n), ok)
+		}
+	}
+	if _, ok := s.Lookup(0, "sub-01_run-"); ok {
+		t.Error("a stem is found")
+	}
 }
 
 func TestNumberingIsTheCommits(t *testing.T) {
