@@ -191,9 +191,12 @@ func (r *Origin) urls(ctx context.Context, key annex.Key) (urls []*httpSource, e
 			add(false, m.configs[u].KeyURLs(key)...)
 		}
 	}
-	paths := r.o.Paths(key)
+	paths := sync.OnceValue(func() []string { return r.o.Paths(key) })
 	for _, u := range order {
-		for _, p := range paths {
+		if !m.configs[u].HoldsTree() {
+			continue
+		}
+		for _, p := range paths() {
 			if url, ok := m.configs[u].ExportURL(p); ok {
 				add(false, url)
 			}

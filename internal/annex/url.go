@@ -42,7 +42,7 @@ func (c RemoteConfig) VersionedURLs(values []string) []string {
 // the last export: it must be verified before use.
 func (c RemoteConfig) ExportURL(path string) (string, bool) {
 	base, ok := c.base()
-	if !ok || !c.holdsTree() || path == "" {
+	if !ok || !c.HoldsTree() || path == "" {
 		return "", false
 	}
 	if c.Type() == "S3" {
@@ -56,7 +56,7 @@ func (c RemoteConfig) ExportURL(path string) (string, bool) {
 // say in which layout the remote was written.
 func (c RemoteConfig) KeyURLs(k Key) []string {
 	base, ok := c.base()
-	if !ok || c.holdsTree() || k.IsZero() {
+	if !ok || c.HoldsTree() || k.IsZero() {
 		return nil
 	}
 	f, lower, mixed := k.FileName(), k.HashDirLower(), k.HashDirMixed()
@@ -81,7 +81,9 @@ func (c RemoteConfig) KeyURLs(k Key) []string {
 	return urls
 }
 
-func (c RemoteConfig) holdsTree() bool { return c["exporttree"] == "yes" || c["importtree"] == "yes" }
+// HoldsTree reports whether the remote keeps files under their paths in the
+// dataset, and not by their keys.
+func (c RemoteConfig) HoldsTree() bool { return c["exporttree"] == "yes" || c["importtree"] == "yes" }
 
 // base returns the URL below which everybody can read the remote's objects.
 func (c RemoteConfig) base() (string, bool) {

@@ -11,11 +11,13 @@ import (
 	"path/filepath"
 	"sync"
 	"time"
+	"weak"
 
 	"github.com/uniharmony/uniharmonyfs/cache"
 	"github.com/uniharmony/uniharmonyfs/fetch"
 	"github.com/uniharmony/uniharmonyfs/index"
 	"github.com/uniharmony/uniharmonyfs/internal/annex"
+	"github.com/uniharmony/uniharmonyfs/internal/gitstore"
 )
 
 // Options tune Run. The zero value works.
@@ -54,11 +56,12 @@ type daemon struct {
 	givenUp  map[string]bool          // IDs of requests for mounts that nobody waits for
 	coming   map[string]chan struct{} // by ID: requests for mounts; closed at their end
 
-	mu       sync.Mutex
-	mounts   map[string]*mount // by target
-	datasets map[string]*dataset
-	requests int
-	idle     *time.Timer
+	mu        sync.Mutex
+	mounts    map[string]*mount // by target
+	datasets  map[string]*dataset
+	snapshots map[gitstore.OID]weak.Pointer[index.Snapshot]
+	requests  int
+	idle      *time.Timer
 
 	local      inPlace     // content in users' repositories
 	targets    targetLocks // of downloads
@@ -88,16 +91,17 @@ func Run(ctx context.Context, dir Dir, o Options) (err error) {
 		o.Grace = defaultGrace
 	}
 	d := &daemon{
-		dir:      dir,
-		options:  o,
-		log:      slog.New(slog.NewTextHandler(orDiscard(o.Log), nil)),
-		git:      fetch.FindGit(),
-		mounts:   make(map[string]*mount),
-		givenUp:  make(map[string]bool),
-		coming:   make(map[string]chan struct{}),
-		datasets: make(map[string]*dataset),
-		quit:     make(chan struct{}),
-		started:  time.Now(),
+		dir:       dir,
+		options:   o,
+		log:       slog.New(slog.NewTextHandler(orDiscard(o.Log), nil)),
+		git:       fetch.FindGit(),
+		mounts:    make(map[string]*mount),
+		givenUp:   make(map[string]bool),
+		coming:    make(map[string]chan struct{}),
+		datasets:  make(map[string]*dataset),
+		snapshots: make(map[gitstore.OID]weak.Pointer[index.Snapshot]),
+		quit:      make(chan struct{}),
+		started:   time.Now(),
 	}
 	d.log.Info("start", "version", o.Version, "pid", os.Getpid(), "cache", dir)
 	d.detachStale()

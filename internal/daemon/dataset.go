@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"weak"
 
 	"github.com/uniharmony/uniharmonyfs/cache"
 	"github.com/uniharmony/uniharmonyfs/fetch"
@@ -81,10 +82,7 @@ func (d *daemon) openVersion(ctx context.Context, req Dataset, r *reply) (*versi
 			return nil, fault(Unreachable, "the hidden clone of "+spec.String()+" cannot be read", err, "remove it with: uniharmonyfs clean "+ds.name)
 		}
 	}
-	if v.Snapshot = d.knownSnapshot(v.clone.Commit); v.Snapshot != nil {
-		return v, nil
-	}
-	v.Snapshot, err = d.index.Snapshot(ctx, ds.git, v.clone.Commit, func(done, total int) {
+	v.Snapshot, err = d.snapshot(ctx, ds.git, v.clone.Commit, func(done, total int) {
 		r.progress(Progress{Phase: "snapshot", Done: int64(done), Total: int64(total), Text: "reading the list of files"})
 	})
 	if err != nil {
@@ -111,16 +109,24 @@ func (d *daemon) dataset(spec fetch.Spec) *dataset {
 	return ds
 }
 
-// knownSnapshot returns the snapshot of a commit that a mount already shows.
-func (d *daemon) knownSnapshot(commit gitstore.OID) *index.Snapshot {
+// snapshot returns the snapshot of a commit: the one that is in use, or else a
+// new one. Whatever outlives mounts and requests must not hold it: a million
+// files take a hundred megabytes.
+func (d *daemon) snapshot(ctx context.Context, git *gitstore.Store, commit gitstore.OID, progress index.Progress) (*index.Snapshot, error) {
 	d.mu.Lock()
-	defer d.mu.Unlock()
-	for _, m := range d.mounts {
-		if m.version.Commit == commit {
-			return m.version.Snapshot
-		}
+	known := d.snapshots[commit].Value()
+	d.mu.Unlock()
+	if known != nil {
+		return known, nil
 	}
-	return nil
+	s, err := d.index.Snapshot(ctx, git, commit, progress)
+	if err != nil {
+		return nil, err
+	}
+	d.mu.Lock()
+	d.snapshots[commit] = weak.Make(s)
+	d.mu.Unlock()
+	return s, nil
 }
 
 // sortedFiles returns the nodes of all files in byte order of their paths.
@@ -183,7 +189,7 @@ func (d *daemon) origin(v *version) (cache.Origin, error) {
 		AllowAddresses: req.AllowAddresses,
 		Timeout:        req.Timeout,
 		Env:            req.Env,
-		Paths:          v.pathsOf(),
+		Paths:          d.pathsOf(v.git, v.Commit),
 		Log:            d.log,
 	})
 	if advice := new(fetch.AdviceError); errors.As(err, &advice) {
@@ -195,22 +201,15 @@ func (d *daemon) origin(v *version) (cache.Origin, error) {
 	return origin{o}, nil
 }
 
-// pathsOf finds the paths of a key. Few sources need them (those that keep
-// files under their names), so the table is made at the first question.
-func (v *version) pathsOf() func(annex.Key) []string {
-	table := sync.OnceValue(func() map[annex.Key][]int {
-		t := make(map[annex.Key][]int)
-		for n := range v.Len() {
-			if v.Kind(n) == tree.Annexed {
-				k := v.Key(n)
-				t[k] = append(t[k], n)
-			}
-		}
-		return t
-	})
+// pathsOf finds the paths of a key in a commit.
+func (d *daemon) pathsOf(git *gitstore.Store, commit gitstore.OID) func(annex.Key) []string {
 	return func(k annex.Key) (paths []string) {
-		for _, n := range table()[k] {
-			paths = append(paths, v.Path(n))
+		s, err := d.snapshot(context.Background(), git, commit, nil)
+		if err != nil {
+			return nil
+		}
+		for _, n := range s.WithKey(k) {
+			paths = append(paths, s.Path(n))
 		}
 		return paths
 	}

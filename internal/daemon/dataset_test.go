@@ -1,0 +1,85 @@
+package daemon
+
+import (
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+	"weak"
+
+	"github.com/uniharmony/uniharmonyfs/fetch"
+	"github.com/uniharmony/uniharmonyfs/index"
+	"github.com/uniharmony/uniharmonyfs/internal/annex"
+	"github.com/uniharmony/uniharmonyfs/internal/gitstore"
+)
+
+// What stays for as long as the daemon must not keep the list of files, and
+// must find a key's paths without it.
+func TestOriginHoldsNoSnapshot(t *testing.T) {
+	dir := t.TempDir()
+	git := func(args ...string) string {
+		cmd := exec.Command("git", append([]string{"-c", "user.name=t", "-c", "user.email=t@example.org", "-C", dir}, args...)...)
+		out, err := cmd.CombinedOutput()
+		if err != nil {
+			t.Fatalf("git %v: %v: %s", args, err, out)
+		}
+		return strings.TrimSpace(string(out))
+	}
+	const text = "MD5E-s5--5d41402abc4b2a76b9719d911017c592.nii"
+	git("init", "-q")
+	for _, name := range []string{"sub-01_T1w.nii", "sub-02_T1w.nii"} {
+		if err := os.Symlink(".git/annex/objects/aa/bb/"+text+"/"+text, filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	git("add", ".")
+	git("commit", "-qm", "x")
+	store, err := gitstore.Open(dir, gitstore.Options{Git: fetch.FindGit()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	x, err := index.Open(t.TempDir(), index.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer x.Close()
+	d := &daemon{index: x, log: slog.New(slog.DiscardHandler), snapshots: make(map[gitstore.OID]weak.Pointer[index.Snapshot])}
+	commit := gitstore.OID(git("rev-parse", "HEAD"))
+	origins := make(map[string]*fetch.Origin)
+	func() {
+		s, err := d.snapshot(t.Context(), store, commit, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if again, err := d.snapshot(t.Context(), store, commit, nil); again != s || err != nil {
+			t.Errorf("while it is in use there is another one: %v", err)
+		}
+		v := &version{
+			dataset: &dataset{git: store, origins: origins}, clone: &fetch.Clone{Dir: dir, Commit: commit}, Snapshot: s,
+			request: Dataset{Fetcher: "native"},
+		}
+		if _, err := d.origin(v); err != nil {
+			t.Fatal(err)
+		}
+	}()
+	paths := d.pathsOf(store, commit)
+	runtime.GC()
+	if d.snapshots[commit].Value() != nil {
+		t.Error("the list of files is still there when nobody uses it")
+	}
+	key, err := annex.ParseKey(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := paths(key); !slices.Equal(got, []string{"sub-01_T1w.nii", "sub-02_T1w.nii"}) {
+		t.Errorf("paths of the key: %q", got)
+	}
+	for _, o := range origins {
+		o.Close()
+	}
+}
