@@ -93,6 +93,10 @@ func repository(t *testing.T) (dir string, store *gitstore.Store, commit gitstor
 	link("sub-01/same", "anat/sub-01_T1w.json")
 	link("sub-01/twice", "same")
 	link("latest", "sub-01/anat")
+	write(".hidden", "dot\n")
+	link("sub-01/dot", "../.hidden")
+	link("root", ".")
+	link("to-sizeless", "sizeless")
 	link("dangling", "nowhere")
 	link("escape", "../../etc/passwd")
 	link("absolute", "/etc/passwd")
@@ -149,6 +153,8 @@ func TestSnapshotKnowsEverySortOfEntry(t *testing.T) {
 		"sub-01/same":                   {tree.Git, 3},
 		"sub-01/twice":                  {tree.Git, 3},
 		"latest":                        {tree.Link, 11},
+		"sub-01/dot":                    {tree.Git, 4},
+		"root":                          {tree.Link, 1},
 	} {
 		n, ok := s.Find(path)
 		if !ok {
@@ -166,8 +172,11 @@ func TestSnapshotKnowsEverySortOfEntry(t *testing.T) {
 			t.Errorf("%s is both hidden and there", h.Path)
 		}
 	}
-	if got := strings.Join(hidden, " "); got != "absolute dangling escape loop sizeless" {
+	if got := strings.Join(hidden, " "); got != "absolute dangling escape loop sizeless to-sizeless" {
 		t.Errorf("hidden: %s", got)
+	}
+	if why := s.Hidden[len(s.Hidden)-1].Why; !strings.Contains(why, "URL--http://x") {
+		t.Errorf("a link to a file that cannot be shown is hidden because: %s", why)
 	}
 	if s.Annexed != 2 {
 		t.Errorf("%d annexed files, want 2", s.Annexed)
@@ -194,6 +203,72 @@ func TestStoredSnapshotEqualsTheRead(t *testing.T) {
 	defer nothing.Close()
 	if got := describe(snapshot(t, x, nothing, commit)); got != want {
 		t.Errorf("stored:\n%swant:\n%s", got, want)
+	}
+}
+
+// Directories are read in parts; a link may lead from one to another.
+func TestManyDirectoriesAreOneSnapshot(t *testing.T) {
+	dir := t.TempDir()
+	git(t, dir, "init", "-q")
+	const subjects, files = 5, 7000
+	var script strings.Builder
+	blob := func(mark int, content string) {
+		fmt.Fprintf(&script, "blob\nmark :%d\ndata %d\n%s\n", mark, len(content), content)
+	}
+	blob(1, "{}")
+	blob(2, "../sub-4/sub-4_run-06999_bold.json")
+	script.WriteString("commit refs/heads/main\ncommitter t <t@example.org> 1 +0000\ndata 1\nx\n")
+	for sub := range subjects {
+		for run := range files {
+			fmt.Fprintf(&script, "M 100644 :1 sub-%d/sub-%d_run-%05d_bold.json\n", sub, sub, run)
+		}
+	}
+	script.WriteString("M 120000 :2 sub-0/last.json\n")
+	cmd := exec.Command("git", "-C", dir, "fast-import", "--quiet")
+	cmd.Stdin = strings.NewReader(script.String())
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	store, err := gitstore.Open(dir, gitstore.Options{Git: "git"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	commit, err := store.Resolve(context.Background(), "main")
+	if err != nil {
+		t.Fatal(err)
+	}
+	x := open(t, t.TempDir())
+	defer x.Close()
+	last, total := 0, 0
+	s, err := x.Snapshot(context.Background(), store, commit, func(done, of int) {
+		if done < last || done > of {
+			t.Errorf("progress %d of %d after %d", done, of, last)
+		}
+		last, total = done, of
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := subjects*files + 1; s.Files() != want || last != want+subjects || total != last {
+		t.Errorf("%d files, want %d; progress ended at %d of %d", s.Files(), want, last, total)
+	}
+	for sub := range subjects {
+		for run := range files {
+			if _, ok := s.Find(fmt.Sprintf("sub-%d/sub-%d_run-%05d_bold.json", sub, sub, run)); !ok {
+				t.Fatalf("subject %d lacks run %d", sub, run)
+			}
+		}
+	}
+	if n, ok := s.Find("sub-0/last.json"); !ok || s.Kind(n) != tree.Git || s.Size(n) != 2 {
+		t.Error("a link to the last part did not become the file")
+	}
+	// A part that cannot be read ends it, and so does who asked.
+	ctx, cancel := context.WithCancel(context.Background())
+	y := open(t, t.TempDir())
+	defer y.Close()
+	if _, err := y.Snapshot(ctx, store, commit, func(int, int) { cancel() }); !errors.Is(err, context.Canceled) {
+		t.Errorf("cancelled: %v", err)
 	}
 }
 

@@ -1,11 +1,10 @@
 package index
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"path"
-	"slices"
+	"runtime"
 	"strings"
 
 	"github.com/uniharmony/uniharmonyfs/internal/annex"
@@ -18,9 +17,20 @@ const (
 	// for a pointer file (https://git-annex.branchable.com/internals/pointer_file/).
 	maxPointer = 32 << 10
 
+	// maxTarget is the longest target of a symlink on Linux, in bytes.
+	maxTarget = 4095
+
 	// maxDepth bounds directories below each other; Linux paths end near it.
 	maxDepth = 1000
+
+	// partEntries is about how many entries are read, and in memory in full, at
+	// a time.
+	partEntries = 8192
 )
+
+// parts is how many parts are read at a time: git inflates some while others
+// are put in order.
+var parts = min(max(2, runtime.GOMAXPROCS(0)), 4)
 
 // git's file modes, as tree objects spell them.
 const (
@@ -29,275 +39,275 @@ const (
 	modeSubmodule = 0o160000
 )
 
-// reader reads one commit: all trees level by level, then the sizes of blobs,
-// then symlinks and whatever could be a pointer file.
-type reader struct {
-	git      *gitstore.Store
-	progress Progress
-
-	dirs  []*dir // parents first
-	links []place
-	blobs []place
-
-	done, total int
-}
-
+// dir is a directory of a commit; without an id, a subdataset that was not
+// asked for, which is an empty directory.
 type dir struct {
 	path    string
 	id      gitstore.OID
-	entries []tree.Entry
-	gone    []bool // entries that turned out to be unshowable
+	entries int
 }
 
-// place is where an entry whose content must be looked at stands.
-type place struct {
-	dir   *dir
-	entry int
-	id    gitstore.OID
-}
-
-func (p place) at() *tree.Entry { return &p.dir.entries[p.entry] }
-func (p place) path() string    { return path.Join(p.dir.path, p.at().Name) }
-
+// readSnapshot reads one commit: first which directories there are, then what
+// is in them, part by part, so that the memory it takes is that of the result.
 func readSnapshot(ctx context.Context, git *gitstore.Store, commit gitstore.OID, progress Progress) (*Snapshot, error) {
 	c, err := git.Commit(ctx, commit)
 	if err != nil {
 		return nil, err
 	}
-	r := &reader{git: git, progress: progress}
-	if err := r.readTrees(ctx, c.Tree); err != nil {
-		return nil, err
-	}
-	if err := r.readBlobs(ctx); err != nil {
-		return nil, err
-	}
-	hidden, err := r.readLinks(ctx)
+	dirs, total, err := listDirs(ctx, git, c.Tree)
 	if err != nil {
 		return nil, err
 	}
-	return r.finish(&Snapshot{Commit: c.ID, Time: c.Time, Hidden: hidden})
+	b, l := tree.NewBuilder(), links{sizeless: make(map[string]string)}
+	runs := split(dirs)
+	done := 0
+	err = inOrder(ctx, len(runs),
+		func(ctx context.Context, i int) (*part, error) { return readPart(ctx, git, runs[i]) },
+		func(i int, p *part) error {
+			for k, d := range runs[i] {
+				if err := b.AddDir(d.path, p.dirs[k]); err != nil {
+					return err
+				}
+				done += d.entries
+			}
+			l.add(p)
+			progress(done, total)
+			return nil
+		})
+	if err != nil {
+		return nil, err
+	}
+	s := &Snapshot{Commit: c.ID, Time: c.Time}
+	if s.Snapshot, err = b.Snapshot(); err != nil {
+		return nil, err
+	}
+	if s.Snapshot, s.Hidden, err = l.resolve(s.Snapshot); err != nil {
+		return nil, err
+	}
+	for n := range s.Len() {
+		s.Bytes += s.Size(n)
+		if s.Kind(n) == tree.Annexed {
+			s.Annexed++
+		}
+	}
+	return s, nil
 }
 
-func (r *reader) readTrees(ctx context.Context, root gitstore.OID) error {
-	level := []*dir{{id: root}}
+// listDirs returns the directories below root, parents first, and how many
+// entries they have.
+func listDirs(ctx context.Context, git *gitstore.Store, root gitstore.OID) (dirs []dir, total int, err error) {
+	level := []dir{{id: root}}
 	for depth := 0; len(level) > 0; depth++ {
 		if depth > maxDepth {
-			return fmt.Errorf("directories are nested deeper than %d, at %.200q", maxDepth, level[0].path)
+			return nil, 0, fmt.Errorf("directories are nested deeper than %d, at %.200q", maxDepth, level[0].path)
 		}
-		ids := make([]gitstore.OID, len(level))
-		for i, d := range level {
-			ids[i] = d.id
-		}
-		var below []*dir
-		err := r.git.ReadAll(ctx, ids, func(i int, kind string, data []byte) error {
-			if kind != "tree" {
-				return fmt.Errorf("%w: %s of directory %q is a %s, not a tree", gitstore.ErrDamaged, ids[i], level[i].path, kind)
+		var below, empty []dir
+		err := readTrees(ctx, git, level, func(i int, list []gitstore.TreeEntry) error {
+			level[i].entries = len(list)
+			total += len(list)
+			for _, e := range list {
+				switch e.Mode {
+				case modeDir:
+					below = append(below, dir{path: path.Join(level[i].path, e.Name), id: e.ID})
+				case modeSubmodule:
+					empty = append(empty, dir{path: path.Join(level[i].path, e.Name)})
+				}
 			}
-			sub, err := r.parse(level[i], data)
-			below = append(below, sub...)
-			return err
+			return nil
 		})
 		if err != nil {
-			return err
+			return nil, 0, err
 		}
-		r.dirs = append(r.dirs, level...)
+		dirs = append(append(dirs, level...), empty...)
 		level = below
 	}
-	return nil
+	return dirs, total, nil
 }
 
-// parse fills d from its tree object and returns its sub-directories.
-func (r *reader) parse(d *dir, data []byte) (below []*dir, err error) {
-	list, err := gitstore.ParseTree(data)
-	if err != nil {
-		return nil, fmt.Errorf("directory %q: %w", d.path, err)
-	}
-	d.entries = make([]tree.Entry, len(list))
-	d.gone = make([]bool, len(list))
-	for i, e := range list {
-		d.entries[i].Name = e.Name
-		p := place{dir: d, entry: i, id: e.ID}
-		switch e.Mode {
-		case modeDir:
-			d.entries[i].Kind = tree.Dir
-			below = append(below, &dir{path: path.Join(d.path, e.Name), id: e.ID})
-		case modeSubmodule:
-			// A subdataset that was not asked for: an empty directory.
-			d.entries[i].Kind = tree.Dir
-			r.dirs = append(r.dirs, &dir{path: path.Join(d.path, e.Name)})
-		case modeLink:
-			d.entries[i].Kind = tree.Link
-			r.links = append(r.links, p)
-		default:
-			d.entries[i].Kind = tree.Git
-			r.blobs = append(r.blobs, p)
+// readTrees calls fn with the entries of directories that have an id.
+func readTrees(ctx context.Context, git *gitstore.Store, dirs []dir, fn func(i int, list []gitstore.TreeEntry) error) error {
+	var ids []gitstore.OID
+	var at []int
+	for i, d := range dirs {
+		if d.id != "" {
+			ids, at = append(ids, d.id), append(at, i)
 		}
 	}
-	r.total += len(list)
-	r.step(len(below))
-	return below, nil
-}
-
-func (r *reader) step(n int) {
-	r.done += n
-	r.progress(r.done, r.total)
-}
-
-// readBlobs finds the sizes of regular files and the unlocked annexed ones
-// among them.
-func (r *reader) readBlobs(ctx context.Context) error {
-	var small []place
-	err := r.git.Sizes(ctx, ids(r.blobs), func(i int, size int64) error {
-		p := r.blobs[i]
-		p.at().Size, p.at().Key = size, annex.GitKey(string(p.id), size)
-		if size <= maxPointer {
-			small = append(small, p)
-		} else {
-			r.step(1)
+	return git.ReadAll(ctx, ids, func(k int, kind string, data []byte) error {
+		i := at[k]
+		if kind != "tree" {
+			return fmt.Errorf("%w: %s of directory %q is a %s, not a tree", gitstore.ErrDamaged, ids[k], dirs[i].path, kind)
 		}
-		return nil
-	})
-	if err != nil {
-		return err
-	}
-	return r.git.ReadAll(ctx, ids(small), func(i int, kind string, data []byte) error {
-		r.step(1)
-		if kind != "blob" {
-			return fmt.Errorf("%w: %q is a %s, not a file", gitstore.ErrDamaged, small[i].path(), kind)
+		list, err := gitstore.ParseTree(data)
+		if err != nil {
+			return fmt.Errorf("directory %q: %w", dirs[i].path, err)
 		}
-		if key, ok := annex.ParsePointer(data); ok {
-			small[i].annexed(key)
-		}
-		return nil
+		return fn(i, list)
 	})
 }
 
-// annexed makes the entry the annexed file of key.
-func (p place) annexed(key annex.Key) {
-	e := p.at()
-	e.Kind, e.Key, e.Target = tree.Annexed, key, ""
-	e.Size, _ = key.Size()
-	if _, ok := key.Size(); !ok {
-		e.Size = -1
+// split cuts the directories into runs of about partEntries entries.
+func split(dirs []dir) (runs [][]dir) {
+	first, entries := 0, 0
+	for i, d := range dirs {
+		if entries += d.entries; entries >= partEntries || i == len(dirs)-1 {
+			runs = append(runs, dirs[first:i+1])
+			first, entries = i+1, 0
+		}
 	}
+	return runs
 }
 
-// readLinks turns git-annex's symlinks into annexed files. Other symlinks to
-// a file of the dataset become that file, those to a directory stay links,
-// and the rest can mean nothing inside a mount and are hidden.
-func (r *reader) readLinks(ctx context.Context) (hidden []Hidden, err error) {
-	var others []place
-	err = r.git.ReadAll(ctx, ids(r.links), func(i int, kind string, data []byte) error {
-		r.step(1)
-		p := r.links[i]
-		if kind != "blob" {
-			return fmt.Errorf("%w: symlink %q is a %s", gitstore.ErrDamaged, p.path(), kind)
+// part is what some directories contain.
+type part struct {
+	dirs [][]tree.Entry // what can be shown, of each
+	// The paths of links that are not git-annex's, and of annexed files that
+	// cannot be shown, with their keys.
+	links    []link
+	sizeless map[string]string
+}
+
+// item is an entry whose content must be looked at.
+type item struct {
+	tree.Entry
+	id   gitstore.OID
+	path string
+}
+
+// readPart reads directories: the entries, then the sizes of regular files,
+// then the symlinks and whatever could be a pointer file.
+func readPart(ctx context.Context, git *gitstore.Store, dirs []dir) (*part, error) {
+	items := make([][]item, len(dirs))
+	var links, files, small []*item
+	err := readTrees(ctx, git, dirs, func(i int, list []gitstore.TreeEntry) error {
+		items[i] = make([]item, len(list))
+		for k, e := range list {
+			it := &items[i][k]
+			*it = item{Entry: tree.Entry{Name: e.Name, Kind: tree.Git}, id: e.ID, path: path.Join(dirs[i].path, e.Name)}
+			switch e.Mode {
+			case modeDir, modeSubmodule:
+				it.Kind = tree.Dir
+			case modeLink:
+				it.Kind = tree.Link
+				links = append(links, it)
+			default:
+				files = append(files, it)
+			}
 		}
-		if key, ok := annex.ParseLink(string(data)); ok {
-			p.annexed(key)
-			return nil
-		}
-		p.at().Target = string(data)
-		others = append(others, p)
 		return nil
 	})
 	if err != nil {
 		return nil, err
 	}
-	hide := func(p place, why string) {
-		hidden = append(hidden, Hidden{Path: p.path(), Why: why})
-		p.dir.gone[p.entry] = true
-	}
-	if len(others) > 0 {
-		r.follow(others, hide)
-	}
-	for _, d := range r.dirs {
-		for i, e := range d.entries {
-			if e.Size < 0 {
-				hide(place{dir: d, entry: i}, "its git-annex key says no size: "+e.Key.String())
-			}
+	err = git.Sizes(ctx, ids(files), func(i int, size int64) error {
+		it := files[i]
+		it.Size, it.Key = size, annex.GitKey(string(it.id), size)
+		if size <= maxPointer {
+			small = append(small, it)
 		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
 	}
-	slices.SortFunc(hidden, func(a, b Hidden) int { return cmp.Compare(a.Path, b.Path) })
-	return hidden, nil
+	look := append(small, links...)
+	err = git.ReadAll(ctx, ids(look), func(i int, kind string, data []byte) error {
+		it := look[i]
+		if kind != "blob" {
+			return fmt.Errorf("%w: %q is a %s, not a file", gitstore.ErrDamaged, it.path, kind)
+		}
+		it.see(data)
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return newPart(items), nil
 }
 
-// follow resolves symlinks inside the commit, by name only.
-func (r *reader) follow(links []place, hide func(place, string)) {
-	entries := make(map[string]*tree.Entry)
-	for _, d := range r.dirs {
-		for i := range d.entries {
-			entries[path.Join(d.path, d.entries[i].Name)] = &d.entries[i]
-		}
+// see makes an annexed file of an item whose content says so.
+func (it *item) see(data []byte) {
+	key, ok := annex.ParsePointer(data)
+	if it.Kind == tree.Link {
+		it.Target = string(data)
+		key, ok = annex.ParseLink(it.Target)
 	}
-	target := func(from string, e *tree.Entry) (string, bool) {
-		if path.IsAbs(e.Target) || e.Target == "" || strings.IndexByte(e.Target, 0) >= 0 {
-			return "", false
-		}
-		to := path.Join(path.Dir(from), e.Target)
-		return to, to != ".." && !strings.HasPrefix(to, "../")
+	if !ok {
+		return
 	}
-	type found struct {
-		p place
-		e tree.Entry
-	}
-	var files []found
-	for _, p := range links {
-		at, e := p.path(), p.at()
-		for hops := 0; e != nil && e.Kind == tree.Link; hops++ {
-			to, inside := target(at, e)
-			if !inside || hops == 40 {
-				e = nil
-				break
-			}
-			at, e = to, entries[to]
-			if to == "." {
-				e = &tree.Entry{Kind: tree.Dir}
-			}
-		}
-		switch {
-		case e == nil:
-			hide(p, fmt.Sprintf("a symlink to nothing inside the dataset: %.200q", p.at().Target))
-		case e.Kind == tree.Dir:
-		default:
-			files = append(files, found{p, *e})
-		}
-	}
-	for _, f := range files {
-		name := f.p.at().Name
-		*f.p.at() = f.e
-		f.p.at().Name = name
+	it.Kind, it.Key, it.Target = tree.Annexed, key, ""
+	if it.Size, ok = key.Size(); !ok {
+		it.Size = -1
 	}
 }
 
-func (r *reader) finish(s *Snapshot) (*Snapshot, error) {
-	slices.SortStableFunc(r.dirs, func(a, b *dir) int { return cmp.Compare(a.path, b.path) })
-	b := tree.NewBuilder()
-	for _, d := range r.dirs {
-		shown := make([]tree.Entry, 0, len(d.entries))
-		for i, e := range d.entries {
-			if d.gone[i] {
+func newPart(items [][]item) *part {
+	p := &part{dirs: make([][]tree.Entry, len(items)), sizeless: make(map[string]string)}
+	for i, list := range items {
+		p.dirs[i] = make([]tree.Entry, 0, len(list))
+		for _, it := range list {
+			switch {
+			case it.Size < 0:
+				p.sizeless[it.path] = it.Key.String()
 				continue
+			case it.Kind == tree.Link:
+				p.links = append(p.links, link{it.path, it.Target})
+				if it.Target == "" || len(it.Target) > maxTarget || strings.Contains(it.Target, "\x00") {
+					it.Target = nowhere
+				}
 			}
-			shown = append(shown, e)
-			s.Bytes += e.Size
-			if e.Kind == tree.Annexed {
-				s.Annexed++
-			}
-		}
-		if err := b.AddDir(d.path, shown); err != nil {
-			return nil, err
+			p.dirs[i] = append(p.dirs[i], it.Entry)
 		}
 	}
-	var err error
-	s.Snapshot, err = b.Snapshot()
-	return s, err
+	return p
 }
 
-func ids(places []place) []gitstore.OID {
-	out := make([]gitstore.OID, len(places))
-	for i, p := range places {
-		out[i] = p.id
+func ids(items []*item) []gitstore.OID {
+	out := make([]gitstore.OID, len(items))
+	for i, it := range items {
+		out[i] = it.id
 	}
 	return out
+}
+
+// inOrder calls take with what read returns for 0 to n-1, in this order; read
+// is called ahead, for several at a time. The first error ends it.
+func inOrder[T any](ctx context.Context, n int, read func(context.Context, int) (T, error), take func(int, T) error) error {
+	ctx, cancel := context.WithCancel(ctx)
+	type result struct {
+		value T
+		err   error
+	}
+	coming := make([]chan result, n)
+	start := func(i int) {
+		if i >= n {
+			return
+		}
+		coming[i] = make(chan result, 1)
+		go func() {
+			v, err := read(ctx, i)
+			coming[i] <- result{v, err}
+		}()
+	}
+	for i := range parts {
+		start(i)
+	}
+	for i := range n {
+		r := <-coming[i]
+		if r.err == nil {
+			start(i + parts)
+			r.err = take(i, r.value)
+		}
+		if r.err != nil {
+			cancel()
+			for _, c := range coming[i+1 : min(i+1+parts, n)] {
+				if c != nil {
+					<-c
+				}
+			}
+			return r.err
+		}
+	}
+	cancel()
+	return nil
 }
