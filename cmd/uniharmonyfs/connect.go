@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"runtime"
 	"runtime/debug"
 	"strings"
 	"syscall"
@@ -64,6 +65,12 @@ func daemonCommand() *cli.Command {
 			}
 			// Memory is for the user's programs: collect early.
 			debug.SetGCPercent(50)
+			// Who waits for the kernel's next question keeps one of these busy,
+			// and without one to spare the runtime is busy taking it away: it
+			// costs a walk through directories a third more processor time.
+			if os.Getenv("GOMAXPROCS") == "" {
+				runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + 2)
+			}
 			err = daemon.Run(c.Context, dir, daemon.Options{
 				Version:    programVersion(),
 				Grace:      c.Duration("grace"),
