@@ -10,13 +10,14 @@ import (
 // A Builder collects the directories of one commit, parents first. It is for
 // one goroutine and one [Snapshot].
 type Builder struct {
-	dirs  map[string]*dirRecord // by path
-	forms map[keyForm]uint32    // numbered from 1
-	list  []keyForm             // list[0] is the odd form
-	tails map[string]uint32     // ends of names, by where they lie
-	text  arena
-	total int // nodes, the root included
-	spent bool
+	dirs    map[string]*dirRecord // by path
+	forms   map[keyForm]uint32    // numbered from 1
+	list    []keyForm             // list[0] is the odd form
+	tails   map[string]uint32     // where the ends of names lie
+	checked map[keyForm]int       // see decode
+	text    arena
+	total   int // nodes, the root included
+	spent   bool
 }
 
 type dirRecord struct {
@@ -55,11 +56,12 @@ func (n node) form() int      { return int(n.meta >> (kindBits + nameBits)) }
 // NewBuilder returns an empty Builder.
 func NewBuilder() *Builder {
 	return &Builder{
-		dirs:  map[string]*dirRecord{"": {}},
-		forms: map[keyForm]uint32{},
-		list:  make([]keyForm, 1),
-		tails: map[string]uint32{},
-		total: 1,
+		dirs:    map[string]*dirRecord{"": {}},
+		forms:   map[keyForm]uint32{},
+		list:    make([]keyForm, 1),
+		tails:   map[string]uint32{},
+		checked: map[keyForm]int{},
+		total:   1,
 	}
 }
 
@@ -101,7 +103,7 @@ func (b *Builder) AddDir(path string, entries []Entry) error {
 // AddEncoded adds the directory at path from what [Snapshot.EncodeDir]
 // returned: AddDir of [DecodeDir], without the detour.
 func (b *Builder) AddEncoded(path string, value []byte) error {
-	recs, err := decode(value)
+	recs, err := decode(value, b.checked)
 	if err != nil {
 		return fmt.Errorf("directory %q: %w", path, err)
 	}
@@ -281,7 +283,7 @@ func (b *Builder) Snapshot() (*Snapshot, error) {
 		}
 		delete(b.dirs, path)
 	}
-	b.dirs, b.forms, b.tails = nil, nil, nil
+	b.dirs, b.forms, b.tails, b.checked = nil, nil, nil, nil
 	return s, nil
 }
 

@@ -6,6 +6,7 @@ import (
 	"hash/crc32"
 	"math"
 	"strconv"
+	"strings"
 
 	"github.com/uniharmony/uniharmonyfs/internal/annex"
 )
@@ -13,7 +14,7 @@ import (
 // DecodeDir reads what [Snapshot.EncodeDir] wrote: the entries in byte order.
 // Everything else, down to a flipped bit, is refused with [ErrDamaged].
 func DecodeDir(value []byte) ([]Entry, error) {
-	recs, err := decode(value)
+	recs, err := decode(value, map[keyForm]int{})
 	if err != nil {
 		return nil, err
 	}
@@ -24,7 +25,9 @@ func DecodeDir(value []byte) ([]Entry, error) {
 	return entries, nil
 }
 
-func decode(value []byte) ([]record, error) {
+// decode takes apart what EncodeDir wrote. checked is what [decoder.newForm]
+// found out of key forms before: directories have much the same.
+func decode(value []byte, checked map[keyForm]int) ([]record, error) {
 	if len(value) < 6 || value[0] != recordVersion {
 		return nil, fmt.Errorf("%w: not version %d", ErrDamaged, recordVersion)
 	}
@@ -32,7 +35,7 @@ func decode(value []byte) ([]record, error) {
 	if crc32.Checksum(body, crc32.MakeTable(crc32.Castagnoli)) != sum {
 		return nil, fmt.Errorf("%w: wrong checksum", ErrDamaged)
 	}
-	d := decoder{in: string(body[1:]), forms: make([]keyForm, 1), overhead: make([]int, 1), known: map[keyForm]bool{}}
+	d := decoder{in: string(body[1:]), forms: make([]keyForm, 1), overhead: make([]int, 1), known: map[keyForm]bool{}, checked: checked}
 	count := d.num(math.MaxInt32)
 	if d.bad != "" || count > uint64(len(d.in))/3 { // an entry has at least 3 bytes: bounds what is allocated
 		return nil, fmt.Errorf("%w: too short", ErrDamaged)
@@ -58,10 +61,11 @@ type decoder struct {
 	prev  string
 	any   bool // an entry came before
 	forms []keyForm
-	known map[keyForm]bool
+	known map[keyForm]bool // in this directory
 	// overhead is what a form's key is longer than its size's digits, as a
 	// file name, in bytes.
 	overhead []int
+	checked  map[keyForm]int // of all forms that were found good
 }
 
 func (d *decoder) fail(why string) {
@@ -184,14 +188,26 @@ func (d *decoder) oddKey(r *record) {
 // splitKey would have made of its key. The digest and the size do not matter
 // to that, but for the key's length: so one check serves all keys of a form.
 func (d *decoder) newForm(r *record) {
-	k, err := annex.ParseKey(r.form.text(r.digest, 0))
-	if err != nil {
-		d.fail("bad key")
+	if d.known[r.form] {
+		d.fail("bad key form")
 		return
 	}
-	if f, _, ok := splitKey(k, 0); !ok || f != r.form || d.known[f] {
-		d.fail("bad key form")
-	}
 	d.known[r.form] = true
-	d.overhead = append(d.overhead, len(k.FileName())-1)
+	overhead, ok := d.checked[r.form]
+	if !ok {
+		k, err := annex.ParseKey(r.form.text(r.digest, 0))
+		if err != nil {
+			d.fail("bad key")
+			return
+		}
+		if f, _, ok := splitKey(k, 0); !ok || f != r.form {
+			d.fail("bad key form")
+			return
+		}
+		overhead = len(k.FileName()) - 1
+		f := r.form
+		f.backend, f.ext = strings.Clone(f.backend), strings.Clone(f.ext)
+		d.checked[f] = overhead
+	}
+	d.overhead = append(d.overhead, overhead)
 }
