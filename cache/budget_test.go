@@ -1,0 +1,144 @@
+package cache_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/uniharmony/uniharmonyfs/cache"
+	"github.com/uniharmony/uniharmonyfs/internal/annex"
+)
+
+func TestBudgetHoldsUnderConcurrentReaders(t *testing.T) {
+	const files, size, budget = 200, 40_000, 20 * 40_960
+	var all []content
+	for i := range files {
+		all = append(all, makeContent(t, uint64(100+i), size))
+	}
+	origin := newFar(all...)
+	dir, used := ownFileSystem(t)
+	c := open(t, dir, cache.Options{Budget: budget})
+	empty := used()
+	done := make(chan struct{})
+	var most atomic.Int64
+	var sampler sync.WaitGroup
+	sampler.Go(func() {
+		for {
+			select {
+			case <-done:
+				return
+			case <-time.After(time.Millisecond):
+			}
+			if n := used() - empty; n > most.Load() {
+				most.Store(n)
+			}
+			if s := c.Status(); s.Used+s.Reserved > budget {
+				t.Errorf("used %d + reserved %d > %d", s.Used, s.Reserved, budget)
+			}
+		}
+	})
+	var readers sync.WaitGroup
+	for r := range 16 {
+		readers.Go(func() {
+			order := rand.New(rand.NewPCG(uint64(r), 0)).Perm(files)
+			for _, i := range order {
+				got, err := readAll(c, all[i].key, cache.Use{Origin: origin, Name: "x"})
+				if err != nil || !bytes.Equal(got, all[i].data) {
+					t.Errorf("file %d: %v", i, err)
+				}
+			}
+		})
+	}
+	readers.Wait()
+	close(done)
+	sampler.Wait()
+	if most.Load() > budget {
+		t.Errorf("up to %d bytes on disk under a budget of %d", most.Load(), budget)
+	}
+	if s := c.Status(); s.Reserved != 0 || s.Used != diskUse(dir) {
+		t.Errorf("books: used %d, reserved %d; disk: %d", s.Used, s.Reserved, diskUse(dir))
+	}
+}
+
+func TestOpenAndPinnedAreNotEvicted(t *testing.T) {
+	a, b, d := makeContent(t, 7, 40_960), makeContent(t, 8, 40_960), makeContent(t, 9, 40_960)
+	origin := newFar(a, b, d)
+	use := cache.Use{Origin: origin, Name: "x"}
+	dir := t.TempDir()
+	c := open(t, dir, cache.Options{Budget: 2 * 40_960, RoomWait: 50 * time.Millisecond, Forget: time.Nanosecond})
+	if err := c.Pin([]annex.Key{a.key}); err != nil {
+		t.Fatal(err)
+	}
+	mustRead(t, c, a, use)
+	h, _ := c.Open(b.key, use)
+	if _, err := h.ReadAt(context.Background(), make([]byte, 10), 0); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := readAll(c, d.key, use); !errors.Is(err, syscall.ENOSPC) {
+		t.Errorf("with all pinned or open: %v", err)
+	}
+	if c.State(a.key).Presence != cache.Cached || c.State(b.key).Presence != cache.Cached {
+		t.Error("evicted in vain")
+	}
+	h.Close()
+	mustRead(t, c, d, use)
+	if c.State(a.key).Presence != cache.Cached {
+		t.Error("a pinned object was evicted")
+	}
+	if c.State(b.key).Presence != cache.Missing {
+		t.Error("the coldest object was not evicted")
+	}
+	c.Drop(nil)
+	if c.State(a.key).Presence != cache.Cached {
+		t.Error("a pinned object was dropped")
+	}
+	c.Close()
+	c = open(t, dir, cache.Options{Budget: 1})
+	if !c.State(a.key).Pinned {
+		t.Error("the pin is lost")
+	}
+	if _, err := readAll(c, b.key, use); !errors.Is(err, syscall.ENOSPC) {
+		t.Errorf("larger than the budget: %v", err)
+	}
+}
+
+func TestTornPinsFileLosesNothingAcknowledged(t *testing.T) {
+	a, b := makeContent(t, 10, 10), makeContent(t, 11, 20)
+	dir := t.TempDir()
+	c := open(t, dir, cache.Options{})
+	if err := errors.Join(c.Pin([]annex.Key{a.key}), c.Pin([]annex.Key{b.key})); err != nil {
+		t.Fatal(err)
+	}
+	c.Close()
+	path := filepath.Join(dir, "pins")
+	whole, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n := range len(whole) {
+		if err := os.WriteFile(path, whole[:n], 0o600); err != nil {
+			t.Fatal(err)
+		}
+		c, err := cache.Open(dir, cache.Options{})
+		if err != nil {
+			t.Fatalf("%d bytes: %v", n, err)
+		}
+		if !c.State(a.key).Pinned {
+			t.Errorf("%d bytes: the pin of the previous generation is lost", n)
+		}
+		c.Close()
+	}
+	os.WriteFile(path+".bak", []byte("x"), 0o600)
+	if c, err := cache.Open(dir, cache.Options{}); err == nil {
+		c.Close()
+		t.Error("both files are damaged, and nobody is told")
+	}
+}
