@@ -44,6 +44,20 @@ func (c *Cache) State(key annex.Key) State {
 	return s
 }
 
+// Sizes returns the sizes of the content that is here, in bytes. Who counts how
+// many of a million files are need ask for the [Cache.State] of few.
+func (c *Cache) Sizes() map[int64]bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	sizes := make(map[int64]bool)
+	for key, o := range c.objects {
+		if size, ok := key.Size(); ok && o.state == present {
+			sizes[size] = true
+		}
+	}
+	return sizes
+}
+
 // Event is something that went wrong.
 type Event struct {
 	Time time.Time `json:"time"`

@@ -23,11 +23,15 @@ const lookAgain = time.Second
 // machine that the dataset is, or "": such content need not be copied. The
 // file is the user's; nothing is known of its content but its name.
 func (c *Clone) InPlace(key annex.Key) string {
-	if c.Spec.Bundle || !filepath.IsAbs(c.Spec.URL) {
+	if !c.Local() {
 		return ""
 	}
 	return findObject(c.inPlace.in(c.Spec.URL), key)
 }
+
+// Local reports whether the dataset is a repository on this machine, so that
+// there may be content in place.
+func (c *Clone) Local() bool { return !c.Spec.Bundle && filepath.IsAbs(c.Spec.URL) }
 
 func (p *inPlace) in(repository string) []string {
 	p.mu.Lock()

@@ -208,7 +208,7 @@ func (g *get) plan(ctx context.Context, r *reply) (p Plan, todo []int, err error
 
 // mustFetch reports whether a file's content is not on this machine yet.
 func (g *get) mustFetch(n int) bool {
-	if g.v.Kind(n) != tree.Annexed || g.isSynthesised(n) || g.d.cache.State(g.v.Key(n)).Presence == cache.Cached || g.v.clone.InPlace(g.v.Key(n)) != "" {
+	if g.v.Kind(n) != tree.Annexed || g.isSynthesised(n) || g.d.isHere(g.v, g.v.Key(n)) {
 		return false
 	}
 	if g.direct != nil {

@@ -17,6 +17,7 @@ import (
 	"github.com/uniharmony/uniharmonyfs/cache"
 	"github.com/uniharmony/uniharmonyfs/fetch"
 	"github.com/uniharmony/uniharmonyfs/fs"
+	"github.com/uniharmony/uniharmonyfs/internal/annex"
 	"github.com/uniharmony/uniharmonyfs/internal/tree"
 )
 
@@ -175,12 +176,18 @@ func (m *mount) info() MountInfo {
 		Passthrough: m.fs.Passthrough(), Strict: m.strict, NoReadAhead: m.noReadAhead,
 		Prefetching: m.prefetching.Load(), OpenFiles: m.fs.OpenFiles(), Clone: v.clone.Dir, Since: m.since,
 	}
+	here, local := m.d.cache.Sizes(), v.clone.Local()
 	for _, n := range m.files {
-		if v.Kind(n) != tree.Annexed || m.d.cache.State(v.Key(n)).Presence == cache.Cached || v.clone.InPlace(v.Key(n)) != "" {
+		if v.Kind(n) != tree.Annexed || (local || here[v.Size(n)]) && m.d.isHere(v, v.Key(n)) {
 			i.Cached++
 		}
 	}
 	return i
+}
+
+// isHere reports whether an annexed file can be read without fetching it.
+func (d *daemon) isHere(v *version, key annex.Key) bool {
+	return d.cache.State(key).Presence == cache.Cached || v.clone.InPlace(key) != ""
 }
 
 // checkTarget refuses targets that cannot or must not be mounted on, before
