@@ -63,6 +63,9 @@ type Use struct {
 	// NoReadAhead fetches what is read, and a window before a reader that goes
 	// on, but never completes a file that is only read in part.
 	NoReadAhead bool
+	// Guess says that nobody has asked for it yet: a failure is not told, and
+	// not remembered for who asks.
+	Guess bool
 	// Wrong is called when bytes that were served turn out not to be the
 	// key's, or when what could have proven them is gone: they may be kept
 	// somewhere. It may be called at any time, also after the handle is closed.

@@ -240,3 +240,37 @@ func TestSourceWithoutRanges(t *testing.T) {
 		t.Errorf("asked %d times", n)
 	}
 }
+
+// A guess that fails is nobody's failure, but wrong bytes are everybody's.
+func TestFailedGuess(t *testing.T) {
+	one, bad := makeContent(t, 70, 30*kib), makeContent(t, 71, 30*kib)
+	down := true
+	origin := &far{sources: func(key annex.Key) ([]cache.Source, error) {
+		fetch := honest(one)
+		if key == bad.key {
+			fetch = honest(content{bad.key, make([]byte, len(bad.data))})
+		} else if down {
+			fetch = func(int64, int64, io.Writer) error { return errors.New("the network is gone") }
+		}
+		return []cache.Source{scripted{"scripted", fetch}}, nil
+	}}
+	c := open(t, t.TempDir(), cache.Options{Forget: time.Hour})
+	guess := cache.Use{Origin: origin, Guess: true}
+	if err := c.Glance(t.Context(), one.key, guess); err == nil {
+		t.Fatal("no error without a source")
+	}
+	if err := c.Fetch(t.Context(), one.key, guess); err == nil {
+		t.Fatal("no error without a source")
+	}
+	if e := c.Status().Errors; len(e) != 0 {
+		t.Errorf("failures that nobody waited for are told: %v", e)
+	}
+	down = false
+	mustRead(t, c, one, cache.Use{Origin: origin})
+	if err := c.Glance(t.Context(), bad.key, guess); err == nil {
+		t.Fatal("no error with wrong bytes")
+	}
+	if e := c.Status().Errors; len(e) != 1 {
+		t.Errorf("wrong bytes are not told: %v", e)
+	}
+}

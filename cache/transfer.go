@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -121,10 +122,16 @@ func (t *transfer) fail(err error) {
 	defer t.mu.Unlock()
 	t.keep, t.complete = false, false
 	clear(t.readers) // until they read again
-	if !errors.Is(err, ErrClosed) {
+	guess := len(t.demands) > 0 && !slices.ContainsFunc(t.demands, func(d *demand) bool { return !d.h.use.Guess })
+	switch {
+	case errors.Is(err, ErrClosed):
+	case !guess || errors.Is(err, ErrMismatch):
 		c.fail(o, err)
 		c.note(o, t.use.Name, err)
 		t.failure, t.retryAt = o.failure, o.retryAt
+	default:
+		c.log.Debug("a guess failed", "key", o.key, "err", err)
+		t.failure, t.retryAt = err, time.Now()
 	}
 	t.refuse(err, nil)
 }

@@ -77,7 +77,9 @@ func (a *mountFiles) Fetch(file int, whole bool) bool {
 	}
 	go func() {
 		defer func() { <-a.slots }()
-		bring(a.m.ctx, a.m.version.Key(n), a.m.use(n)) // who reads it is told what failed
+		use := a.m.use(n)
+		use.Guess = true
+		bring(a.m.ctx, a.m.version.Key(n), use) // who reads it is told what failed
 	}()
 	return true
 }
