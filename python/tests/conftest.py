@@ -14,6 +14,10 @@ from typing import Any
 
 import pytest
 
+# A shell that starts a command in the background has it ignore interrupts, and
+# so do its children, unless somebody asks for them.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
