@@ -12,7 +12,9 @@
 //     the exact version of the content, and never the last of them: nobody
 //     reads a wrong file to its end. Should the hash not agree, who has read
 //     of it gets errors from then on and is told to forget what it keeps, and
-//     the rest of that transfer serves nothing unverified.
+//     the rest of that transfer serves nothing unverified. So a handle is bound
+//     to the part that it was served from, and nobody reads while wrong bytes
+//     are being recalled.
 //   - No byte of a partial file is written twice, holes are never read, and
 //     the map of what is there is written after the bytes. A map is believed
 //     after a power cut only if the bytes were flushed before.
@@ -23,8 +25,8 @@
 //   - The disk blocks of objects and partial files, and the reservations of
 //     running transfers, together never exceed the budget. Room is made before
 //     bytes are asked for: for a look at a header that of a window, for what
-//     is read on that of the whole file, since the key tells the size. Open and pinned objects are
-//     never evicted, and nothing is evicted in vain.
+//     is read on that of the whole file, since the key tells the size. Open and
+//     pinned objects are never evicted, and nothing is evicted in vain.
 //   - One transfer per key, and no byte asked for twice. It belongs to the
 //     cache: a reader that leaves changes nothing for the others, the last one
 //     that leaves ends it (unless most of the file is here: then it is
