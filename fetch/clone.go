@@ -3,15 +3,11 @@ package fetch
 import (
 	"context"
 	"crypto/rand"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
-	"net/url"
 	"os"
 	"path/filepath"
-	"regexp"
-	"slices"
 	"strings"
 
 	"github.com/uniharmony/uniharmonyfs/internal/gitstore"
@@ -40,66 +36,6 @@ type Clone struct {
 	Commit gitstore.OID
 
 	inPlace inPlace
-}
-
-// manifest is the file in a hidden clone that says which commits it has, by
-// the versions that were asked for.
-type manifest struct {
-	URL      string                  `json:"url"`
-	Versions map[string]gitstore.OID `json:"versions"`
-}
-
-const manifestName = "uniharmonyfs.json"
-
-func readManifest(dir string) (m manifest, err error) {
-	raw, err := os.ReadFile(filepath.Join(dir, manifestName))
-	if err != nil {
-		return m, err
-	}
-	return m, json.Unmarshal(raw, &m)
-}
-
-// ClonedFrom returns the dataset that the hidden clone at dir is of, as it can
-// be named again, but without a password; "" when it is not known.
-func ClonedFrom(dir string) string {
-	m, err := readManifest(dir)
-	if err != nil {
-		return ""
-	}
-	if u, err := url.Parse(m.URL); err == nil && u.User != nil {
-		return redact(u)
-	}
-	return m.URL
-}
-
-func (m manifest) write(dir string) error {
-	raw, err := json.MarshalIndent(m, "", "  ")
-	if err != nil {
-		return err
-	}
-	tmp := filepath.Join(dir, manifestName+".new")
-	f, err := os.Create(tmp)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(raw)
-	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	return os.Rename(tmp, filepath.Join(dir, manifestName))
-}
-
-// known returns the commit of a version that the clone has.
-func (m manifest) known(version string) (gitstore.OID, bool) {
-	if id, ok := m.Versions[version]; ok {
-		return id, true
-	}
-	for _, id := range m.Versions {
-		if len(version) >= 7 && strings.HasPrefix(string(id), strings.ToLower(version)) {
-			return id, true
-		}
-	}
-	return "", false
 }
 
 // CloneDataset makes a hidden clone of a dataset at dir, or adds a version to
@@ -260,83 +196,4 @@ func cloneError(ctx context.Context, spec Spec, version string, err error) error
 		said = g.said
 	}
 	return advise("cannot get the dataset "+describe(spec, version), spec.URL, said)
-}
-
-// refs are what a repository offers.
-type refs struct {
-	head   string // the branch that HEAD names, "" when it names nothing there
-	commit map[string]gitstore.OID
-}
-
-// hexCommit is a full or shortened commit id.
-var hexCommit = regexp.MustCompile(`^[0-9a-fA-F]{7,40}$`)
-
-// choose returns the ref of a version, or that it is a commit id.
-func (r refs) choose(version string) (ref string, err error) {
-	if version == "" {
-		return r.defaultBranch()
-	}
-	for _, ref := range []string{"refs/tags/" + version, "refs/heads/" + version, "refs/remotes/origin/" + version} {
-		if _, ok := r.commit[ref]; ok {
-			return ref, nil
-		}
-	}
-	if hexCommit.MatchString(version) {
-		return "", nil
-	}
-	return "", r.unknownVersion(version)
-}
-
-func (r refs) unknownVersion(version string) error {
-	e := &AdviceError{Kind: UnknownVersion, What: fmt.Sprintf("the dataset has no version %q", version)}
-	if tags := r.names("refs/tags/"); len(tags) > 0 {
-		slices.Reverse(tags)
-		e.Do = []string{"its versions are: " + strings.Join(tags[:min(len(tags), 10)], ", ")}
-	}
-	return e
-}
-
-// defaultBranch is HEAD's, or else main, master, or the only one.
-func (r refs) defaultBranch() (string, error) {
-	if r.head != "" {
-		return r.head, nil
-	}
-	for _, b := range []string{"refs/heads/main", "refs/heads/master"} {
-		if _, ok := r.commit[b]; ok {
-			return b, nil
-		}
-	}
-	var branches []string
-	for _, b := range r.names("refs/heads/") {
-		if b != "git-annex" && !strings.HasPrefix(b, "synced/") {
-			branches = append(branches, b)
-		}
-	}
-	switch len(branches) {
-	case 1:
-		return "refs/heads/" + branches[0], nil
-	case 0:
-		return "", &AdviceError{Kind: NotRepository, What: "the dataset has no branch with files", Do: []string{"give a --version, if it has one"}}
-	}
-	return "", &AdviceError{Kind: UnknownVersion, What: "the dataset has several branches, and none of them is its main one", Do: []string{"choose one with --version: " + strings.Join(branches, ", ")}}
-}
-
-// annexBranch returns the ref of the git-annex branch, or "".
-func (r refs) annexBranch() string {
-	for _, b := range []string{"refs/heads/git-annex", "refs/remotes/origin/git-annex"} {
-		if _, ok := r.commit[b]; ok {
-			return b
-		}
-	}
-	return ""
-}
-
-func (r refs) names(prefix string) (names []string) {
-	for ref := range r.commit {
-		if name, ok := strings.CutPrefix(ref, prefix); ok && !strings.HasSuffix(name, "^{}") {
-			names = append(names, name)
-		}
-	}
-	slices.Sort(names)
-	return names
 }

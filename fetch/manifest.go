@@ -1,0 +1,72 @@
+package fetch
+
+import (
+	"encoding/json"
+	"errors"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/uniharmony/uniharmonyfs/internal/gitstore"
+)
+
+// manifest is the file in a hidden clone that says which commits it has, by
+// the versions that were asked for.
+type manifest struct {
+	URL      string                  `json:"url"`
+	Versions map[string]gitstore.OID `json:"versions"`
+}
+
+const manifestName = "uniharmonyfs.json"
+
+func readManifest(dir string) (m manifest, err error) {
+	raw, err := os.ReadFile(filepath.Join(dir, manifestName))
+	if err != nil {
+		return m, err
+	}
+	return m, json.Unmarshal(raw, &m)
+}
+
+// ClonedFrom returns the dataset that the hidden clone at dir is of, as it can
+// be named again, but without a password; "" when it is not known.
+func ClonedFrom(dir string) string {
+	m, err := readManifest(dir)
+	if err != nil {
+		return ""
+	}
+	if u, err := url.Parse(m.URL); err == nil && u.User != nil {
+		return redact(u)
+	}
+	return m.URL
+}
+
+func (m manifest) write(dir string) error {
+	raw, err := json.MarshalIndent(m, "", "  ")
+	if err != nil {
+		return err
+	}
+	tmp := filepath.Join(dir, manifestName+".new")
+	f, err := os.Create(tmp)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(raw)
+	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	return os.Rename(tmp, filepath.Join(dir, manifestName))
+}
+
+// known returns the commit of a version that the clone has.
+func (m manifest) known(version string) (gitstore.OID, bool) {
+	if id, ok := m.Versions[version]; ok {
+		return id, true
+	}
+	for _, id := range m.Versions {
+		if len(version) >= 7 && strings.HasPrefix(string(id), strings.ToLower(version)) {
+			return id, true
+		}
+	}
+	return "", false
+}
