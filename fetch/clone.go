@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 
 	"github.com/uniharmony/uniharmonyfs/internal/gitstore"
 )
@@ -20,7 +21,7 @@ type Progress struct {
 	Text        string
 }
 
-// CloneOptions tune CloneDataset.
+// CloneOptions tune [Hidden.Clone].
 type CloneOptions struct {
 	Git      string   // path of the git program; "" uses go-git
 	Objects  string   // the cache's directory of objects; the clone's annex/objects leads there
@@ -29,34 +30,64 @@ type CloneOptions struct {
 	Progress func(Progress)
 }
 
+// Hidden is the hidden clone of a dataset: bare, and without history. What its
+// files are comes first, and the git-annex branch, which says where content is
+// and is many times larger, when content is wanted.
+//
+// It is safe for concurrent use; one process may have it at a time.
+type Hidden struct {
+	dir string
+
+	ctx  context.Context // ends with Close
+	stop context.CancelFunc
+	work sync.WaitGroup
+	git  chan struct{} // holds the turn of who lets git write there
+
+	mu     sync.Mutex            // guards the following
+	behind map[gitstore.OID]bool // versions without the git-annex branch; nil: not known yet
+	coming *coming               // the branch on its way, or nil
+}
+
 // Clone is a hidden clone at one version.
 type Clone struct {
 	Dir    string
 	Spec   Spec
 	Commit gitstore.OID
 
+	hidden  *Hidden
+	options CloneOptions
 	inPlace inPlace
 }
 
-// CloneDataset makes a hidden clone of a dataset at dir, or adds a version to
-// the one that is there: bare, and with only the history-less commit and the
-// git-annex branch. version is a tag, a branch, or a commit; empty means the
-// default branch, which is looked up at first use only. A known version needs
-// no network.
+// NewHidden returns the hidden clone of a dataset at dir. It does nothing yet.
+func NewHidden(dir string) *Hidden {
+	h := &Hidden{dir: dir, git: make(chan struct{}, 1)}
+	h.ctx, h.stop = context.WithCancel(context.Background())
+	return h
+}
+
+// Close ends what is being fetched in the background, and waits for that.
+func (h *Hidden) Close() {
+	h.stop()
+	h.work.Wait()
+}
+
+// Clone makes the clone, or adds a version to the one that is there. spec says
+// how to reach the dataset now. version is a tag, a branch, or a commit; empty
+// means the default branch, which is looked up at first use only. A known
+// version needs no network.
 //
 // Errors are an [AdviceError], or ctx's.
-func CloneDataset(ctx context.Context, spec Spec, version, dir string, o CloneOptions) (*Clone, error) {
+func (h *Hidden) Clone(ctx context.Context, spec Spec, version string, o CloneOptions) (*Clone, error) {
 	if o.Progress == nil {
 		o.Progress = func(Progress) {}
 	}
-	m, err := readManifest(dir)
-	switch {
-	case err == nil && m.URL == spec.URL:
-		if id, ok := m.known(version); ok {
-			return &Clone{Dir: dir, Spec: spec, Commit: id}, nil
-		}
-	case err != nil && !errors.Is(err, fs.ErrNotExist):
-		return nil, &AdviceError{Kind: Damaged, What: "the hidden clone of " + spec.String() + " is damaged", Why: err.Error(), Do: []string{"remove it with: uniharmonyfs clean " + filepath.Base(dir)}}
+	m, err := h.manifest(spec)
+	if err != nil {
+		return nil, err
+	}
+	if id, ok := m.known(version); ok && m.URL == spec.URL {
+		return h.at(spec, id, m.Behind, o, false), nil
 	}
 	if o.Offline {
 		return nil, &AdviceError{Kind: Offline, What: "the dataset " + describe(spec, version) + " is not known here", Why: "the network is switched off (offline)", Do: []string{"mount it once without --offline"}}
@@ -65,25 +96,85 @@ func CloneDataset(ctx context.Context, spec Spec, version, dir string, o CloneOp
 	if err != nil {
 		return nil, err
 	}
-	if m.Versions == nil {
-		return makeClone(ctx, f, spec, version, dir, o)
+	if err := h.turn(ctx); err != nil {
+		return nil, err
 	}
-	id, err := f.fetch(ctx, dir, version)
+	defer h.next()
+	if m, err = h.manifest(spec); err != nil { // it may have changed meanwhile
+		return nil, err
+	}
+	var got fetched
+	if m.Versions == nil {
+		m.URL, m.Versions = spec.URL, make(map[string]gitstore.OID)
+		got, err = h.make(ctx, f, spec, version, &m, o)
+	} else if got, err = f.fetch(ctx, h.dir, version); err == nil {
+		m.add(version, got)
+		err = m.write(h.dir)
+	}
 	if err != nil {
 		return nil, cloneError(ctx, spec, version, err)
 	}
-	m.Versions[version] = id
-	if err := m.write(dir); err != nil {
-		return nil, cloneError(ctx, spec, version, err)
-	}
-	return &Clone{Dir: dir, Spec: spec, Commit: id}, nil
+	return h.at(spec, got.commit, m.Behind, o, true), nil
 }
 
-// fetcher brings a version's commit and the git-annex branch into a bare
-// repository. There are two: the git program, and go-git.
+func (h *Hidden) manifest(spec Spec) (manifest, error) {
+	m, err := readManifest(h.dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return m, &AdviceError{Kind: Damaged, What: "the hidden clone of " + spec.String() + " is damaged", Why: err.Error(), Do: []string{"remove it with: uniharmonyfs clean " + filepath.Base(h.dir)}}
+	}
+	return m, nil
+}
+
+// at returns the clone at a version that it has. behind is what the manifest
+// says, and changed that this is news.
+func (h *Hidden) at(spec Spec, id gitstore.OID, behind []gitstore.OID, o CloneOptions, changed bool) *Clone {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.behind == nil || changed {
+		h.behind = make(map[gitstore.OID]bool)
+		for _, id := range behind {
+			h.behind[id] = true
+		}
+	}
+	return &Clone{Dir: h.dir, Spec: spec, Commit: id, hidden: h, options: o}
+}
+
+// turn waits until nobody else lets git write into the clone; next ends that.
+func (h *Hidden) turn(ctx context.Context) error {
+	select {
+	case h.git <- struct{}{}:
+		sweep(h.dir)
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (h *Hidden) next() { <-h.git }
+
+// sweep removes what a git that was killed has left behind, and what would
+// make every other fail.
+func sweep(dir string) {
+	os.Remove(filepath.Join(dir, "shallow.lock"))
+	os.Remove(filepath.Join(dir, filepath.FromSlash(annexRef)+".lock"))
+	left, _ := filepath.Glob(filepath.Join(dir, "objects", "pack", "tmp_*"))
+	for _, path := range left {
+		os.Remove(path)
+	}
+}
+
+// fetcher brings a version's commit into a bare repository. There are two: the
+// git program, and go-git.
 type fetcher interface {
 	init(ctx context.Context, dir string) error
-	fetch(ctx context.Context, dir, version string) (gitstore.OID, error)
+	fetch(ctx context.Context, dir, version string) (fetched, error)
+}
+
+// fetched is a version that was brought. annex is the dataset's ref of the
+// git-annex branch when that has not come with it.
+type fetched struct {
+	commit gitstore.OID
+	annex  string
 }
 
 func newFetcher(spec Spec, o CloneOptions) (fetcher, error) {
@@ -96,38 +187,36 @@ func newFetcher(spec Spec, o CloneOptions) (fetcher, error) {
 	return &withGoGit{spec: spec, progress: o.Progress}, nil
 }
 
-// makeClone makes the clone aside; it gets its name when it is whole.
-func makeClone(ctx context.Context, f fetcher, spec Spec, version, dir string, o CloneOptions) (*Clone, error) {
-	parent := filepath.Dir(dir)
-	making := filepath.Join(parent, ".making-"+filepath.Base(dir))
-	fail := func(err error) (*Clone, error) {
-		os.RemoveAll(making)
-		return nil, cloneError(ctx, spec, version, err)
-	}
+// make makes the clone aside; it gets its name when it is whole.
+func (h *Hidden) make(ctx context.Context, f fetcher, spec Spec, version string, m *manifest, o CloneOptions) (got fetched, err error) {
+	parent := filepath.Dir(h.dir)
+	making := filepath.Join(parent, ".making-"+filepath.Base(h.dir))
+	defer func() {
+		if err != nil {
+			os.RemoveAll(making)
+		}
+	}()
 	if err := errors.Join(os.RemoveAll(making), os.MkdirAll(parent, 0o700)); err != nil {
-		return fail(err)
+		return got, err
 	}
 	if err := f.init(ctx, making); err != nil {
-		return fail(err)
+		return got, err
 	}
 	if err := configure(making, spec, o.Objects); err != nil {
-		return fail(err)
+		return got, err
 	}
-	id, err := f.fetch(ctx, making, version)
-	if err != nil {
-		return fail(err)
+	if got, err = f.fetch(ctx, making, version); err != nil {
+		return got, err
 	}
-	if err := (manifest{URL: spec.URL, Versions: map[string]gitstore.OID{version: id}}).write(making); err != nil {
-		return fail(err)
+	m.add(version, got)
+	if err := m.write(making); err != nil {
+		return got, err
 	}
 	// What has no manifest was never whole.
-	if err := os.RemoveAll(dir); err != nil {
-		return fail(err)
+	if err := os.RemoveAll(h.dir); err != nil {
+		return got, err
 	}
-	if err := os.Rename(making, dir); err != nil {
-		return fail(err)
-	}
-	return &Clone{Dir: dir, Spec: spec, Commit: id}, nil
+	return got, os.Rename(making, h.dir)
 }
 
 // configure makes git-annex see an initialised repository whose objects are
@@ -191,9 +280,5 @@ func cloneError(ctx context.Context, spec Spec, version string, err error) error
 	if ctx.Err() != nil || errors.As(err, &advice) {
 		return errors.Join(ctx.Err(), err)
 	}
-	said := err.Error()
-	if g, ok := isGitError(err); ok {
-		said = g.said
-	}
-	return advise("cannot get the dataset "+describe(spec, version), spec.URL, said)
+	return advise("cannot get the dataset "+describe(spec, version), spec.URL, gitSaid(err))
 }

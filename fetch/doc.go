@@ -13,7 +13,9 @@
 //     off.
 //   - Every wait has a bound, every failure an explanation. Child processes
 //     die with this one.
-//   - A hidden clone is whole or not there: it is made aside and renamed.
+//   - A hidden clone is whole or not there: it is made aside and renamed. Only
+//     the git-annex branch comes after: the manifest says which versions lack
+//     it, and no source is asked before it is there.
 //
 // Everything exported is safe for concurrent use.
 package fetch

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"regexp"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -43,20 +44,22 @@ func (e *gitError) Unwrap() error { return e.err }
 
 func (g gitProgram) environment() []string {
 	env := append(os.Environ(), g.env...)
-	ssh := true
-	for _, kv := range env {
-		if strings.HasPrefix(kv, "GIT_SSH_COMMAND=") || strings.HasPrefix(kv, "GIT_SSH=") {
-			ssh = false
-		}
+	// Git waits for ever for a server that says nothing.
+	if !has(env, "GIT_SSH_COMMAND") && !has(env, "GIT_SSH") {
+		env = append(env, "GIT_SSH_COMMAND=ssh -oBatchMode=yes -oConnectTimeout=20 -oServerAliveInterval=20")
 	}
-	if ssh {
-		env = append(env, "GIT_SSH_COMMAND=ssh -oBatchMode=yes -oConnectTimeout=20")
+	if !has(env, "GIT_HTTP_LOW_SPEED_TIME") {
+		env = append(env, "GIT_HTTP_LOW_SPEED_LIMIT=1", "GIT_HTTP_LOW_SPEED_TIME=60")
 	}
 	// A repository that a surrounding command works in is not ours.
 	for _, name := range []string{"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_NAMESPACE", "GIT_COMMON_DIR"} {
 		env = without(env, name)
 	}
 	return append(env, "LC_ALL=C", "GIT_TERMINAL_PROMPT=0", "GIT_OPTIONAL_LOCKS=0", "GIT_NO_LAZY_FETCH=1")
+}
+
+func has(env []string, name string) bool {
+	return slices.ContainsFunc(env, func(kv string) bool { return strings.HasPrefix(kv, name+"=") })
 }
 
 func without(env []string, name string) []string {
@@ -172,4 +175,12 @@ func isGitError(err error) (*gitError, bool) {
 	var g *gitError
 	ok := errors.As(err, &g)
 	return g, ok
+}
+
+// gitSaid returns what git said of its failure.
+func gitSaid(err error) string {
+	if g, ok := isGitError(err); ok {
+		return g.said
+	}
+	return err.Error()
 }

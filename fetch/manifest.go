@@ -3,9 +3,11 @@ package fetch
 import (
 	"encoding/json"
 	"errors"
+	"maps"
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/uniharmony/uniharmonyfs/internal/gitstore"
@@ -16,6 +18,20 @@ import (
 type manifest struct {
 	URL      string                  `json:"url"`
 	Versions map[string]gitstore.OID `json:"versions"`
+	// Annex is the dataset's ref of the git-annex branch, and Behind are the
+	// versions that it has not been fetched for.
+	Annex  string         `json:"annex,omitempty"`
+	Behind []gitstore.OID `json:"behind,omitempty"`
+}
+
+// add notes a version that was fetched. A commit that was known by another
+// name has its branch, or waits for it already.
+func (m *manifest) add(version string, got fetched) {
+	news := !slices.Contains(slices.Collect(maps.Values(m.Versions)), got.commit)
+	m.Versions[version] = got.commit
+	if news && got.annex != "" {
+		m.Annex, m.Behind = got.annex, append(m.Behind, got.commit)
+	}
 }
 
 const manifestName = "uniharmonyfs.json"

@@ -104,7 +104,7 @@ func (r *Origin) Close() error {
 // without that branch has none.
 func (r *Origin) readRemotes() (remotes, error) {
 	ctx := context.Background()
-	id, err := r.git.Resolve(ctx, "refs/heads/git-annex")
+	id, err := r.git.Resolve(ctx, annexRef)
 	if errors.Is(err, fs.ErrNotExist) {
 		return remotes{}, nil
 	} else if err != nil {
@@ -137,6 +137,9 @@ func (r *Origin) Sources(ctx context.Context, key annex.Key) ([]Source, error) {
 		if path := findObject(objectDirs(dir), key); path != "" {
 			sources = append(sources, &fileSource{path: path})
 		}
+	}
+	if err := r.clone.WaitBranch(ctx); err != nil {
+		return sources, err
 	}
 	var failed error
 	if r.o.Fetcher != "annex" {

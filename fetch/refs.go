@@ -78,6 +78,14 @@ func (r refs) annexBranch() string {
 	return ""
 }
 
+// annexRefspec fetches the git-annex branch, if there is one.
+func (r refs) annexRefspec() []string {
+	if b := r.annexBranch(); b != "" {
+		return []string{"+" + b + ":" + annexRef}
+	}
+	return nil
+}
+
 func (r refs) names(prefix string) (names []string) {
 	for ref := range r.commit {
 		if name, ok := strings.CutPrefix(ref, prefix); ok && !strings.HasSuffix(name, "^{}") {

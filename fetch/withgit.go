@@ -25,41 +25,46 @@ func (w *withGit) init(ctx context.Context, dir string) error {
 	return err
 }
 
-func (w *withGit) fetch(ctx context.Context, dir, version string) (gitstore.OID, error) {
+func (w *withGit) fetch(ctx context.Context, dir, version string) (got fetched, err error) {
 	r, err := w.offered(ctx)
 	if err != nil {
-		return "", err
+		return got, err
 	}
 	ref, err := r.choose(version)
 	if err != nil {
-		return "", err
+		return got, err
 	}
 	want := version
-	if ref == "" {
-		err = w.fetchCommit(ctx, dir, version, r)
-	} else {
-		err = w.fetchRefs(ctx, dir, append(w.annexRefspec(r), "+"+ref+":"+ours(ref)))
+	switch {
+	case ref == "":
+		got.annex, err = w.fetchCommit(ctx, dir, version, r)
+	case w.spec.Bundle:
+		err = w.fetchRefs(ctx, dir, append(r.annexRefspec(), "+"+ref+":"+ours(ref)))
+		want = ours(ref)
+	default:
+		got.annex = r.annexBranch()
+		err = w.fetchRefs(ctx, dir, []string{"+" + ref + ":" + ours(ref)})
 		want = ours(ref)
 	}
 	if err != nil {
-		return "", err
+		return got, err
 	}
 	out, err := w.run(ctx, "-C", dir, "rev-parse", "--verify", "--quiet", "--end-of-options", want+"^{commit}")
 	if err != nil {
 		if ref == "" {
-			return "", r.unknownVersion(version)
+			return got, r.unknownVersion(version)
 		}
-		return "", err
+		return got, err
 	}
-	id := gitstore.OID(strings.TrimSpace(out))
+	got.commit = gitstore.OID(strings.TrimSpace(out))
 	// A ref of our own keeps the version when its branch moves on.
-	if _, err := w.run(ctx, "-C", dir, "update-ref", "refs/uniharmonyfs/"+string(id), string(id)); err != nil {
-		return "", err
+	if _, err := w.run(ctx, "-C", dir, "update-ref", "refs/uniharmonyfs/"+string(got.commit), string(got.commit)); err != nil {
+		return got, err
 	}
 	if branch, ok := strings.CutPrefix(ours(ref), "refs/heads/"); ok {
 		_, err = w.run(ctx, "-C", dir, "symbolic-ref", "HEAD", "refs/heads/"+branch)
 	}
-	return id, err
+	return got, err
 }
 
 // ours is the ref under which the hidden clone keeps a ref of the dataset.
@@ -71,13 +76,6 @@ func ours(ref string) string {
 		return "refs/heads/detached"
 	}
 	return ref
-}
-
-func (w *withGit) annexRefspec(r refs) []string {
-	if b := r.annexBranch(); b != "" {
-		return []string{"+" + b + ":refs/heads/git-annex"}
-	}
-	return nil
 }
 
 // fetchRefs fetches without history, where the other side can do that.
@@ -96,17 +94,21 @@ func (w *withGit) fetchRefs(ctx context.Context, dir string, refspecs []string) 
 }
 
 // fetchCommit fetches a commit that may be no ref's: directly where the other
-// side allows that, else with all that it has.
-func (w *withGit) fetchCommit(ctx context.Context, dir, id string, r refs) error {
+// side allows that, else with all that it has. It returns the ref of the
+// git-annex branch when that has not come with it.
+func (w *withGit) fetchCommit(ctx context.Context, dir, id string, r refs) (annex string, err error) {
 	if len(id) == 40 && !w.spec.Bundle {
-		err := w.fetchRefs(ctx, dir, append(w.annexRefspec(r), strings.ToLower(id)))
+		err := w.fetchRefs(ctx, dir, []string{strings.ToLower(id)})
 		if err == nil || ctx.Err() != nil {
-			return err
+			return r.annexBranch(), err
 		}
 	}
-	_, err := w.run(ctx, "-C", dir, "fetch", "--quiet", "--progress", "--no-auto-maintenance", "--update-head-ok", "--no-write-fetch-head", "--",
+	_, err = w.run(ctx, "-C", dir, "fetch", "--quiet", "--progress", "--no-auto-maintenance", "--update-head-ok", "--no-write-fetch-head", "--",
 		w.spec.URL, "+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*")
-	return err
+	if r.annexBranch() != annexRef {
+		annex = r.annexBranch()
+	}
+	return annex, err
 }
 
 // offered asks for the dataset's refs.

@@ -24,38 +24,39 @@ func (w *withGoGit) init(_ context.Context, dir string) error {
 	return err
 }
 
-func (w *withGoGit) fetch(ctx context.Context, dir, version string) (gitstore.OID, error) {
+func (w *withGoGit) fetch(ctx context.Context, dir, version string) (got fetched, err error) {
 	repo, err := git.PlainOpen(dir)
 	if err != nil {
-		return "", err
+		return got, err
 	}
 	w.progress(Progress{Phase: "connect", Text: "asking for the dataset's versions"})
 	remote := git.NewRemote(repo.Storer, &config.RemoteConfig{Name: "origin", URLs: []string{w.spec.URL}})
 	r, err := w.offered(ctx, remote)
 	if err != nil {
-		return "", err
+		return got, err
 	}
 	ref, err := r.choose(version)
 	if err != nil {
-		return "", err
+		return got, err
 	}
 	if ref == "" {
-		return "", &AdviceError{Kind: NoGit, What: "cannot get the commit " + version, Why: "the program git is missing, and without it only tags and branches can be had", Do: []string{"install it: apt-get install git"}}
+		return got, &AdviceError{Kind: NoGit, What: "cannot get the commit " + version, Why: "the program git is missing, and without it only tags and branches can be had", Do: []string{"install it: apt-get install git"}}
 	}
 	specs := []config.RefSpec{config.RefSpec("+" + ref + ":" + ours(ref))}
-	if b := r.annexBranch(); b != "" {
-		specs = append(specs, config.RefSpec("+"+b+":refs/heads/git-annex"))
+	for _, spec := range r.annexRefspec() {
+		specs = append(specs, config.RefSpec(spec))
 	}
 	err = remote.FetchContext(ctx, &git.FetchOptions{RefSpecs: specs, Depth: 1, Tags: git.NoTags, Force: true})
 	if err != nil && !errors.Is(err, git.NoErrAlreadyUpToDate) {
-		return "", err
+		return got, err
 	}
 	id, err := repo.ResolveRevision(plumbing.Revision(ours(ref) + "^{commit}"))
 	if err != nil {
-		return "", fmt.Errorf("%s: %w", ours(ref), err)
+		return got, fmt.Errorf("%s: %w", ours(ref), err)
 	}
 	kept := plumbing.NewHashReference(plumbing.ReferenceName("refs/uniharmonyfs/"+id.String()), *id)
-	return gitstore.OID(id.String()), repo.Storer.SetReference(kept)
+	got.commit = gitstore.OID(id.String())
+	return got, repo.Storer.SetReference(kept)
 }
 
 func (w *withGoGit) offered(ctx context.Context, remote *git.Remote) (refs, error) {

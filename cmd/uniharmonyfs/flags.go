@@ -177,7 +177,7 @@ func gitEnvironment(env []string) (picked []string) {
 		upper := strings.ToUpper(name)
 		switch {
 		case strings.HasSuffix(upper, "_PROXY"),
-			strings.HasPrefix(name, "GIT_SSH"), strings.HasPrefix(name, "GIT_SSL_"), strings.HasPrefix(name, "GIT_CONFIG_"),
+			strings.HasPrefix(name, "GIT_SSH"), strings.HasPrefix(name, "GIT_SSL_"), strings.HasPrefix(name, "GIT_CONFIG_"), strings.HasPrefix(name, "GIT_HTTP_LOW_SPEED_"),
 			name == "GIT_ASKPASS", name == "SSH_ASKPASS", name == "SSH_AUTH_SOCK", name == "SSL_CERT_FILE", name == "SSL_CERT_DIR":
 			picked = append(picked, kv)
 		}

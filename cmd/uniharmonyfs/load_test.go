@@ -89,6 +89,7 @@ func TestManyReadersUnderATenthOfTheBudget(t *testing.T) {
 	if s := u.status(); s.Store.Budget != budget {
 		t.Fatalf("budget %d, want %d", s.Store.Budget, budget)
 	}
+	u.waitForBranch()
 	read := readers(t, u.path("mnt"), want, 16)
 	var most, highest atomic.Int64
 	done := make(chan struct{})

@@ -24,14 +24,16 @@ type dataset struct {
 	name string // its directory below datasets
 	spec string
 
-	open sync.Mutex // held while cloning: others wait and find it done
-	git  *gitstore.Store
+	open   sync.Mutex // held while cloning: others wait and find it done
+	hidden *fetch.Hidden
+	git    *gitstore.Store
 
 	mu      sync.Mutex // guards the following
 	origins map[string]*fetch.Origin
 }
 
 func (ds *dataset) close() error {
+	ds.hidden.Close()
 	ds.mu.Lock()
 	defer ds.mu.Unlock()
 	var errs []error
@@ -65,7 +67,7 @@ func (d *daemon) openVersion(ctx context.Context, req Dataset, r *reply) (*versi
 	ds.open.Lock()
 	defer ds.open.Unlock()
 	v := &version{dataset: ds, request: req}
-	v.clone, err = fetch.CloneDataset(ctx, spec, req.Version, d.cloneDir(ds.name), fetch.CloneOptions{
+	v.clone, err = ds.hidden.Clone(ctx, spec, req.Version, fetch.CloneOptions{
 		Git:     d.git,
 		Objects: d.dir.objects(),
 		Env:     req.Env,
@@ -103,7 +105,7 @@ func (d *daemon) dataset(spec fetch.Spec) *dataset {
 	defer d.mu.Unlock()
 	ds := d.datasets[spec.Name]
 	if ds == nil {
-		ds = &dataset{name: spec.Name, spec: spec.String(), origins: make(map[string]*fetch.Origin)}
+		ds = &dataset{name: spec.Name, spec: spec.String(), hidden: fetch.NewHidden(d.cloneDir(spec.Name)), origins: make(map[string]*fetch.Origin)}
 		d.datasets[spec.Name] = ds
 	}
 	return ds
@@ -172,12 +174,14 @@ func (o origin) Sources(ctx context.Context, key annex.Key) ([]cache.Source, err
 	return sources, err
 }
 
-// origin returns where a version's content comes from, as its request wants.
+// origin returns where a version's content comes from, as its request wants,
+// and begins to find that out.
 func (d *daemon) origin(v *version) (cache.Origin, error) {
 	req := v.request
 	if req.Offline {
 		return noOrigin{cache.ErrOffline}, nil
 	}
+	v.clone.StartBranch()
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	id := fmt.Sprint(req.Fetcher, req.AllowAddresses, req.Timeout, req.Env, v.Commit)

@@ -49,7 +49,17 @@ func TestOriginHoldsNoSnapshot(t *testing.T) {
 	}
 	defer x.Close()
 	d := &daemon{index: x, log: slog.New(slog.DiscardHandler), snapshots: make(map[gitstore.OID]weak.Pointer[index.Snapshot])}
-	commit := gitstore.OID(git("rev-parse", "HEAD"))
+	spec, err := fetch.ParseSpec(dir, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	hidden := fetch.NewHidden(filepath.Join(t.TempDir(), "hidden"))
+	defer hidden.Close()
+	clone, err := hidden.Clone(t.Context(), spec, "", fetch.CloneOptions{Git: fetch.FindGit()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	commit := clone.Commit
 	origins := make(map[string]*fetch.Origin)
 	func() {
 		s, err := d.snapshot(t.Context(), store, commit, nil)
@@ -60,7 +70,7 @@ func TestOriginHoldsNoSnapshot(t *testing.T) {
 			t.Errorf("while it is in use there is another one: %v", err)
 		}
 		v := &version{
-			dataset: &dataset{git: store, origins: origins}, clone: &fetch.Clone{Dir: dir, Commit: commit}, Snapshot: s,
+			dataset: &dataset{git: store, origins: origins}, clone: clone, Snapshot: s,
 			request: Dataset{Fetcher: "native"},
 		}
 		if _, err := d.origin(v); err != nil {

@@ -1,0 +1,171 @@
+package main_test
+
+import (
+	"bytes"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/uniharmony/uniharmonyfs/internal/demo"
+)
+
+// waitForBranch waits until the hidden clones have their git-annex branches.
+func (u *user) waitForBranch() {
+	u.t.Helper()
+	for range 1000 {
+		manifests, _ := filepath.Glob(filepath.Join(u.cache, "datasets", "*", "uniharmonyfs.json"))
+		behind := len(manifests) == 0
+		for _, path := range manifests {
+			raw, err := os.ReadFile(path)
+			behind = behind || err != nil || bytes.Contains(raw, []byte(`"behind"`))
+		}
+		if !behind {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	u.t.Fatal("the git-annex branch does not come")
+}
+
+// branchGate makes a server answer git's third visit, which is for the
+// git-annex branch, and those after it as answer says.
+func branchGate(s *demo.Server, answer func() demo.Fault) (visits *atomic.Int64) {
+	visits = new(atomic.Int64)
+	s.SetGitFault(func(r demo.Request) demo.Fault {
+		if r.Method == "GET" && visits.Add(1) > 2 {
+			return answer()
+		}
+		return nil
+	})
+	return visits
+}
+
+func TestFilesAreShownBeforeTheBranchIsThere(t *testing.T) {
+	u := newUser(t)
+	s, m := serve(t, u, files("late", 5, 5000))
+	want := contents(t, m)
+	open := make(chan struct{})
+	visits := branchGate(s, func() demo.Fault { <-open; return nil })
+	mnt := u.path("mnt")
+	u.must("mount", "--dataset", s.GitURL(m), mnt)
+	if seen := walk(t, mnt); len(seen) != len(want) {
+		t.Errorf("%d files are shown, want %d", len(seen), len(want))
+	}
+	image := m.Files[len(m.Files)-1].Path
+	type result struct {
+		data []byte
+		err  error
+	}
+	read := make(chan result)
+	go func() {
+		data, err := os.ReadFile(filepath.Join(mnt, image))
+		read <- result{data, err}
+	}()
+	select {
+	case r := <-read:
+		t.Fatalf("read %d bytes before it was known where they are: %v", len(r.data), r.err)
+	case <-time.After(200 * time.Millisecond):
+	}
+	close(open)
+	if r := <-read; r.err != nil || !bytes.Equal(r.data, want[image]) {
+		t.Fatalf("%d bytes, want %d: %v", len(r.data), len(want[image]), r.err)
+	}
+	u.must("unmount", mnt)
+	u.must("mount", "--dataset", s.GitURL(m), mnt)
+	if n := visits.Load(); n != 3 {
+		t.Errorf("git came %d times, want 3", n)
+	}
+}
+
+func TestBranchThatCannotBeHad(t *testing.T) {
+	u := newUser(t)
+	s, m := serve(t, u, files("never", 5, 5000))
+	want := contents(t, m)
+	branchGate(s, func() demo.Fault { return demo.Status(503, 0) })
+	mnt, image := u.path("mnt"), m.Files[len(m.Files)-1].Path
+	u.must("mount", "--dataset", s.GitURL(m), mnt)
+	if data, err := os.ReadFile(filepath.Join(mnt, image)); !errors.Is(err, syscall.EIO) {
+		t.Fatalf("read %d bytes: %v", len(data), err)
+	}
+	if e := u.status().Store.Errors; len(e) == 0 || !strings.Contains(e[0].Text, "where the content of") {
+		t.Errorf("the reason is not told: %v", e)
+	}
+	u.fails(7, []string{"where the content of"}, "get", "--dataset", s.GitURL(m), "--timeout", "2s", u.path("got"))
+	s.SetGitFault(nil)
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(100 * time.Millisecond) {
+		data, err := os.ReadFile(filepath.Join(mnt, image))
+		if err == nil && bytes.Equal(data, want[image]) {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("with the server mended: %d bytes, %v", len(data), err)
+		}
+	}
+}
+
+func TestCleanWhileTheBranchComes(t *testing.T) {
+	u := newUser(t)
+	s, m := serve(t, u, files("stuck", 5, 5000))
+	stop := make(chan struct{})
+	defer close(stop)
+	branchGate(s, func() demo.Fault { <-stop; return nil })
+	mnt := u.path("mnt")
+	u.must("mount", "--dataset", s.GitURL(m), mnt)
+	u.must("unmount", "--clean", mnt)
+	for range 500 {
+		if _, err := os.Stat(u.cache); errors.Is(err, fs.ErrNotExist) && u.daemon() == 0 {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	t.Error("the cache or its daemon is still there")
+}
+
+// A git that was killed leaves locks that would stop every other.
+func TestKilledWhileTheBranchComes(t *testing.T) {
+	u := newUser(t)
+	s, m := serve(t, u, files("killed", 5, 5000))
+	want := contents(t, m)
+	stop := make(chan struct{})
+	branchGate(s, func() demo.Fault { <-stop; return nil })
+	mnt, image := u.path("mnt"), m.Files[len(m.Files)-1].Path
+	u.must("mount", "--dataset", s.GitURL(m), mnt)
+	clone := u.status().Mounts[0].Clone
+	syscall.Kill(u.daemon(), syscall.SIGKILL)
+	close(stop)
+	for _, name := range []string{"shallow.lock", "refs/heads/git-annex.lock", "objects/pack/tmp_pack_x"} {
+		path := filepath.Join(clone, name)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o700), os.WriteFile(path, nil, 0o600)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	u.must("unmount", "--force", mnt)
+	u.must("mount", "--dataset", s.GitURL(m), mnt)
+	if data, err := os.ReadFile(filepath.Join(mnt, image)); err != nil || !bytes.Equal(data, want[image]) {
+		t.Errorf("%d bytes, want %d: %v", len(data), len(want[image]), err)
+	}
+	if left, _ := filepath.Glob(filepath.Join(clone, "objects", "pack", "tmp_*")); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
+	}
+}
+
+// A server that says nothing more holds no reader for ever.
+func TestBranchThatNeverEnds(t *testing.T) {
+	u := newUser(t)
+	u.env = append(u.env, "GIT_HTTP_LOW_SPEED_LIMIT=1", "GIT_HTTP_LOW_SPEED_TIME=1")
+	s, m := serve(t, u, files("silent", 5, 5000))
+	stop := make(chan struct{})
+	defer close(stop)
+	branchGate(s, func() demo.Fault { <-stop; return nil })
+	mnt := u.path("mnt")
+	u.must("mount", "--dataset", s.GitURL(m), mnt)
+	if data, err := os.ReadFile(filepath.Join(mnt, m.Files[len(m.Files)-1].Path)); !errors.Is(err, syscall.EIO) {
+		t.Errorf("read %d bytes: %v", len(data), err)
+	}
+}
