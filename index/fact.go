@@ -1,8 +1,6 @@
 package index
 
 import (
-	"context"
-
 	badger "github.com/dgraph-io/badger/v4"
 
 	"github.com/uniharmony/uniharmonyfs/internal/annex"
@@ -35,7 +33,7 @@ func (x *Index) SaveFacts(facts map[annex.Key][]byte) error {
 	if len(facts) == 0 {
 		return nil
 	}
-	return x.write(context.Background(), func(b *badger.WriteBatch) error {
+	return x.write(func(b *badger.WriteBatch) error {
 		for k, v := range facts {
 			if err := b.Set(factKey(k), seal(v)); err != nil {
 				return err

@@ -1,7 +1,6 @@
 package index
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -48,7 +47,8 @@ type Index struct {
 	memory bool
 	log    *slog.Logger
 
-	space freeSpace
+	space   freeSpace
+	storing sync.WaitGroup // snapshots
 }
 
 // Open opens the index below dir, making it when it is missing and rebuilding
@@ -94,7 +94,10 @@ const closeTimeout = 10 * time.Second
 // Close flushes and closes the index and marks it as cleanly stopped.
 func (x *Index) Close() error {
 	closed := make(chan error, 1)
-	go func() { closed <- x.db.Close() }()
+	go func() {
+		x.storing.Wait()
+		closed <- x.db.Close()
+	}()
 	var err error
 	select {
 	case err = <-closed:
@@ -260,16 +263,13 @@ func (s *freeSpace) enough() bool {
 
 // write runs fn in a batch unless the disk is nearly full, in which case
 // nothing is written: the index is a hint.
-func (x *Index) write(ctx context.Context, fn func(*badger.WriteBatch) error) error {
+func (x *Index) write(fn func(*badger.WriteBatch) error) error {
 	if !x.memory && !x.space.enough() {
 		return nil
 	}
 	b := x.db.NewWriteBatch()
 	defer b.Cancel()
 	if err := fn(b); err != nil {
-		return err
-	}
-	if err := ctx.Err(); err != nil {
 		return err
 	}
 	return b.Flush()

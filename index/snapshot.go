@@ -49,7 +49,8 @@ const snapshotFormat = 1
 type Progress func(done, total int)
 
 // Snapshot returns the snapshot of a commit: from the index when it is there
-// and whole, else from git, after which it is stored. progress may be nil.
+// and whole, else from git, after which it is stored in the background.
+// progress may be nil.
 func (x *Index) Snapshot(ctx context.Context, git *gitstore.Store, commit gitstore.OID, progress Progress) (*Snapshot, error) {
 	s, err := x.loadSnapshot(commit)
 	if err == nil {
@@ -65,9 +66,11 @@ func (x *Index) Snapshot(ctx context.Context, git *gitstore.Store, commit gitsto
 	if err != nil {
 		return nil, err
 	}
-	if err := x.storeSnapshot(ctx, s); err != nil {
-		x.log.Warn("snapshot not stored: it will be read from git each time", "commit", commit, "why", err)
-	}
+	x.storing.Go(func() {
+		if err := x.storeSnapshot(s); err != nil {
+			x.log.Warn("snapshot not stored: it will be read from git again", "commit", commit, "why", err)
+		}
+	})
 	return s, nil
 }
 
@@ -134,9 +137,9 @@ func loadDirs(txn *badger.Txn, prefix []byte, want int) (*tree.Snapshot, error) 
 	return b.Snapshot()
 }
 
-func (x *Index) storeSnapshot(ctx context.Context, s *Snapshot) error {
+func (x *Index) storeSnapshot(s *Snapshot) error {
 	dirs := 0
-	err := x.write(ctx, func(b *badger.WriteBatch) error {
+	err := x.write(func(b *badger.WriteBatch) error {
 		for n := range s.Len() {
 			if s.Kind(n) != tree.Dir {
 				continue
@@ -158,5 +161,5 @@ func (x *Index) storeSnapshot(ctx context.Context, s *Snapshot) error {
 	if err != nil {
 		return err
 	}
-	return x.write(ctx, func(b *badger.WriteBatch) error { return b.Set(metaKey(s.Commit), seal(m)) })
+	return x.write(func(b *badger.WriteBatch) error { return b.Set(metaKey(s.Commit), seal(m)) })
 }
