@@ -139,10 +139,13 @@ func (a *attempts) pause(ctx context.Context, err error) error {
 	}
 }
 
-// IsUnreached reports whether no connection came about.
+// IsUnreached reports whether no connection came about, or git says so.
 func IsUnreached(err error) bool {
 	var dns *net.DNSError
 	var op *net.OpError
+	if advice := new(AdviceError); errors.As(err, &advice) && advice.Kind == Network {
+		return true
+	}
 	return errors.As(err, &dns) || errors.Is(err, syscall.ECONNREFUSED) || errors.As(err, &op) && op.Op == "dial"
 }
 

@@ -97,7 +97,11 @@ func TestBranchThatCannotBeHad(t *testing.T) {
 		t.Errorf("the reason is not told: %v", e)
 	}
 	u.fails(7, []string{"where the content of"}, "get", "--dataset", s.GitURL(m), "--timeout", "2s", u.path("got"))
-	s.SetGitFault(nil)
+	// A download outlasts it.
+	mended := time.AfterFunc(time.Second, func() { s.SetGitFault(nil) })
+	defer mended.Stop()
+	u.must("get", "--dataset", s.GitURL(m), u.path("got"))
+	u.must("evict", "--dataset", s.GitURL(m), "--sub", "00")
 	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(100 * time.Millisecond) {
 		data, err := os.ReadFile(filepath.Join(mnt, image))
 		if err == nil && bytes.Equal(data, want[image]) {
