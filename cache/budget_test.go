@@ -142,3 +142,29 @@ func TestTornPinsFileLosesNothingAcknowledged(t *testing.T) {
 		t.Error("both files are damaged, and nobody is told")
 	}
 }
+
+// What is being flushed at the moment is dropped all the same.
+func TestDropWhileFlushing(t *testing.T) {
+	var all []content
+	for i := range 40 {
+		all = append(all, makeContent(t, uint64(100+i), mib))
+	}
+	origin := newFar(all...)
+	dir := t.TempDir()
+	started := time.Now()
+	c := open(t, dir, cache.Options{})
+	for second := range time.Duration(3) { // new objects are flushed every second
+		flush := started.Add((second + 1) * time.Second)
+		time.Sleep(time.Until(flush.Add(-250 * time.Millisecond)))
+		for _, one := range all {
+			mustRead(t, c, one, cache.Use{Origin: origin})
+		}
+		time.Sleep(time.Until(flush.Add(10 * time.Millisecond)))
+		if files, _, err := c.Drop(nil); files != len(all) || err != nil {
+			t.Fatalf("%d of %d files were dropped: %v", files, len(all), err)
+		}
+	}
+	if s := settle(t, c); s.Used != 0 || diskUse(dir) != 0 {
+		t.Errorf("after all was dropped: used %d; files of %d on disk", s.Used, diskUse(dir))
+	}
+}

@@ -76,7 +76,7 @@ func (c *Cache) flushObject(o *object) {
 		c.mu.Unlock()
 		return
 	}
-	o.refs++
+	o.flushing = make(chan struct{})
 	c.mu.Unlock()
 	var st fileState
 	var err error
@@ -87,7 +87,8 @@ func (c *Cache) flushObject(o *object) {
 		st, err = c.store.flush(o.key)
 	}
 	c.mu.Lock()
-	o.refs--
+	close(o.flushing)
+	o.flushing = nil
 	switch {
 	case err != nil:
 		c.log.Info("not flushed", "key", o.key, "err", err)

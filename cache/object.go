@@ -35,6 +35,7 @@ type object struct {
 
 	refs     int           // open handles
 	evicting chan struct{} // closed when the file is gone
+	flushing chan struct{} // closed when the file has been flushed
 	transfer *transfer     // running
 	check    *check        // running
 
@@ -96,7 +97,7 @@ func (c *Cache) object(key annex.Key, size int64) *object {
 // forget drops the entry of an object that is of no more interest. Callers
 // hold mu.
 func (c *Cache) forget(o *object) {
-	if o.refs == 0 && o.state == absent && o.transfer == nil && o.check == nil && o.evicting == nil && o.failure == nil && o.recalls.Load() == 0 {
+	if o.refs == 0 && o.state == absent && o.transfer == nil && o.check == nil && o.evicting == nil && o.flushing == nil && o.failure == nil && o.recalls.Load() == 0 {
 		delete(c.objects, o.key)
 	}
 }

@@ -141,7 +141,7 @@ func (c *Cache) victims(over int64, some bool) []*object {
 }
 
 func (c *Cache) evictable(o *object) bool {
-	return o.refs == 0 && o.evicting == nil && o.transfer == nil && o.check == nil && o.state != absent && !c.pins.has(o.key)
+	return o.refs == 0 && o.evicting == nil && o.flushing == nil && o.transfer == nil && o.check == nil && o.state != absent && !c.pins.has(o.key)
 }
 
 // evict removes marked objects from the disk. One that cannot be removed stays

@@ -165,6 +165,12 @@ func (c *Cache) Drop(match func(owner string, key annex.Key) bool) (files int, b
 		<-t.done
 	}
 	c.mu.Lock()
+	for o := c.flushed(match); o != nil; o = c.flushed(match) {
+		done := o.flushing
+		c.mu.Unlock()
+		<-done
+		c.mu.Lock()
+	}
 	var marked []*object
 	for _, o := range c.objects {
 		if c.evictable(o) && (match == nil || match(o.owner, o.key)) {
@@ -178,4 +184,15 @@ func (c *Cache) Drop(match func(owner string, key annex.Key) bool) (files int, b
 	err = c.evict(marked)
 	c.pump()
 	return files, bytes, err
+}
+
+// flushed returns the object that matches and is being flushed, or nil.
+// Callers hold mu.
+func (c *Cache) flushed(match func(owner string, key annex.Key) bool) *object {
+	for _, o := range c.objects {
+		if o.flushing != nil && (match == nil || match(o.owner, o.key)) {
+			return o
+		}
+	}
+	return nil
 }
