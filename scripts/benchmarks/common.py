@@ -114,6 +114,12 @@ class Server:
         self.process.wait()
 
 
+def cloned(cache: Path) -> None:
+    """Waits for what comes after the list of files: where content is."""
+    while any('"behind"' in m.read_text() for m in cache.glob("datasets/*/uniharmonyfs.json")):
+        time.sleep(0.05)
+
+
 class Mount:
     """A mount with a cache of its own; both are gone at the end."""
 
@@ -126,6 +132,7 @@ class Mount:
         started = time.perf_counter()
         self.ours("mount", "--dataset", dataset, *flags, self.target)
         self.seconds = time.perf_counter() - started
+        cloned(self.cache)
 
     def ours(self, *args: object) -> str:
         env = {"UNIHARMONYFS_CACHE": str(self.cache), "HOME": str(self.where)}

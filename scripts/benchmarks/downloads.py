@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
-from common import Mount, Server, Table, clock, in_turn, peers, readers, remove, run, scratch, environment, PROGRAM
+from common import Mount, Server, Table, clock, cloned, in_turn, peers, readers, remove, run, scratch, environment, PROGRAM
 
 LINKS = {"unlimited": "0", "400 Mbit/s": "400Mbit"}
 AIMS = {  # of the mount, and of get, in times of curl's time
@@ -40,7 +40,9 @@ class Work:
         env = {"UNIHARMONYFS_CACHE": str(cache)}
         try:
             # The dataset is known, as it is to the others.
-            run(PROGRAM, "list", "--count", "--dataset", self.server.dataset, env=env)
+            run(PROGRAM, "mount", "--dataset", self.server.dataset, target, env=env)
+            cloned(cache)
+            run(PROGRAM, "unmount", target, env=env)
             return clock(lambda: run(PROGRAM, "get", "--dataset", self.server.dataset, target, env=env))
         finally:
             run(PROGRAM, "clean", "--all", env=env)
