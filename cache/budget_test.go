@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -140,6 +141,42 @@ func TestTornPinsFileLosesNothingAcknowledged(t *testing.T) {
 	if c, err := cache.Open(dir, cache.Options{}); err == nil {
 		c.Close()
 		t.Error("both files are damaged, and nobody is told")
+	}
+}
+
+// Who is refused for a failure of before, and so never looks at the partial
+// file, must not make the cache forget what is on the disk.
+func TestRefusalLeavesThePartOnTheBooks(t *testing.T) {
+	one := makeContent(t, 80, 3*mib)
+	down := false
+	origin := &far{sources: func(annex.Key) ([]cache.Source, error) {
+		fetch := honest(one)
+		if down {
+			fetch = func(int64, int64, io.Writer) error { return errors.New("the network is gone") }
+		}
+		return []cache.Source{scripted{"scripted", fetch}}, nil
+	}}
+	dir := t.TempDir()
+	c := open(t, dir, cache.Options{Forget: time.Hour})
+	use := cache.Use{Origin: origin, NoReadAhead: true}
+	h := mustOpen(t, c, one.key, use)
+	mustReadAt(t, h, one, 0, 16*kib)
+	h.Close()
+	before := settle(t, c)
+	down = true
+	for range 3 {
+		if err := c.Fetch(t.Context(), one.key, use); err == nil {
+			t.Fatal("fetched what nobody has")
+		}
+	}
+	if s := settle(t, c); s.Partials != 1 || s.Used != before.Used || before.Used == 0 {
+		t.Errorf("%d partial files, %d bytes used; before %d", s.Partials, s.Used, before.Used)
+	}
+	if _, _, err := c.Drop(nil); err != nil {
+		t.Error(err)
+	}
+	if s := c.Status(); s.Used != 0 || diskUse(dir) != 0 {
+		t.Errorf("after all was dropped: used %d; files of %d on disk", s.Used, diskUse(dir))
 	}
 }
 

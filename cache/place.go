@@ -165,7 +165,7 @@ func (t *transfer) clear() error {
 	if err := errors.Join(err, old.discard()); err != nil {
 		return err
 	}
-	t.c.allocated(t, -t.o.size)
+	t.c.gone(t)
 	return nil
 }
 

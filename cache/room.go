@@ -3,6 +3,7 @@ package cache
 import (
 	"context"
 	"fmt"
+	"math"
 	"os"
 	"slices"
 	"time"
@@ -207,6 +208,9 @@ func (c *Cache) allocated(t *transfer, n int64) {
 	t.made += n
 	c.unmade -= n
 }
+
+// gone notes that nothing of a reservation is on the disk any more.
+func (c *Cache) gone(t *transfer) { c.allocated(t, math.MinInt64) }
 
 // settle exchanges a transfer's reservation for what is on disk now: the
 // published object, or a partial file of left bytes in blocks, or nothing.

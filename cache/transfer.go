@@ -182,7 +182,7 @@ func (t *transfer) mismatch(p *part) {
 	}
 	t.reclaim()
 	t.mu.Unlock()
-	t.c.allocated(t, -t.o.size)
+	t.c.gone(t)
 }
 
 // disown declares the bytes of a partial file wrong: who has read some of them
@@ -304,8 +304,11 @@ func (t *transfer) end(final *fileState) {
 	if final == nil && t.part != nil {
 		left = t.part.leave(t.have, t.reserved)
 	}
-	unproven := final == nil && (left == 0 || len(t.past) > 0)
 	c.mu.Lock()
+	if t.part == nil {
+		left = t.made // of a partial file that was never opened
+	}
+	unproven := final == nil && (left == 0 || len(t.past) > 0)
 	c.settle(t, final, left)
 	switch {
 	case final != nil:
