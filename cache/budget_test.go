@@ -205,3 +205,20 @@ func TestDropWhileFlushing(t *testing.T) {
 		t.Errorf("after all was dropped: used %d; files of %d on disk", s.Used, diskUse(dir))
 	}
 }
+
+func TestDropKey(t *testing.T) {
+	one, two := makeContent(t, 90, 5000), makeContent(t, 91, 5000)
+	c := open(t, t.TempDir(), cache.Options{})
+	for _, x := range []content{one, two} {
+		mustRead(t, c, x, cache.Use{Origin: newFar(x), Owner: "me"})
+	}
+	if files, _, err := c.DropKey(one.key, "you"); files != 0 || err != nil {
+		t.Errorf("dropped %d files of somebody else: %v", files, err)
+	}
+	if files, bytes, err := c.DropKey(one.key, "me"); files != 1 || bytes != 8192 || err != nil {
+		t.Errorf("dropped %d files, %d bytes: %v", files, bytes, err)
+	}
+	if c.State(one.key).Presence != cache.Missing || c.State(two.key).Presence != cache.Cached {
+		t.Errorf("one is %v, two is %v", c.State(one.key), c.State(two.key))
+	}
+}

@@ -178,7 +178,12 @@ func (c *Cache) Close() error {
 		return nil
 	}
 	c.closed = true
-	running := c.running(func(*transfer) bool { return true })
+	var running []*transfer
+	for _, o := range c.objects {
+		if o.transfer != nil {
+			running = append(running, o.transfer)
+		}
+	}
 	c.mu.Unlock()
 	c.stop()
 	for _, t := range running {
@@ -186,16 +191,6 @@ func (c *Cache) Close() error {
 	}
 	c.work.Wait()
 	return c.flushLedger()
-}
-
-// running returns the transfers that match. Callers hold mu.
-func (c *Cache) running(match func(*transfer) bool) (all []*transfer) {
-	for _, o := range c.objects {
-		if o.transfer != nil && match(o.transfer) {
-			all = append(all, o.transfer)
-		}
-	}
-	return all
 }
 
 // SetBudget changes the budget. Objects above it are evicted at once, as far

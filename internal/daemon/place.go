@@ -186,7 +186,7 @@ func (g *get) fillAnnexed(ctx context.Context, n int, tmp string) error {
 	}
 	h.Close()
 	if g.req.TmpClean {
-		_, _, dropErr := g.d.cache.Drop(func(owner string, k annex.Key) bool { return k == key && owner == g.owner })
+		_, _, dropErr := g.d.cache.DropKey(key, g.owner)
 		err = errors.Join(err, dropErr)
 	}
 	return err
