@@ -34,12 +34,6 @@ func (s *Snapshot) Name(n int) string {
 	return stem + tail
 }
 
-// AppendName appends the name of n to b.
-func (s *Snapshot) AppendName(b []byte, n int) []byte {
-	stem, tail := s.name(s.nodes[n])
-	return append(append(b, stem...), tail...)
-}
-
 // name returns the two parts of a name; the first may be empty.
 func (s *Snapshot) name(n node) (stem, tail string) {
 	text := s.at(n.off)
@@ -65,10 +59,9 @@ func place(text string) uint32 {
 // compare compares the name of n with another.
 func (s *Snapshot) compare(n node, name string) int {
 	stem, tail := s.name(n)
-	if k := min(len(stem), len(name)); k > 0 {
-		if c := strings.Compare(stem[:k], name[:k]); c != 0 || k < len(stem) {
-			return cmp.Or(c, 1)
-		}
+	k := min(len(stem), len(name))
+	if c := strings.Compare(stem[:k], name[:k]); c != 0 || k < len(stem) {
+		return cmp.Or(c, 1)
 	}
 	return strings.Compare(tail, name[len(stem):])
 }
