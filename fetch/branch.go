@@ -2,6 +2,7 @@ package fetch
 
 import (
 	"context"
+	"path/filepath"
 
 	"github.com/uniharmony/uniharmonyfs/internal/gitstore"
 )
@@ -72,7 +73,10 @@ func (h *Hidden) fetchBranch(spec Spec, o CloneOptions) ([]gitstore.OID, error) 
 		return nil, err
 	}
 	what := "it cannot be known where the content of " + spec.String() + " is"
-	if o.Git == "" {
+	switch {
+	case m.Annex == "":
+		return nil, &AdviceError{Kind: Damaged, What: what, Why: "the manifest of its hidden clone is not what it was", Do: []string{"remove it with: uniharmonyfs clean " + filepath.Base(h.dir)}}
+	case o.Git == "":
 		return nil, &AdviceError{Kind: NoGit, What: what, Why: "the program git is missing", Do: []string{"install it: apt-get install git"}}
 	}
 	w := &withGit{spec: spec, git: gitProgram{path: o.Git, env: o.Env}, progress: func(Progress) {}}

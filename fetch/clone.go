@@ -141,6 +141,9 @@ func (h *Hidden) at(spec Spec, id gitstore.OID, behind []gitstore.OID, o CloneOp
 
 // turn waits until nobody else lets git write into the clone; next ends that.
 func (h *Hidden) turn(ctx context.Context) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
 	select {
 	case h.git <- struct{}{}:
 		sweep(h.dir)
