@@ -81,16 +81,8 @@ func readSnapshot(ctx context.Context, git *gitstore.Store, commit gitstore.OID,
 	if s.Snapshot, err = b.Snapshot(); err != nil {
 		return nil, err
 	}
-	if s.Snapshot, s.Hidden, err = l.resolve(s.Snapshot); err != nil {
-		return nil, err
-	}
-	for n := range s.Len() {
-		s.Bytes += s.Size(n)
-		if s.Kind(n) == tree.Annexed {
-			s.Annexed++
-		}
-	}
-	return s, nil
+	s.Snapshot, s.Hidden, err = l.resolve(s.Snapshot)
+	return s, err
 }
 
 // listDirs returns the directories below root, parents first, and how many

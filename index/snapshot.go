@@ -20,9 +20,6 @@ type Snapshot struct {
 	Time   time.Time // of the commit
 	// Hidden are the files that cannot be shown, and why; in byte order.
 	Hidden []Hidden
-	// Annexed counts the annexed files, Bytes sums all files' sizes.
-	Annexed int
-	Bytes   int64
 }
 
 // Hidden is a path of the commit that no view can show.
@@ -34,12 +31,10 @@ type Hidden struct {
 // meta is what a stored snapshot says of itself; it is written last and
 // counts what must be there.
 type meta struct {
-	Format  int       `json:"format"`
-	Time    time.Time `json:"time"`
-	Dirs    int       `json:"dirs"`
-	Hidden  []Hidden  `json:"hidden,omitempty"`
-	Annexed int       `json:"annexed"`
-	Bytes   int64     `json:"bytes"`
+	Format int       `json:"format"`
+	Time   time.Time `json:"time"`
+	Dirs   int       `json:"dirs"`
+	Hidden []Hidden  `json:"hidden,omitempty"`
 }
 
 const snapshotFormat = 1
@@ -99,7 +94,7 @@ func (x *Index) loadSnapshot(commit gitstore.OID) (*Snapshot, error) {
 		if m.Format != snapshotFormat {
 			return fmt.Errorf("index: snapshot format %d", m.Format)
 		}
-		s.Time, s.Hidden, s.Annexed, s.Bytes = m.Time, m.Hidden, m.Annexed, m.Bytes
+		s.Time, s.Hidden = m.Time, m.Hidden
 		s.Snapshot, err = loadDirs(txn, dirPrefix(commit), m.Dirs)
 		return err
 	})
@@ -154,10 +149,7 @@ func (x *Index) storeSnapshot(s *Snapshot) error {
 	if err != nil {
 		return err
 	}
-	m, err := json.Marshal(meta{
-		Format: snapshotFormat, Time: s.Time, Dirs: dirs,
-		Hidden: s.Hidden, Annexed: s.Annexed, Bytes: s.Bytes,
-	})
+	m, err := json.Marshal(meta{Format: snapshotFormat, Time: s.Time, Dirs: dirs, Hidden: s.Hidden})
 	if err != nil {
 		return err
 	}
