@@ -17,7 +17,7 @@ const module = "github.com/uniharmony/uniharmonyfs/"
 // layers are the rooms of the house from bottom to top. A package imports
 // only from layers below its own: data flows in one direction.
 var layers = [][]string{
-	{"bids", "internal/annex"},
+	{"bids", "internal/annex", "internal/source"},
 	{"internal/gitstore", "internal/tree"},
 	{"cache", "fetch", "index"},
 	{"fs"},

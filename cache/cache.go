@@ -3,12 +3,12 @@ package cache
 import (
 	"context"
 	"fmt"
-	"io"
 	"log/slog"
 	"sync"
 	"time"
 
 	"github.com/uniharmony/uniharmonyfs/internal/annex"
+	"github.com/uniharmony/uniharmonyfs/internal/source"
 )
 
 // Origin finds where a key's content can be had.
@@ -18,24 +18,12 @@ type Origin interface {
 	Sources(ctx context.Context, key annex.Key) ([]Source, error)
 }
 
-// A Source is one place that may have a key's content.
-type Source interface {
-	// String names the place for people.
-	String() string
-	// Exact reports whether the place names this very version of the content,
-	// so that its bytes can hardly be others.
-	Exact() bool
-	// Fetch writes the bytes [off, off+n) to w in order. It returns nil only
-	// when all were written; it resumes and retries by itself, within a bound.
-	Fetch(ctx context.Context, off, n int64, w io.Writer) error
-}
-
-// A Placer is a Source that brings the whole content as a file at path, which
-// does not exist yet and lies on the cache's file system. It is called instead
-// of Fetch.
-type Placer interface {
-	Place(ctx context.Context, path string, progress func(done int64)) error
-}
+// A Source is one place that may have a key's content; a Placer brings it as a
+// whole file. See package source for what they promise.
+type (
+	Source = source.Source
+	Placer = source.Placer
+)
 
 // Ledger remembers objects between runs. It may forget anything at any time.
 type Ledger interface {

@@ -17,12 +17,6 @@ type wholly struct {
 	size int64
 }
 
-// isWholeOnly reports whether a source failed because it gives only the whole.
-func isWholeOnly(err error) bool {
-	var e interface{ WholeOnly() bool }
-	return errors.As(err, &e) && e.WholeOnly()
-}
-
 // Place implements Placer.
 func (s wholly) Place(ctx context.Context, path string, progress func(done int64)) error {
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/uniharmony/uniharmonyfs/cache"
 	"github.com/uniharmony/uniharmonyfs/internal/annex"
+	"github.com/uniharmony/uniharmonyfs/internal/source"
 )
 
 type inexact struct {
@@ -218,7 +219,7 @@ func TestSourceThatDiesInTheMiddle(t *testing.T) {
 // wholeOnly is the error of a server that knows no ranges.
 type wholeOnly struct{ error }
 
-func (wholeOnly) WholeOnly() bool { return true }
+func (wholeOnly) Unwrap() error { return source.ErrWholeOnly }
 
 func TestSourceWithoutRanges(t *testing.T) {
 	one := makeContent(t, 25, 3*mib)

@@ -10,6 +10,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"github.com/uniharmony/uniharmonyfs/internal/source"
 )
 
 // span is one request to a source.
@@ -45,7 +47,7 @@ func (s *span) run(from Source) {
 	case err == nil || s.ctx.Err() != nil:
 	case errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) || s.diskErr() != nil:
 		fatal = true
-	case isWholeOnly(err):
+	case errors.Is(err, source.ErrWholeOnly):
 		if s.at == t.at && s.at < len(t.sources) { // they may have been asked for anew
 			t.sources[s.at] = wholly{t.sources[s.at], t.o.size}
 		}

@@ -15,6 +15,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"github.com/uniharmony/uniharmonyfs/internal/source"
 )
 
 // httpSource is a URL that has a key's content.
@@ -40,12 +42,6 @@ func (s *httpSource) Exact() bool { return s.exact }
 type permanent struct{ error }
 
 func (p permanent) Unwrap() error { return p.error }
-
-// wholeOnly is the failure of a server that knows no ranges.
-type wholeOnly struct{ error }
-
-// WholeOnly says that asking for the whole content may do.
-func (wholeOnly) WholeOnly() bool { return true }
 
 // busy is a server's wish to be asked later.
 type busy struct {
@@ -240,7 +236,7 @@ func (a *attempts) check(r *http.Response) (int64, error) {
 	n := a.end - a.off
 	if r.StatusCode == http.StatusOK {
 		if a.off > 0 || n < a.s.size {
-			return 0, permanent{wholeOnly{errors.New("the server ignores what range is asked for")}}
+			return 0, permanent{fmt.Errorf("the server ignores what range is asked for: %w", source.ErrWholeOnly)}
 		}
 		if r.ContentLength >= 0 && r.ContentLength != a.s.size {
 			return refuse("it has %d bytes, not the key's %d", r.ContentLength, a.s.size)

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"log/slog"
 	"path/filepath"
@@ -15,17 +14,12 @@ import (
 
 	"github.com/uniharmony/uniharmonyfs/internal/annex"
 	"github.com/uniharmony/uniharmonyfs/internal/gitstore"
+	"github.com/uniharmony/uniharmonyfs/internal/source"
 )
 
 // A Source is one place that may have a key's content. Some bring it as a
-// whole file instead: these have the method Place too.
-type Source interface {
-	String() string
-	// Exact reports whether the place names this very version of the content.
-	Exact() bool
-	// Fetch writes the bytes [off, off+n) to w, in order.
-	Fetch(ctx context.Context, off, n int64, w io.Writer) error
-}
+// whole file instead: these are a [source.Placer] too.
+type Source = source.Source
 
 var discard = slog.New(slog.DiscardHandler)
 

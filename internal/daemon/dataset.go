@@ -166,12 +166,7 @@ func (v *version) inPath(n int) string {
 type origin struct{ *fetch.Origin }
 
 func (o origin) Sources(ctx context.Context, key annex.Key) ([]cache.Source, error) {
-	found, err := o.Origin.Sources(ctx, key)
-	sources := make([]cache.Source, len(found))
-	for i, s := range found {
-		sources[i] = s
-	}
-	return sources, err
+	return o.Origin.Sources(ctx, key)
 }
 
 // origin returns where a version's content comes from, as its request wants,
