@@ -18,7 +18,9 @@ const module = "github.com/uniharmony/uniharmonyfs/"
 // only from layers below its own: data flows in one direction.
 var layers = [][]string{
 	{"bids", "internal/annex", "internal/source"},
-	{"internal/gitstore", "internal/tree"},
+	{"internal/gitstore", "internal/tree", "cache/internal/disk", "cache/internal/queue"},
+	{"cache/internal/partial"},
+	{"cache/internal/readplan"},
 	{"cache", "fetch", "index"},
 	{"fs"},
 	{"internal/daemon"},

@@ -74,7 +74,7 @@ func TestOpenAndPinnedAreNotEvicted(t *testing.T) {
 	origin := newFar(a, b, d)
 	use := cache.Use{Origin: origin, Name: "x"}
 	dir := t.TempDir()
-	c := open(t, dir, cache.Options{Budget: 2 * 40_960, RoomWait: 50 * time.Millisecond, Forget: time.Nanosecond})
+	c := open(t, dir, cache.Options{Budget: 2 * 40_960, RoomWait: 50 * time.Millisecond, FailureTTL: time.Nanosecond})
 	if err := c.Pin([]annex.Key{a.key}); err != nil {
 		t.Fatal(err)
 	}
@@ -157,7 +157,7 @@ func TestRefusalLeavesThePartOnTheBooks(t *testing.T) {
 		return []cache.Source{scripted{"scripted", fetch}}, nil
 	}}
 	dir := t.TempDir()
-	c := open(t, dir, cache.Options{Forget: time.Hour})
+	c := open(t, dir, cache.Options{FailureTTL: time.Hour})
 	use := cache.Use{Origin: origin, NoReadAhead: true}
 	h := mustOpen(t, c, one.key, use)
 	mustReadAt(t, h, one, 0, 16*kib)

@@ -2,19 +2,23 @@ package cache
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
+	"runtime/debug"
 	"sync"
 	"time"
 
+	"github.com/uniharmony/uniharmonyfs/cache/internal/disk"
+	"github.com/uniharmony/uniharmonyfs/cache/internal/queue"
 	"github.com/uniharmony/uniharmonyfs/internal/annex"
 	"github.com/uniharmony/uniharmonyfs/internal/source"
 )
 
 // Origin finds where a key's content can be had.
 type Origin interface {
-	// Sources returns the places that may have the content, best first. It
-	// asks nobody: no network.
+	// Sources returns the places that may have the content, best first. What
+	// it fails with is classed as a source's failure is.
 	Sources(ctx context.Context, key annex.Key) ([]Source, error)
 }
 
@@ -31,33 +35,35 @@ type Ledger interface {
 	Save(put []Record, del []annex.Key) error
 }
 
-// Record is what the ledger keeps of an object. Size (bytes), MTime
+// Record is what the ledger keeps of an object. Size (bytes), MTime and CTime
 // (nanoseconds) and Inode are the file's when its content was known to match
 // the key; Seq orders objects by last use; Owner is [Use.Owner].
 type Record struct {
-	Key         annex.Key
-	Size, MTime int64
-	Inode, Seq  uint64
-	Owner       string
+	Key                annex.Key
+	Size, MTime, CTime int64
+	Inode, Seq         uint64
+	Owner              string
 }
 
 // Use says on whose behalf a key is opened.
 type Use struct {
 	Origin Origin
-	Owner  string // whose fetched objects [Cache.Drop] can tell apart
-	Name   string // of the file, for people
+	// Dataset is whose sources Origin has. What they sent is served to readers
+	// of the same dataset only, until it is verified.
+	Dataset string
+	Owner   string // whose fetched objects [Cache.Drop] can tell apart
+	Name    string // of the file, for people
 	// Strict serves nothing before the whole is verified.
 	Strict bool
 	// NoReadAhead fetches what is read, and a window before a reader that goes
 	// on, but never completes a file that is only read in part.
 	NoReadAhead bool
-	// Guess says that nobody has asked for it yet: a failure is not told, and
-	// not remembered for who asks.
-	Guess bool
-	// Wrong is called when bytes that were served turn out not to be the
-	// key's, or when what could have proven them is gone: they may be kept
-	// somewhere. It may be called at any time, also after the handle is closed.
-	Wrong func()
+	// Speculative says that nobody has asked for it yet: a failure is not
+	// told, and not remembered for those who ask.
+	Speculative bool
+	// Patience is how long a read waits without a new byte while all sources
+	// are out of reach; 0 is not at all. What cannot come back fails at once.
+	Patience time.Duration
 }
 
 // DefaultBudget is the disk budget in bytes when Options say none.
@@ -65,13 +71,20 @@ const DefaultBudget = 20 << 30
 
 // Options tune Open. The zero value works.
 type Options struct {
-	Budget   int64         // bytes; 0 is DefaultBudget
-	Floor    int64         // free bytes to leave on the disk; 0 is min(5 %, 1 GiB), negative none
-	Requests int           // to sources, at once; 0 is 16
-	RoomWait time.Duration // longest wait for others to free room; 0 is 20 s
-	Forget   time.Duration // how long a failure is remembered; 0 is 3 s
-	Ledger   Ledger        // nil remembers nothing
-	Log      *slog.Logger
+	Budget     int64         // bytes; 0 is DefaultBudget
+	Floor      int64         // free bytes to leave on the disk; 0 is min(5 %, 1 GiB), negative none
+	Requests   int           // to sources, at once; 0 is 16
+	RoomWait   time.Duration // longest wait for others to free room; 0 is 20 s
+	FailureTTL time.Duration // how long a failure is remembered; 0 is 3 s
+	Ledger     Ledger        // nil remembers nothing
+	// Revoke is called when bytes of a key that were served may not be the
+	// key's: whoever keeps some must forget them before it returns. It is
+	// meant for readers of one dataset, or of all when that is "". It may be
+	// called at any time, with no lock held.
+	Revoke func(key annex.Key, dataset string)
+	Log    *slog.Logger
+
+	disk disk.Disk // nil is this machine's
 }
 
 func (o Options) withDefaults() Options {
@@ -84,111 +97,167 @@ func (o Options) withDefaults() Options {
 	if o.RoomWait == 0 {
 		o.RoomWait = 20 * time.Second
 	}
-	if o.Forget == 0 {
-		o.Forget = 3 * time.Second
+	if o.FailureTTL == 0 {
+		o.FailureTTL = 3 * time.Second
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Revoke == nil {
+		o.Revoke = func(annex.Key, string) {}
+	}
+	if o.disk == nil {
+		o.disk = disk.OS{}
 	}
 	return o
 }
 
 // Cache is an open cache directory. Its methods are safe for concurrent use;
 // one process may have it open.
+//
+// Lock order: pinning, mu, then the locks of package queue and package partial,
+// which take none of ours. Nothing that can wait is done with mu held: no file
+// is opened, read, written, hashed or removed, and nobody's function called.
 type Cache struct {
 	store   store
 	options Options
 	log     *slog.Logger
-	slots   *slots
-	pins    *pins
+	queue   *queue.Queue
 
 	// ctx ends with Close; work counts the goroutines that it ends.
 	ctx  context.Context
 	stop context.CancelFunc
 	work sync.WaitGroup
 
-	// mu guards the following and every object's fields. It is held for
-	// bookkeeping only: never while reading, writing, hashing or waiting.
-	// Lock order: pins.mu, mu, slots.mu.
-	mu       sync.Mutex
+	pinning sync.Mutex // held while the pins' file is written
+
+	mu       sync.Mutex // guards the following, and all that hangs on it
 	objects  map[annex.Key]*object
-	lru      lru
-	budget   int64
-	used     int64 // blocks of objects and partial files, in bytes
-	reserved int64 // of running transfers, in bytes
-	unmade   int64 // reserved, but not yet allocated on the disk
-	partials int   // objects of which a part is on disk
-	waiting  []*roomWaiter
-	dirty    map[annex.Key]bool // the ledger is behind on these
-	fresh    []*object          // written, not flushed
-	events   []Event
-	hits     uint64
-	misses   uint64
+	pinned   map[annex.Key]bool
+	books    books
+	ledger   ledgerState
+	seen     counters
+	failures failures
+	proofs   proofs
 	closed   bool
 }
 
-// Open opens the cache in dir, making what is missing, and looks through what
+// Open opens the cache in dir, making what is missing, and takes stock of what
 // is there: half-made things of a killed process are removed.
 func Open(dir string, o Options) (*Cache, error) {
 	o = o.withDefaults()
 	c := &Cache{
-		store:   store{dir: dir},
+		store:   store{Disk: o.disk, dir: dir},
 		options: o,
 		log:     o.Log,
-		slots:   newSlots(o.Requests),
+		queue:   queue.New(o.Requests),
 		objects: make(map[annex.Key]*object),
-		budget:  o.Budget,
-		dirty:   make(map[annex.Key]bool),
+		books:   books{budget: o.Budget},
+		ledger:  ledgerState{dirty: make(map[annex.Key]bool)},
 	}
-	c.lru.init()
 	if err := c.store.make(); err != nil {
 		return nil, fmt.Errorf("cache: %w", err)
 	}
 	var err error
-	if c.pins, err = openPins(dir); err != nil {
+	if c.pinned, err = c.store.loadPins(); err != nil {
 		return nil, err
 	}
 	if err := c.scan(); err != nil {
 		return nil, fmt.Errorf("cache: %w", err)
 	}
 	c.ctx, c.stop = context.WithCancel(context.Background())
-	c.work.Add(1)
-	go c.keepLedger()
+	c.spawn("ledger", c.keepLedger, nil)
 	return c, nil
 }
 
-// Close ends all transfers, waits for them, and brings the ledger up to date.
-// Handles may still be closed afterwards.
+// closeFor bounds how long Close waits for data to reach the disk.
+const closeFor = 5 * time.Second
+
+// Close ends all transfers, waits for them, and brings the ledger up to date,
+// for some seconds at most: what was not flushed by then is hashed again when
+// it is used the next time. Handles may still be closed afterwards; reads of
+// what is not here fail with [ErrClosed].
 func (c *Cache) Close() error {
-	c.mu.Lock()
-	if c.closed {
-		c.mu.Unlock()
+	var running []*transfer
+	done := false
+	c.do(func() {
+		done, c.closed = c.closed, true
+		for _, o := range c.objects {
+			for _, f := range o.fills {
+				if f.transfer != nil {
+					running = append(running, f.transfer)
+				}
+			}
+		}
+		for _, t := range running {
+			t.shut()
+		}
+	})
+	if done {
 		return nil
 	}
-	c.closed = true
-	var running []*transfer
-	for _, o := range c.objects {
-		if o.transfer != nil {
-			running = append(running, o.transfer)
-		}
-	}
-	c.mu.Unlock()
 	c.stop()
-	for _, t := range running {
-		t.shut()
-	}
 	c.work.Wait()
-	return c.flushLedger()
+	flushed := make(chan error, 1)
+	go func() {
+		defer func() {
+			if what := recover(); what != nil {
+				flushed <- fmt.Errorf("cache: panic while closing: %v", what)
+			}
+		}()
+		flushed <- c.flushLedger()
+	}()
+	select {
+	case err := <-flushed:
+		return err
+	case <-time.After(closeFor):
+		return fmt.Errorf("cache: the disk did not take all data within %v: some objects will be hashed again", closeFor)
+	}
 }
+
+// do calls fn with mu held, and lets go of it also when fn panics.
+func (c *Cache) do(fn func()) {
+	c.mu.Lock()
+	defer c.unlock()
+	fn()
+}
+
+// afterUnlock, when set by a test, is called at each end of a hold of mu.
+var afterUnlock func()
+
+func (c *Cache) unlock() {
+	c.mu.Unlock()
+	if afterUnlock != nil {
+		afterUnlock()
+	}
+}
+
+// spawn runs fn in a goroutine that Close waits for. A panic ends nothing but
+// what fn was about: failed is told.
+func (c *Cache) spawn(what string, fn func(), failed func(error)) {
+	c.work.Go(func() {
+		defer func() {
+			if p := recover(); p != nil {
+				c.log.Error("panic in the cache", "in", what, "panic", p, "stack", string(debug.Stack()))
+				if failed != nil {
+					failed(fmt.Errorf("a defect of the program: %v: %w", p, errDefect))
+				}
+			}
+		}()
+		fn()
+	})
+}
+
+var errDefect = errors.New("see the log")
 
 // SetBudget changes the budget. Objects above it are evicted at once, as far
 // as they are neither open nor pinned.
 func (c *Cache) SetBudget(bytes int64) {
-	c.mu.Lock()
-	c.budget = bytes
-	over := c.used + c.reserved - c.budget
-	victims := c.victims(over, true)
-	c.mu.Unlock()
+	var victims []*item
+	c.do(func() {
+		c.books.budget = bytes
+		victims = c.victims(c.books.used+c.books.reserved-bytes, true)
+	})
 	c.evict(victims)
 	c.pump()
 }
@@ -201,5 +270,5 @@ func (c *Cache) Fetch(ctx context.Context, key annex.Key, use Use) error {
 		return err
 	}
 	defer h.Close()
-	return h.ready(ctx, background)
+	return h.ready(ctx, queue.Background)
 }

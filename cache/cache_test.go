@@ -58,7 +58,7 @@ func TestOfflineIsNoFailureOfTheContent(t *testing.T) {
 	one := makeContent(t, 1, 1000)
 	far, away := newFar(one), newFar()
 	away.sources = func(annex.Key) ([]cache.Source, error) { return nil, cache.ErrOffline }
-	c := open(t, t.TempDir(), cache.Options{Forget: time.Hour})
+	c := open(t, t.TempDir(), cache.Options{FailureTTL: time.Hour})
 	if _, err := readAll(c, one.key, cache.Use{Origin: away}); !errors.Is(err, cache.ErrOffline) {
 		t.Fatalf("offline: %v", err)
 	}

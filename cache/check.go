@@ -3,10 +3,13 @@ package cache
 import (
 	"context"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"hash"
 	"io"
+	"io/fs"
 
+	"github.com/uniharmony/uniharmonyfs/cache/internal/disk"
 	"github.com/uniharmony/uniharmonyfs/internal/annex"
 )
 
@@ -14,10 +17,20 @@ import (
 type check struct {
 	done   chan struct{}
 	cancel context.CancelFunc
+	asked  int   // requests to verify that wait for it; guarded by Cache.mu
+	err    error // valid after done
 }
 
-// startCheck starts the object's check, or joins the one that runs. A wrong
-// object is removed. Callers hold mu, and a reference to o.
+// leave ends a check that nobody waits for. Callers hold Cache.mu, and know of
+// no open handle.
+func (k *check) leave() {
+	if k.asked == 0 {
+		k.cancel()
+	}
+}
+
+// startCheck starts the object's check, or joins the one that runs. A damaged
+// object is removed. Callers hold mu.
 func (c *Cache) startCheck(o *object) *check {
 	if o.check != nil {
 		return o.check
@@ -25,87 +38,120 @@ func (c *Cache) startCheck(o *object) *check {
 	ctx, cancel := context.WithCancel(c.ctx)
 	k := &check{done: make(chan struct{}), cancel: cancel}
 	o.check = k
-	c.work.Add(1)
-	go func() {
-		defer c.work.Done()
-		defer close(k.done)
-		defer cancel()
-		st, err := c.store.check(ctx, o.key, o.size)
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		o.check = nil
-		switch {
-		case o.state != present:
-		case err == nil:
-			o.trusted, o.flushed = true, false
-			o.mtime, o.inode = st.mtime, st.inode
-			c.setState(o, present, st.blocks)
-			c.fresh = append(c.fresh, o)
-		case ctx.Err() == nil:
-			o.trusted = false
-			c.note(o, "", fmt.Errorf("the cached content is damaged and removed: %w", err))
-			c.startRemoval(o)
-		}
-		c.forget(o)
-	}()
+	c.settle(o)
+	finish := func(info disk.Info, err error) {
+		c.do(func() {
+			o.check, k.err = nil, err
+			c.checked(o, info, err)
+			c.settle(o)
+		})
+		cancel()
+		close(k.done)
+	}
+	c.spawn("a check", func() {
+		finish(c.store.check(ctx, o.key, o.size))
+	}, func(err error) { finish(disk.Info{}, err) })
 	return k
 }
 
+// checked draws the conclusions from a check. Callers hold mu.
+func (c *Cache) checked(o *object, info disk.Info, err error) {
+	switch {
+	case o.phase != present && o.phase != unchecked:
+	case err == nil:
+		changed := o.id != info.ID
+		o.id = info.ID
+		c.books.set(&o.file, info.Charge(), c.pinned[o.key])
+		if o.phase == unchecked {
+			c.move(o, present)
+		}
+		if !o.synced || changed {
+			o.synced = false
+			c.ledger.unsynced = append(c.ledger.unsynced, o)
+		}
+	case errors.Is(err, fs.ErrNotExist):
+		c.vanished(o)
+	case isDamage(err):
+		c.damaged(o, err)
+	}
+	// Whatever else happened says nothing about the object.
+}
+
 // check compares an object's file with its key.
-func (s store) check(ctx context.Context, key annex.Key, size int64) (fileState, error) {
-	f, before, err := s.open(key)
+func (s store) check(ctx context.Context, key annex.Key, size int64) (disk.Info, error) {
+	f, before, err := s.openObject(key, size)
+	if f != nil {
+		defer f.Close()
+	}
 	if err != nil {
 		return before, err
 	}
-	defer f.Close()
-	if before.size != size {
-		return before, fmt.Errorf("%w: it has %d bytes, not %d", ErrMismatch, before.size, size)
+	return before, compare(ctx, f, before.ID, key)
+}
+
+// compare hashes a file, which must stay the one it was.
+func compare(ctx context.Context, f disk.File, id disk.ID, key annex.Key) error {
+	h, want, ok := key.NewHash()
+	if !ok {
+		return ErrUnverifiable
 	}
-	h, want, _ := key.NewHash()
-	if err := hashFile(ctx, h, f); err != nil {
-		return before, err
+	if err := hashFile(ctx, h, io.NewSectionReader(f, 0, id.Size)); err != nil {
+		return err
 	}
-	after, err := stateOf(f)
-	if err != nil {
-		return before, err
+	after, err := f.Stat()
+	switch {
+	case err != nil:
+		return err
+	case after.ID != id:
+		return errDemoted // it changed meanwhile
+	case hex.EncodeToString(h.Sum(nil)) != want:
+		return ErrMismatch
 	}
-	if hex.EncodeToString(h.Sum(nil)) != want || after.mtime != before.mtime {
-		return before, ErrMismatch
-	}
-	return after, nil
+	return nil
 }
 
 // Verify hashes what the cache holds of a key, whatever is known of it. A
-// damaged object is removed, and the error is [ErrMismatch]. Without an object
-// there is nothing to do.
+// damaged object is removed, or set aside if it is pinned; what was served of it
+// is revoked; and the error is [ErrMismatch]. Any other error says that it could
+// not be found out. Without an object there is nothing to do.
 func (c *Cache) Verify(ctx context.Context, key annex.Key) error {
-	c.mu.Lock()
-	o := c.objects[key]
-	if o == nil || o.state != present || o.evicting != nil || c.closed {
-		c.mu.Unlock()
+	var k *check
+	c.do(func() {
+		o := c.objects[key]
+		if o == nil || o.phase != present && o.phase != unchecked || c.closed {
+			return
+		}
+		k = c.startCheck(o)
+		k.asked++
+	})
+	if k == nil {
 		return nil
 	}
-	o.refs++
-	k := c.startCheck(o)
-	c.mu.Unlock()
 	err := wait(ctx, k.done)
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	o.refs--
-	if err == nil && !o.trusted {
-		err = fmt.Errorf("%s: %w", key, ErrMismatch)
+	c.do(func() {
+		k.asked--
+		if o := c.objects[key]; o != nil && o.check == k && len(o.handles) == 0 {
+			k.leave()
+		}
+	})
+	if err != nil {
+		return err
 	}
-	if o.refs == 0 && o.check != nil {
-		o.check.cancel()
+	switch {
+	case k.err == nil:
+		return nil
+	case isDamage(k.err):
+		return fmt.Errorf("%s: %w", key, errors.Join(ErrMismatch, k.err))
 	}
-	c.forget(o)
-	return err
+	return k.err
 }
+
+const hashChunk = 1 << 20
 
 func hashFile(ctx context.Context, h hash.Hash, r io.Reader) error {
 	for {
-		n, err := io.CopyN(h, r, chunk)
-		if err == io.EOF && n < chunk {
+		n, err := io.CopyN(h, r, hashChunk)
+		if err == io.EOF && n < hashChunk {
 			return nil
 		}
 		if err != nil {
@@ -114,5 +160,51 @@ func hashFile(ctx context.Context, h hash.Hash, r io.Reader) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
+	}
+}
+
+// proofs are which files outside the cache are known to match their key: a few
+// thousand, the last ones.
+type proofs struct {
+	known map[provenFile]*proof
+	order []provenFile
+}
+
+type provenFile struct {
+	key annex.Key
+	id  disk.ID
+}
+
+// proof is a file that was compared with its key, or is being.
+type proof struct {
+	done chan struct{}
+	err  error // valid after done; nil: it matches
+}
+
+const maxProofs = 1 << 14
+
+// proof returns the proof of a file, and whether it is to be begun. Callers
+// hold mu.
+func (p *proofs) get(of provenFile) (*proof, bool) {
+	if known := p.known[of]; known != nil {
+		return known, false
+	}
+	if p.known == nil {
+		p.known = make(map[provenFile]*proof)
+	}
+	if len(p.order) >= maxProofs {
+		delete(p.known, p.order[0])
+		p.order = p.order[1:]
+	}
+	k := &proof{done: make(chan struct{})}
+	p.known[of] = k
+	p.order = append(p.order, of)
+	return k, true
+}
+
+// drop forgets a proof that came to nothing. Callers hold mu.
+func (p *proofs) drop(of provenFile, k *proof) {
+	if p.known[of] == k {
+		delete(p.known, of)
 	}
 }

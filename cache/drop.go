@@ -1,9 +1,6 @@
 package cache
 
 import (
-	"iter"
-	"maps"
-
 	"github.com/uniharmony/uniharmonyfs/internal/annex"
 )
 
@@ -14,62 +11,88 @@ func (c *Cache) Drop(match func(owner string, key annex.Key) bool) (files int, b
 	if match == nil {
 		match = func(string, annex.Key) bool { return true }
 	}
-	return c.drop(maps.Values(c.objects), match)
+	return c.drop(func() (among []*object) {
+		for _, o := range c.objects {
+			among = append(among, o)
+		}
+		return among
+	}, match)
 }
 
 // DropKey is Drop of one key, if the owner brought it.
 func (c *Cache) DropKey(key annex.Key, owner string) (files int, bytes int64, err error) {
-	one := func(yield func(*object) bool) {
+	return c.drop(func() []*object {
 		if o := c.objects[key]; o != nil {
-			yield(o)
+			return []*object{o}
 		}
-	}
-	return c.drop(one, func(o string, _ annex.Key) bool { return o == owner })
+		return nil
+	}, func(o string, _ annex.Key) bool { return o == owner })
 }
 
-// drop drops what matches among some objects, through which it goes with mu
-// held.
-func (c *Cache) drop(among iter.Seq[*object], match func(owner string, key annex.Key) bool) (files int, bytes int64, err error) {
-	c.mu.Lock()
-	var unread []*transfer
-	for o := range among {
-		// What goes on without a reader is stopped.
-		if t := o.transfer; t != nil && t.users == 0 && match(t.use.Owner, t.o.key) {
-			unread = append(unread, t)
+// drop drops what matches among some objects, which it asks for with mu held.
+func (c *Cache) drop(among func() []*object, match func(owner string, key annex.Key) bool) (files int, bytes int64, err error) {
+	var marked []*item
+	for {
+		var busy <-chan struct{}
+		c.do(func() {
+			if busy = c.inTheWay(among(), match); busy != nil {
+				return
+			}
+			for _, o := range among() {
+				for _, i := range o.items() {
+					if i.at >= 0 && match(i.owner, o.key) {
+						files++
+						bytes += i.blocks
+						marked = append(marked, i)
+						c.mark(i)
+					}
+				}
+			}
+		})
+		if busy == nil {
+			break
+		}
+		<-busy
+	}
+	for _, i := range marked {
+		if e := c.removeMarked(i, false); e != nil {
+			files--
+			bytes -= i.blocks
+			if err == nil {
+				err = e
+			}
 		}
 	}
-	c.mu.Unlock()
-	for _, t := range unread {
-		t.shut()
-		<-t.done
-	}
-	c.mu.Lock()
-	for done := flushing(among, match); done != nil; done = flushing(among, match) {
-		c.mu.Unlock()
-		<-done
-		c.mu.Lock()
-	}
-	var marked []*object
-	for o := range among {
-		if c.evictable(o) && match(o.owner, o.key) {
-			o.evicting = make(chan struct{})
-			marked = append(marked, o)
-			files++
-			bytes += o.blocks
-		}
-	}
-	c.mu.Unlock()
-	err = c.evict(marked)
 	c.pump()
 	return files, bytes, err
 }
 
-// flushing returns what ends when an object that matches has been flushed, or
-// nil when none is being. Callers hold mu.
-func flushing(among iter.Seq[*object], match func(owner string, key annex.Key) bool) <-chan struct{} {
-	for o := range among {
-		if o.flushing != nil && match(o.owner, o.key) {
+// items returns what of an object takes room.
+func (o *object) items() []*item {
+	all := []*item{&o.file, &o.aside}
+	for _, f := range o.fills {
+		all = append(all, &f.item)
+	}
+	return all
+}
+
+// inTheWay ends transfers that match and go on without a reader, and returns
+// what to wait for before objects that match can be dropped, or nil. Callers
+// hold mu.
+func (c *Cache) inTheWay(among []*object, match func(owner string, key annex.Key) bool) <-chan struct{} {
+	for _, o := range among {
+		if o.flushing != nil && match(o.file.owner, o.key) {
 			return o.flushing
+		}
+		for _, f := range o.fills {
+			t := f.transfer
+			switch {
+			case t != nil && len(t.wanted.handles) == 0 && match(t.use.Owner, o.key):
+				t.shut()
+				return t.done
+			case f.flushing != nil && match(f.item.owner, o.key):
+				return f.flushing
+			}
 		}
 	}
 	return nil

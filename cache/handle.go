@@ -5,11 +5,16 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
-	"sync"
 	"sync/atomic"
 	"syscall"
+	"time"
 
+	"github.com/uniharmony/uniharmonyfs/cache/internal/disk"
+	"github.com/uniharmony/uniharmonyfs/cache/internal/partial"
+	"github.com/uniharmony/uniharmonyfs/cache/internal/queue"
+	"github.com/uniharmony/uniharmonyfs/cache/internal/readplan"
 	"github.com/uniharmony/uniharmonyfs/internal/annex"
 )
 
@@ -20,15 +25,20 @@ type Handle struct {
 	o   *object
 	use Use
 
-	mu     sync.Mutex // guards the following
-	file   *os.File   // the object's file, once it is there and trusted
-	closed bool
-	t      *transfer // that the handle is a user of
-
-	seen    atomic.Pointer[part] // that it was served from
+	file    atomic.Pointer[openFile] // the object's file, once it is there and verified
+	misled  atomic.Bool              // it was served bytes that turned out wrong
 	through atomic.Bool
-	window  window // guarded by transfer.mu
+
+	// Guarded by Cache.mu.
+	closed bool
+	t      *transfer     // that the handle is a user of
+	seen   *partial.File // that it was served from
+	window readplan.Window
+	failed error // a wait ended so a moment ago: the kernel asks twice
+	until  time.Time
 }
+
+type openFile struct{ disk.File }
 
 // Open opens a key's content. It never waits for the network, and not for
 // more of the disk than looking at one file: what is missing comes when it is
@@ -37,36 +47,75 @@ func (c *Cache) Open(key annex.Key, use Use) (*Handle, error) { return c.open(ke
 
 // open is Open, on a reader's behalf or not.
 func (c *Cache) open(key annex.Key, use Use, reader bool) (*Handle, error) {
-	size, ok := key.Size()
-	if !ok {
-		return nil, fmt.Errorf("%w: %s says no size", ErrUnverifiable, key)
+	size, err := verifiable(key)
+	if err != nil {
+		return nil, err
 	}
-	if _, _, ok := key.NewHash(); !ok {
-		return nil, fmt.Errorf("%w: %s has no hash that is known here", ErrUnverifiable, key)
+	h := &Handle{c: c, use: use}
+	here := false
+	c.do(func() {
+		if c.closed {
+			err = ErrClosed
+			return
+		}
+		h.o = c.object(key, size)
+		h.o.handles[h] = true
+		here = h.o.phase == present
+		if reader {
+			if here {
+				c.seen.hits++
+			} else {
+				c.seen.misses++
+			}
+			c.touch(h.o)
+		} else {
+			c.settle(h.o)
+		}
+	})
+	if err != nil {
+		return nil, err
 	}
-	c.mu.Lock()
-	if c.closed {
-		c.mu.Unlock()
-		return nil, ErrClosed
-	}
-	o := c.object(key, size)
-	o.refs++
-	here := o.state == present && o.evicting == nil
-	switch {
-	case here && reader:
-		c.hits++
-		c.lru.touch(o)
-		c.dirty[key] = true
-	case reader:
-		c.misses++
-	}
-	c.mu.Unlock()
-	h := &Handle{c: c, o: o, use: use}
 	if here {
 		// What is wrong with the file is found again, and told, at the read.
 		h.openFile()
 	}
+	h.awaitRevocation()
 	return h, nil
+}
+
+// awaitRevocation lets an opening wait, for a moment at most, while bytes of
+// before are being forgotten: a read must not wait for that, since the kernel
+// waits for reads before it forgets.
+func (h *Handle) awaitRevocation() {
+	if h.o.revocations.Load() == 0 {
+		return
+	}
+	var over <-chan struct{}
+	h.c.do(func() {
+		if h.o.revoking[""]+h.o.revoking[h.use.Dataset] > 0 {
+			over = h.o.revoked
+		}
+	})
+	if over == nil {
+		return
+	}
+	select {
+	case <-over:
+	case <-time.After(time.Second):
+	}
+}
+
+// verifiable returns the size of a key's content, in bytes, if it could be
+// verified.
+func verifiable(key annex.Key) (int64, error) {
+	size, ok := key.Size()
+	if !ok {
+		return 0, fmt.Errorf("%w: %s says no size", ErrUnverifiable, key)
+	}
+	if _, _, ok := key.NewHash(); !ok {
+		return 0, fmt.Errorf("%w: %s has no hash that is known here", ErrUnverifiable, key)
+	}
+	return size, nil
 }
 
 // Size returns the content's size in bytes.
@@ -75,14 +124,16 @@ func (h *Handle) Size() int64 { return h.o.size }
 // File returns the file of verified content that is complete, for kernel
 // passthrough, or nil. It belongs to the handle and is valid until Close.
 func (h *Handle) File() *os.File {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return h.file
+	if f := h.file.Load(); f != nil && !h.misled.Load() {
+		return f.OS()
+	}
+	return nil
 }
 
 // ReadAt reads like [io.ReaderAt], waiting until the bytes are there: as they
 // arrive from sources that name the exact version, all but the last of them;
-// else when the whole is verified. When ctx ends it returns at once; what is
+// else when the whole is verified. While all sources are out of reach it waits
+// as long as [Use.Patience] says. When ctx ends it returns at once; what is
 // under way goes on for other readers. Should bytes that were read here turn
 // out to be wrong, every later read fails with [ErrMismatch].
 func (h *Handle) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
@@ -93,55 +144,61 @@ func (h *Handle) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
 		return 0, io.EOF
 	}
 	n := 0
-	err := h.withFile(ctx, func(f *os.File, t *transfer) (err error) {
-		switch {
-		case h.misled() || h.o.recalls.Load() > 0:
-			err = errWrong
-		case f != nil:
-			n, err = f.ReadAt(p, off)
-		default:
+	err := h.withFile(ctx, func(f disk.File, t *transfer) (err error) {
+		if f != nil {
+			n, err = h.readFile(f, p, off)
+		} else {
 			n, err = t.read(ctx, h, p, off)
 		}
 		return err
 	})
+	if h.isMisled() {
+		return 0, errMisled
+	}
 	return n, err
 }
 
-// misled reports whether bytes that the handle was served turned out wrong.
-func (h *Handle) misled() bool {
-	p := h.seen.Load()
-	return p != nil && p.wrong.Load()
+// isMisled reports whether the reader must not be served: what it has of the
+// content, or what is kept for it, may be wrong.
+func (h *Handle) isMisled() bool {
+	if h.misled.Load() {
+		return true
+	}
+	if h.o.revocations.Load() == 0 {
+		return false
+	}
+	revoked := false
+	h.c.do(func() { revoked = h.o.revoking[""]+h.o.revoking[h.use.Dataset] > 0 })
+	return revoked
+}
+
+// readFile reads the object's file.
+func (h *Handle) readFile(f disk.File, p []byte, off int64) (int, error) {
+	want := min(int64(len(p)), h.o.size-off)
+	n, err := f.ReadAt(p[:want], off)
+	switch {
+	case int64(n) == want && want < int64(len(p)):
+		return n, io.EOF
+	case int64(n) == want:
+		return n, nil
+	case errors.Is(err, fs.ErrClosed):
+		return 0, ErrClosed
+	case errors.Is(err, io.EOF):
+		// Somebody has cut it short.
+		err = fmt.Errorf("%w: it ends at byte %d", ErrMismatch, off+int64(n))
+		h.c.do(func() { h.c.damaged(h.o, err) })
+	}
+	return 0, err
 }
 
 // ReadThrough says that the file is going to be read from start to end, so
 // that its first read asks for more than a look at it.
 func (h *Handle) ReadThrough() { h.through.Store(true) }
 
-// serve notes that the handle is served from a partial file. It reports false
-// when that must not be: of two files unverified, nobody reads.
-func (h *Handle) serve(p *part) bool {
-	if h.seen.Load() == p {
-		return true
-	}
-	if !h.seen.CompareAndSwap(nil, p) {
-		return false
-	}
-	if h.use.Wrong == nil {
-		return true
-	}
-	h.c.mu.Lock()
-	defer h.c.mu.Unlock()
-	if h.o.served == nil {
-		h.o.served = make(map[string]func())
-	}
-	h.o.served[h.use.Owner+"\x00"+h.use.Name] = h.use.Wrong
-	return true
-}
-
 // Wait returns the file of verified content when it is complete, behind those
 // that read. The file belongs to the handle and is valid until Close.
 func (h *Handle) Wait(ctx context.Context) (*os.File, error) {
-	if err := h.ready(ctx, background); err != nil {
+	if err := h.ready(ctx, queue.Background); err != nil {
 		return nil, err
 	}
 	if f := h.File(); f != nil {
@@ -150,31 +207,59 @@ func (h *Handle) Wait(ctx context.Context) (*os.File, error) {
 	return nil, ErrClosed
 }
 
+// Share calls do with the file of verified content, which must be here, to link
+// it to another name. A link changes the file's CTime: that alone is believed
+// afterwards.
+func (h *Handle) Share(do func(*os.File) error) error {
+	f := h.file.Load()
+	if f == nil {
+		return ErrClosed
+	}
+	before, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	if err := do(f.OS()); err != nil {
+		return err
+	}
+	after, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	h.c.do(func() {
+		if h.o.phase == present && h.o.id == before.ID && before.Size == after.Size && before.MTime == after.MTime {
+			h.o.id = after.ID
+			h.c.ledger.dirty[h.o.key] = true
+		}
+	})
+	return nil
+}
+
 // Close ends the use of the key. The last user's end also ends a transfer.
 func (h *Handle) Close() error {
-	h.mu.Lock()
-	if h.closed {
-		h.mu.Unlock()
+	c := h.c
+	again := false
+	c.do(func() {
+		if again = h.closed; again {
+			return
+		}
+		h.closed = true
+		if t := h.t; t != nil {
+			h.t = nil
+			t.leave(h)
+		}
+		delete(h.o.handles, h)
+		if len(h.o.handles) == 0 && h.o.check != nil {
+			h.o.check.leave()
+		}
+		c.settle(h.o)
+	})
+	if again {
 		return nil
 	}
-	h.closed = true
-	f, t := h.file, h.t
-	h.file, h.t = nil, nil
-	h.mu.Unlock()
-	if f != nil {
+	if f := h.file.Swap(nil); f != nil {
 		f.Close()
 	}
-	if t != nil {
-		t.leave(h)
-	}
-	c, o := h.c, h.o
-	c.mu.Lock()
-	o.refs--
-	if o.refs == 0 && o.check != nil {
-		o.check.cancel()
-	}
-	c.forget(o)
-	c.mu.Unlock()
 	c.pump()
 	return nil
 }
@@ -184,8 +269,8 @@ func (h *Handle) Close() error {
 const rounds = 8
 
 // ready returns when the handle has its file.
-func (h *Handle) ready(ctx context.Context, as class) error {
-	return h.withFile(ctx, func(f *os.File, t *transfer) error {
+func (h *Handle) ready(ctx context.Context, as queue.Class) error {
+	return h.withFile(ctx, func(f disk.File, t *transfer) error {
 		if f != nil {
 			return nil
 		}
@@ -198,19 +283,20 @@ func (h *Handle) ready(ctx context.Context, as class) error {
 
 // withFile calls do with the object's file or, while it is not complete, with
 // its transfer, until that has not ended meanwhile.
-func (h *Handle) withFile(ctx context.Context, do func(*os.File, *transfer) error) error {
+func (h *Handle) withFile(ctx context.Context, do func(disk.File, *transfer) error) error {
 	var err error
 	for range rounds {
-		if f := h.File(); f != nil {
-			return do(f, nil)
+		if h.isMisled() {
+			return errMisled
 		}
-		t := h.transfer()
-		if t == nil {
-			if t, err = h.attach(ctx); err != nil {
-				return err
-			} else if t == nil {
-				continue
-			}
+		if f := h.file.Load(); f != nil {
+			return do(f.File, nil)
+		}
+		var t *transfer
+		if t, err = h.attach(ctx); err != nil {
+			return err
+		} else if t == nil {
+			continue
 		}
 		if err = do(nil, t); !errors.Is(err, errEnded) {
 			return err
@@ -223,105 +309,110 @@ func (h *Handle) withFile(ctx context.Context, do func(*os.File, *transfer) erro
 	return fmt.Errorf("%s changes under its readers: %w", h.use.Name, errors.Join(err, syscall.EIO))
 }
 
-func (h *Handle) transfer() *transfer {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return h.t
-}
-
 // detach leaves a transfer that has ended.
 func (h *Handle) detach(t *transfer) {
-	h.mu.Lock()
-	mine := h.t == t
-	if mine {
-		h.t = nil
-	}
-	h.mu.Unlock()
-	if mine {
-		t.leave(h)
-	}
+	h.c.do(func() {
+		if h.t == t {
+			h.t = nil
+			t.leave(h)
+		}
+	})
 }
 
 // attach opens the object's file, or joins its transfer. Neither is done when
 // the object's state must be looked at again.
-func (h *Handle) attach(ctx context.Context) (*transfer, error) {
+func (h *Handle) attach(ctx context.Context) (t *transfer, err error) {
 	c, o := h.c, h.o
-	c.mu.Lock()
+	var gone <-chan struct{} // something to wait for
+	var k *check
+	here := false
+	c.do(func() {
+		f := o.fills[h.use.Dataset]
+		switch {
+		case c.closed || h.closed:
+			err = ErrClosed
+		case h.t != nil:
+			t = h.t
+		case o.phase == present:
+			here = true
+		case o.phase == removing:
+			gone = o.removed
+		case o.phase == unchecked:
+			k = c.startCheck(o)
+		case f != nil && f.removed != nil:
+			gone = f.removed
+		case f != nil && f.transfer != nil && f.transfer.phase >= ending:
+			gone = f.transfer.done
+		default:
+			t = c.join(h)
+		}
+	})
 	switch {
-	case c.closed:
-		c.mu.Unlock()
-		return nil, ErrClosed
-	case o.evicting != nil:
-		gone := o.evicting
-		c.mu.Unlock()
-		return nil, wait(ctx, gone)
-	case o.state == present && o.trusted:
-		c.mu.Unlock()
+	case here:
 		if err := h.openFile(); err != nil && !errors.Is(err, errDemoted) {
 			return nil, err
 		}
-		return nil, nil
-	case o.state == present:
-		k := c.startCheck(o)
-		c.mu.Unlock()
-		return nil, wait(ctx, k.done)
-	case o.transfer != nil && o.transfer.ending:
-		t := o.transfer
-		c.mu.Unlock()
-		return nil, wait(ctx, t.done)
+	case k != nil:
+		if err := wait(ctx, k.done); err != nil {
+			return nil, err
+		}
+		if k.err != nil && !isDamage(k.err) && !errors.Is(k.err, errDemoted) {
+			return nil, k.err
+		}
+	case gone != nil:
+		return nil, wait(ctx, gone)
 	}
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	defer c.mu.Unlock()
-	if h.closed {
-		return nil, ErrClosed
-	}
-	if h.t == nil {
-		h.t = c.join(h)
-	}
-	return h.t, nil
+	return t, err
 }
 
-// openFile opens the object's file if it is what the ledger says. Otherwise
-// the object is demoted: to untrusted when it is another file of the right
-// size, to absent when it is none.
+// openFile opens the object's file if it is what the ledger says. Evidence that
+// it is not demotes the object; that it cannot be opened at the moment does not.
 func (h *Handle) openFile() error {
 	c, o := h.c, h.o
-	f, st, err := c.store.open(o.key)
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if o.state != present || o.evicting != nil {
-		if err == nil {
+	f, info, err := c.store.openObject(o.key, o.size)
+	kept := false
+	defer func() {
+		if f != nil && !kept {
 			f.Close()
 		}
-		return errDemoted
-	}
-	if err != nil || st.size != o.size {
-		if err == nil {
-			f.Close()
+	}()
+	c.do(func() {
+		switch {
+		case o.phase != present:
+			err = errDemoted
+		case errors.Is(err, fs.ErrNotExist):
+			c.log.Warn("an object is gone: it is fetched again", "key", o.key)
+			c.vanished(o)
+			err = errDemoted
+		case isDamage(err):
+			c.damaged(o, err)
+			err = errDemoted
+		case err != nil:
+		case info.ID != o.id:
+			c.move(o, unchecked)
+			err = errDemoted
+		case !h.closed && h.file.CompareAndSwap(nil, &openFile{f}):
+			kept, o.served = true, true
 		}
-		c.log.Warn("object is not what it was: it is fetched again", "key", o.key, "err", err)
-		c.startRemoval(o)
-		return errDemoted
-	}
-	if st.mtime != o.mtime || st.inode != o.inode {
-		o.trusted = false
-	}
-	if !o.trusted {
-		f.Close()
-		return errDemoted
-	}
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.closed || h.file != nil {
-		f.Close()
-		return nil
-	}
-	h.file = f
-	return nil
+	})
+	return err
 }
 
-// errDemoted says that what seemed to be here is not.
+// openObject opens an object's file. An error that says something of the
+// object [isDamage].
+func (s store) openObject(key annex.Key, size int64) (disk.File, disk.Info, error) {
+	f, err := s.Open(s.object(key))
+	if err != nil {
+		return nil, disk.Info{}, err
+	}
+	info, err := f.Stat()
+	if err == nil && info.Size != size {
+		err = fmt.Errorf("%w: it has %d bytes, not %d", ErrMismatch, info.Size, size)
+	}
+	return f, info, err
+}
+
+// errDemoted says that what seemed to be here is not, or no longer the same.
 var errDemoted = errors.New("object is not what it was")
 
 func wait(ctx context.Context, done <-chan struct{}) error {

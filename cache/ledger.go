@@ -1,8 +1,10 @@
 package cache
 
 import (
+	"errors"
 	"time"
 
+	"github.com/uniharmony/uniharmonyfs/cache/internal/disk"
 	"github.com/uniharmony/uniharmonyfs/internal/annex"
 )
 
@@ -11,9 +13,15 @@ const (
 	noteEvery  = 30 * time.Second // order of use
 )
 
+// ledgerState is what the ledger has yet to learn. Guarded by Cache.mu.
+type ledgerState struct {
+	dirty    map[annex.Key]bool // it is behind on these
+	unsynced []*object          // written, not flushed
+	resting  []*fill            // the same
+}
+
 // keepLedger runs until the cache is closed.
 func (c *Cache) keepLedger() {
-	defer c.work.Done()
 	tick := time.NewTicker(flushEvery)
 	defer tick.Stop()
 	last := time.Now()
@@ -22,9 +30,14 @@ func (c *Cache) keepLedger() {
 		case <-c.ctx.Done():
 			return
 		case now := <-tick.C:
-			c.mu.Lock()
-			due := len(c.fresh) > 0 || (len(c.dirty) > 0 && now.Sub(last) >= noteEvery)
-			c.mu.Unlock()
+			due := false
+			c.do(func() {
+				c.unstick()
+				c.failures.sweep()
+				l := &c.ledger
+				due = len(l.unsynced)+len(l.resting) > 0 || len(l.dirty) > 0 && now.Sub(last) >= noteEvery
+			})
+			c.pump()
 			if !due {
 				continue
 			}
@@ -39,74 +52,125 @@ func (c *Cache) keepLedger() {
 // flushLedger flushes the data of new objects and brings the ledger up to
 // date: first the data, then the record that vouches for it.
 func (c *Cache) flushLedger() error {
-	c.mu.Lock()
-	fresh := c.fresh
-	c.fresh = nil
-	c.mu.Unlock()
-	for _, o := range fresh {
+	var objects []*object
+	var fills []*fill
+	c.do(func() {
+		objects, fills = c.ledger.unsynced, c.ledger.resting
+		c.ledger.unsynced, c.ledger.resting = nil, nil
+	})
+	for _, f := range fills {
+		c.flushFill(f)
+	}
+	for _, o := range objects {
 		c.flushObject(o)
 	}
-	c.mu.Lock()
 	var put []Record
 	var del []annex.Key
-	for key := range c.dirty {
-		switch o := c.objects[key]; {
-		case o != nil && o.state == present && o.trusted && !o.flushed:
-			continue // it is fresh again
-		case o != nil && o.state == present && o.trusted:
-			put = append(put, o.record())
-		default:
-			del = append(del, key)
+	c.do(func() {
+		for key := range c.ledger.dirty {
+			switch o := c.objects[key]; {
+			case o != nil && o.phase == present && !o.synced:
+				continue // it is going to be flushed
+			case o != nil && o.phase == present:
+				put = append(put, o.record())
+			default:
+				del = append(del, key)
+			}
+			delete(c.ledger.dirty, key)
 		}
-		delete(c.dirty, key)
-	}
-	c.mu.Unlock()
+	})
 	if c.options.Ledger == nil || len(put)+len(del) == 0 {
 		return nil
 	}
-	return c.options.Ledger.Save(put, del)
+	err := c.options.Ledger.Save(put, del)
+	if err != nil {
+		c.do(func() {
+			for _, r := range put {
+				c.ledger.dirty[r.Key] = true
+			}
+			for _, key := range del {
+				c.ledger.dirty[key] = true
+			}
+		})
+	}
+	return err
 }
 
-// flushObject flushes what an object has on disk. Meanwhile it is not evicted:
-// an open file's blocks stay in use.
+// flushObject flushes an object's data. Meanwhile it is not evicted: an open
+// file's blocks stay in use.
 func (c *Cache) flushObject(o *object) {
-	c.mu.Lock()
-	state := o.state
-	if state == absent || o.evicting != nil {
-		c.mu.Unlock()
+	var id disk.ID
+	begun := false
+	c.do(func() {
+		if begun = o.phase == present && !o.synced && o.flushing == nil; begun {
+			o.flushing, id = make(chan struct{}), o.id
+			c.settle(o)
+		}
+	})
+	if !begun {
 		return
 	}
-	o.flushing = make(chan struct{})
-	c.mu.Unlock()
-	var st fileState
-	var err error
-	if state == partial {
-		// A transfer that goes on meanwhile writes a map of its own.
-		err = c.store.flushPart(o.key, o.size)
-	} else {
-		st, err = c.store.flush(o.key)
-	}
-	c.mu.Lock()
-	close(o.flushing)
-	o.flushing = nil
-	switch {
-	case err != nil:
-		c.log.Info("not flushed", "key", o.key, "err", err)
-	case o.state == present && o.trusted && o.inode == st.inode && o.mtime == st.mtime:
-		o.flushed = true
-		c.dirty[o.key] = true
-	}
-	c.forget(o)
-	c.mu.Unlock()
+	err := c.store.flush(o.key, o.size, id)
+	c.do(func() {
+		close(o.flushing)
+		o.flushing = nil
+		same := o.phase == present && o.id == id
+		switch {
+		case err == nil && same:
+			o.synced = true
+			c.ledger.dirty[o.key] = true
+		case same && !errors.Is(err, errUnopened):
+			// What the disk refused may be gone from memory too. It is hashed
+			// before it is served again.
+			c.log.Error("not flushed", "key", o.key, "err", err)
+			c.move(o, unchecked)
+		case same:
+			c.log.Info("not flushed yet", "key", o.key, "err", err)
+			c.ledger.unsynced = append(c.ledger.unsynced, o)
+		}
+		c.settle(o)
+	})
 	c.pump()
 }
 
-// flush flushes an object's data.
-func (s store) flush(key annex.Key) (fileState, error) {
-	f, st, err := s.open(key)
-	if err != nil {
-		return st, err
+// errUnopened says that nothing was flushed.
+var errUnopened = errors.New("not opened")
+
+// flush flushes an object's data, if it is still that file.
+func (s store) flush(key annex.Key, size int64, id disk.ID) error {
+	f, info, err := s.openObject(key, size)
+	if f != nil {
+		defer f.Close()
 	}
-	defer f.Close()
-	return st, f.Sync()
+	if err == nil && info.ID != id {
+		err = errDemoted
+	}
+	if err != nil {
+		return errors.Join(errUnopened, err)
+	}
+	return f.Sync()
+}
+
+// flushFill flushes a partial file at rest.
+func (c *Cache) flushFill(f *fill) {
+	begun := false
+	c.do(func() {
+		if begun = f.item.blocks > 0 && f.transfer == nil && f.removed == nil && f.flushing == nil; begun {
+			f.flushing = make(chan struct{})
+			c.settle(f.o)
+		}
+	})
+	if !begun {
+		return
+	}
+	// A transfer that goes on with it meanwhile writes a map of its own.
+	if err := f.file.Flush(); err != nil {
+		c.log.Info("a partial file is not flushed", "key", f.o.key, "err", err)
+	}
+	c.do(func() {
+		close(f.flushing)
+		f.flushing = nil
+		c.settle(f.o)
+	})
+	c.pump()
 }

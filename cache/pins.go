@@ -4,35 +4,34 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
-	"os"
+	"maps"
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 
+	"github.com/uniharmony/uniharmonyfs/cache/internal/disk"
 	"github.com/uniharmony/uniharmonyfs/internal/annex"
 )
 
-// pins are the keys that are never evicted. Their file is text, a key's file
-// name a line; the last line is a checksum of those above. It is replaced as a
-// whole, and the one before is kept.
-type pins struct {
-	path string
-
-	// mu is held while the file is written; set is also read alone.
-	mu   sync.Mutex
-	read sync.RWMutex
-	set  map[annex.Key]bool
-}
+// The pinned keys lie in a file of their own: text, a key's file name a line;
+// the last line is a checksum of those above. It is replaced as a whole, and
+// the one before is kept. Some room is held for that, so that a full disk does
+// not keep anybody from unpinning.
 
 const pinsMark = "# sha256 "
 
-func openPins(dir string) (*pins, error) {
-	p := &pins{path: filepath.Join(dir, "pins")}
-	set, err := readPins(p.path)
+func (s store) pins() string    { return filepath.Join(s.dir, "pins") }
+func (s store) ballast() string { return filepath.Join(s.dir, "pins.room") }
+
+// loadPins reads the pinned keys. That both files are damaged is an error: pins
+// are promises.
+func (s store) loadPins() (map[annex.Key]bool, error) {
+	path := s.pins()
+	set, err := s.readPins(path)
 	if err != nil {
-		older, olderErr := readPins(p.path + ".bak")
+		older, olderErr := s.readPins(path + ".bak")
 		switch {
 		case errors.Is(err, fs.ErrNotExist) && errors.Is(olderErr, fs.ErrNotExist):
 		case olderErr == nil:
@@ -40,22 +39,30 @@ func openPins(dir string) (*pins, error) {
 			// damaged afterwards: at most that change is lost.
 			set = older
 		default:
-			return nil, fmt.Errorf("cache: the list of pinned files is damaged, and so is its copy: look at %s and %[1]s.bak, mend or remove them: %w", p.path, errors.Join(err, olderErr))
+			return nil, fmt.Errorf("cache: the list of pinned files is damaged, and so is its copy: look at %s and %[1]s.bak, mend or remove them: %w", path, errors.Join(err, olderErr))
 		}
 	}
-	p.set = set
-	if p.set == nil {
-		p.set = make(map[annex.Key]bool)
+	if set == nil {
+		set = make(map[annex.Key]bool)
 	}
-	return p, nil
+	return set, nil
 }
 
-func readPins(path string) (map[annex.Key]bool, error) {
-	raw, err := os.ReadFile(path)
+func (s store) readPins(path string) (map[annex.Key]bool, error) {
+	f, err := s.Open(path)
 	if err != nil {
 		return nil, err
 	}
-	body, sum, ok := cutLastLine(string(raw))
+	defer f.Close()
+	raw, err := io.ReadAll(io.NewSectionReader(f, 0, 1<<40))
+	if err != nil {
+		return nil, err
+	}
+	return parsePins(path, string(raw))
+}
+
+func parsePins(path, text string) (map[annex.Key]bool, error) {
+	body, sum, ok := cutLastLine(text)
 	if !ok || sum != pinsSum(body) {
 		return nil, fmt.Errorf("%s: its checksum does not agree", path)
 	}
@@ -83,15 +90,85 @@ func pinsSum(body string) string {
 	return fmt.Sprintf("%s%x\n", pinsMark, sha256.Sum256([]byte(body)))
 }
 
-// change adds or removes keys. It returns when the file is durable; after an
-// error nothing has changed.
-func (p *pins) change(keys []annex.Key, pinned bool) error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	next := make(map[annex.Key]bool, len(p.set)+len(keys))
-	for k := range p.set {
-		next[k] = true
+// savePins makes the set durable; after an error nothing has changed.
+func (s store) savePins(set map[annex.Key]bool) error {
+	names := make([]string, 0, len(set))
+	for k := range set {
+		names = append(names, k.FileName()+"\n")
 	}
+	slices.Sort(names)
+	body := strings.Join(names, "")
+	text := body + pinsSum(body)
+	err := s.replacePins(text)
+	if isDiskFull(err) {
+		if err := s.Remove(s.ballast()); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		err = s.replacePins(text)
+	}
+	if err == nil {
+		s.holdRoom(2*disk.RoundUp(int64(len(text))) + 2*disk.Block)
+	}
+	return err
+}
+
+// holdRoom keeps n bytes of disk for the next change. That it cannot is no
+// failure: there may be room then.
+func (s store) holdRoom(n int64) {
+	f, err := s.OpenWrite(s.ballast())
+	if errors.Is(err, fs.ErrNotExist) {
+		f, err = s.Create(s.ballast())
+	}
+	if err == nil {
+		f.Allocate(0, n)
+		f.Close()
+	}
+}
+
+func (s store) replacePins(text string) error {
+	path := s.pins()
+	tmp := path + ".new"
+	if err := s.Remove(tmp); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	f, err := s.Create(tmp)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteAt([]byte(text), 0)
+	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
+		s.Remove(tmp)
+		return err
+	}
+	// The previous generation stays reachable at every moment: between the two
+	// renames it is the copy.
+	if _, err := s.readPins(path); err == nil {
+		if err := s.Rename(path, path+".bak"); err != nil {
+			return err
+		}
+	}
+	if err := s.Rename(tmp, path); err != nil {
+		return err
+	}
+	return s.SyncDir(s.dir)
+}
+
+// Pin keeps keys from being evicted, whether or not they are here. When it
+// returns without an error they stay pinned over every crash.
+func (c *Cache) Pin(keys []annex.Key) error { return c.changePins(keys, true) }
+
+// Unpin is the reverse of Pin.
+func (c *Cache) Unpin(keys []annex.Key) error {
+	err := c.changePins(keys, false)
+	c.pump()
+	return err
+}
+
+func (c *Cache) changePins(keys []annex.Key, pinned bool) error {
+	c.pinning.Lock()
+	defer c.pinning.Unlock()
+	var next map[annex.Key]bool
+	c.do(func() { next = maps.Clone(c.pinned) })
 	for _, k := range keys {
 		if pinned {
 			next[k] = true
@@ -99,77 +176,71 @@ func (p *pins) change(keys []annex.Key, pinned bool) error {
 			delete(next, k)
 		}
 	}
-	if err := p.write(next); err != nil {
+	if pinned {
+		// What is pinned is not evicted from now on, also while the disk writes.
+		c.markPinned(keys, true)
+	}
+	if err := c.store.savePins(next); err != nil {
+		if pinned {
+			c.restorePins(keys)
+		}
 		return fmt.Errorf("cache: the list of pinned files cannot be written: %w", err)
 	}
-	p.read.Lock()
-	defer p.read.Unlock()
-	p.set = next
+	if !pinned {
+		c.markPinned(keys, false)
+	}
 	return nil
 }
 
-func (p *pins) write(set map[annex.Key]bool) error {
-	names := make([]string, 0, len(set))
-	for k := range set {
-		names = append(names, k.FileName()+"\n")
-	}
-	slices.Sort(names)
-	body := strings.Join(names, "")
-	tmp := p.path + ".new"
-	f, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.WriteString(body + pinsSum(body))
-	err = errors.Join(err, f.Sync(), f.Close())
-	if err != nil {
-		os.Remove(tmp)
-		return err
-	}
-	// The previous generation stays reachable at every moment.
-	if _, err := readPins(p.path); err == nil {
-		os.Remove(p.path + ".bak")
-		if err := os.Link(p.path, p.path+".bak"); err != nil && !errors.Is(err, errors.ErrUnsupported) && !errors.Is(err, fs.ErrPermission) {
-			return err
+// markPinned changes the set in memory.
+func (c *Cache) markPinned(keys []annex.Key, pinned bool) {
+	c.do(func() {
+		for _, k := range keys {
+			c.setPinned(k, pinned)
 		}
+	})
+}
+
+// setPinned changes one key in memory. Callers hold mu.
+func (c *Cache) setPinned(k annex.Key, pinned bool) {
+	if c.pinned[k] == pinned {
+		return
 	}
-	if err := os.Rename(tmp, p.path); err != nil {
-		return err
+	if pinned {
+		c.pinned[k] = true
+	} else {
+		delete(c.pinned, k)
 	}
-	dir, err := os.Open(filepath.Dir(p.path))
+	o := c.objects[k]
+	if o == nil {
+		return
+	}
+	blocks := o.file.blocks
+	for _, f := range o.fills {
+		blocks += f.item.blocks
+	}
+	if !pinned {
+		blocks = -blocks
+	}
+	c.books.pinned += blocks
+	c.settle(o)
+}
+
+// restorePins takes back what was pinned in memory only.
+func (c *Cache) restorePins(keys []annex.Key) {
+	set, err := c.store.loadPins()
 	if err != nil {
-		return err
+		return // too many pins lose nothing
 	}
-	defer dir.Close()
-	return dir.Sync()
-}
-
-func (p *pins) has(k annex.Key) bool {
-	p.read.RLock()
-	defer p.read.RUnlock()
-	return p.set[k]
-}
-
-func (p *pins) all() []annex.Key {
-	p.read.RLock()
-	defer p.read.RUnlock()
-	keys := make([]annex.Key, 0, len(p.set))
-	for k := range p.set {
-		keys = append(keys, k)
-	}
-	return keys
-}
-
-// Pin keeps keys from being evicted, whether or not they are here. When it
-// returns without an error they stay pinned over every crash.
-func (c *Cache) Pin(keys []annex.Key) error { return c.pins.change(keys, true) }
-
-// Unpin is the reverse of Pin.
-func (c *Cache) Unpin(keys []annex.Key) error {
-	err := c.pins.change(keys, false)
-	c.pump()
-	return err
+	c.do(func() {
+		for _, k := range keys {
+			c.setPinned(k, set[k])
+		}
+	})
 }
 
 // Pins returns the pinned keys, in no order.
-func (c *Cache) Pins() []annex.Key { return c.pins.all() }
+func (c *Cache) Pins() (keys []annex.Key) {
+	c.do(func() { keys = slices.Collect(maps.Keys(c.pinned)) })
+	return keys
+}

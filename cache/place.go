@@ -2,233 +2,275 @@ package cache
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
-	"os"
+	"io/fs"
+	"path/filepath"
+	"time"
 
-	"github.com/uniharmony/uniharmonyfs/internal/annex"
+	"github.com/uniharmony/uniharmonyfs/cache/internal/disk"
+	"github.com/uniharmony/uniharmonyfs/cache/internal/partial"
+	"github.com/uniharmony/uniharmonyfs/cache/internal/queue"
+	"github.com/uniharmony/uniharmonyfs/internal/source"
 )
 
 // wholly is a source that cannot give a part of the content.
 type wholly struct {
 	Source
 	size int64
+	disk disk.Disk
 }
 
 // Place implements Placer.
 func (s wholly) Place(ctx context.Context, path string, progress func(done int64)) error {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	f, err := s.disk.Create(path)
 	if err != nil {
 		return err
 	}
-	w := &placeWriter{f: f, left: s.size, progress: progress}
+	w := &placeWriter{f: f, size: s.size, progress: progress}
 	err = s.Fetch(ctx, 0, s.size, w)
-	if err == nil && w.left > 0 {
-		err = fmt.Errorf("%w: %d bytes too few", io.ErrUnexpectedEOF, w.left)
+	if err == nil && w.done < s.size {
+		err = fmt.Errorf("%w: %d bytes too few", io.ErrUnexpectedEOF, s.size-w.done)
 	}
 	return errors.Join(err, f.Close())
 }
 
 type placeWriter struct {
-	f        *os.File
-	left     int64
-	progress func(done int64)
-	done     int64
+	f          io.WriterAt
+	size, done int64
+	progress   func(done int64)
 }
 
 func (w *placeWriter) Write(b []byte) (int, error) {
-	if int64(len(b)) > w.left {
+	if int64(len(b)) > w.size-w.done {
 		return 0, errTooMuch
 	}
-	n, err := w.f.Write(b)
-	w.left -= int64(n)
+	n, err := w.f.WriteAt(b, w.done)
 	w.done += int64(n)
 	w.progress(w.done)
 	return n, err
 }
 
-// place lets a source bring the whole file.
-func (t *transfer) place(ctx context.Context, from Placer) {
-	defer t.c.work.Done()
-	p, err := t.bringWhole(ctx, from)
-	ended := ctx.Err() != nil
-	t.mu.Lock()
-	t.placing = false
-	t.unplace()
-	t.placed.Store(0)
-	switch {
-	case err == nil:
-		t.part, t.have = p, nil
-		t.have.add(interval{0, t.o.size})
-	case ended || diskFull(err):
-	case errors.Is(err, ErrMismatch) && !t.again:
-		t.again = true
-	default:
-		t.pass(t.at, err)
+// askPlacer lets a source bring the whole, once nothing else is under way.
+// Callers hold mu.
+func (t *transfer) askPlacer(from Placer, at int) (step func(), again time.Time) {
+	t.refuseCheap(func(*waiter) bool { return true })
+	if !t.wants() || len(t.content.requests) > 0 {
+		return nil, again
 	}
-	t.reclaim()
-	t.mu.Unlock()
-	if err != nil && !ended && diskFull(err) {
-		t.fail(err)
+	if err := t.tooLargeToPlace(); err != nil {
+		t.pass(at, err)
+		t.kick()
+		return nil, again
 	}
-	t.mu.Lock()
-	t.plan()
-	t.mu.Unlock()
-	t.maybeEnd()
+	ctx, cancel := context.WithCancel(t.ctx)
+	t.supply.unplace = cancel
+	t.content.placing = true
+	return func() { t.place(ctx, cancel, from, at) }, again
 }
+
+// silence is how long a source that brings the whole may bring nothing while
+// others that were out of reach could be back.
+const silence = 30 * time.Second
+
+// place lets a source bring the whole file.
+func (t *transfer) place(ctx context.Context, cancel context.CancelFunc, from Placer, at int) {
+	p, err := t.bringWhole(ctx, from)
+	left := ctx.Err() != nil
+	cancel()
+	t.c.do(func() {
+		c := &t.content
+		c.placing, c.placed = false, 0
+		t.supply.unplace = nil
+		var full *NoSpaceError
+		switch {
+		case err == nil:
+			c.part, c.stock = p, partial.Stock{}
+			c.stock.Add(interval{Off: 0, End: t.o.size}, from.String(), from.Exact())
+		case errors.Is(err, errSilent):
+			t.pass(at, source.Outage(err))
+		case left:
+		case errors.As(err, &full), isDiskFull(err):
+			t.failLocally(nil, err)
+		case errors.Is(err, ErrMismatch):
+			t.blame([]string{from.String()})
+		default:
+			t.pass(at, err)
+		}
+		t.reclaim()
+	})
+}
+
+var errSilent = errors.New("it brings nothing")
 
 // bringWhole returns the verified file that a source brings. What was there
 // goes first: the budget has room for one.
-func (t *transfer) bringWhole(ctx context.Context, from Placer) (*part, error) {
-	ticket := &ticket{class: t.urgency(), turn: make(chan struct{})}
-	if err := t.reserveAll(ctx, ticket.class); err != nil {
+func (t *transfer) bringWhole(ctx context.Context, from Placer) (*partial.File, error) {
+	var as queue.Class
+	var need int64
+	t.c.do(func() { as, need = t.class(), t.cost()-t.account.reserved })
+	if need > 0 {
+		if err := t.c.reserve(ctx, t, need, as); err != nil {
+			return nil, err
+		}
+	}
+	if err := t.c.queue.Take(ctx, queue.NewTicket(as)); err != nil {
 		return nil, err
 	}
-	if err := t.c.slots.take(ctx, ticket); err != nil {
+	defer t.c.queue.Give()
+	if err := t.makeWay(); err != nil {
 		return nil, err
 	}
-	defer t.c.slots.give()
-	if err := t.clear(); err != nil {
+	path := filepath.Join(t.c.store.placing(), t.f.file.Ident.Name())
+	if err := t.c.store.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
-	path := t.c.store.place(t.o.key)
-	os.Remove(path)
-	err := from.Place(ctx, path, func(done int64) { t.placed.Store(min(max(done, 0), t.o.size)) })
-	var p *part
+	err := t.placeWatched(ctx, from, path)
+	var p *partial.File
 	if err == nil {
-		p, err = t.c.store.adopt(path, t.o.key, t.o.size)
+		p, err = partial.Adopt(t.c.store, path, t.f.file.Ident, t.o.size)
 	}
 	if err == nil {
-		err = p.verify(ctx)
+		err = p.Verify(ctx)
 	}
 	if err != nil {
 		if p != nil {
-			p.f.Close()
+			p.Close()
 		}
-		os.Remove(path)
+		t.c.store.Remove(path)
 		return nil, err
 	}
-	t.c.allocated(t, roundUp(t.o.size))
+	t.c.do(func() { t.c.allocated(t, disk.RoundUp(t.o.size)) })
 	t.settlePast(p)
 	return p, nil
 }
 
-// urgency returns the class of the most urgent demand.
-func (t *transfer) urgency() class {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	as := background
-	for _, d := range t.demands {
-		as = min(as, d.class)
+// placeWatched calls a Placer. When others were out of reach before it and it
+// brings nothing for long, they get their turn again.
+func (t *transfer) placeWatched(ctx context.Context, from Placer, path string) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	out := false
+	t.c.do(func() { out = t.supply.isOut() })
+	watch := time.AfterFunc(silence, func() {
+		if out {
+			cancel(errSilent)
+		}
+	})
+	defer watch.Stop()
+	err := from.Place(ctx, path, func(done int64) {
+		watch.Reset(silence)
+		t.c.do(func() {
+			done = min(max(done, 0), t.o.size)
+			if done > t.content.placed {
+				t.content.progress = time.Now()
+			}
+			t.content.placed = done
+		})
+	})
+	if err != nil && errors.Is(context.Cause(ctx), errSilent) {
+		return errSilent
 	}
-	return as
+	return err
 }
 
-// reserveAll reserves what is missing of the whole file's room.
-func (t *transfer) reserveAll(ctx context.Context, as class) error {
-	t.room.Lock()
-	defer t.room.Unlock()
-	t.c.mu.Lock()
-	need := charge(t.o.size) - t.reserved
-	t.c.mu.Unlock()
-	if need <= 0 {
-		return nil
-	}
-	return t.c.reserve(ctx, t, need, as)
-}
-
-// clear removes the partial file, and takes the sums of what was in it.
-func (t *transfer) clear() error {
-	t.mu.Lock()
-	old, have := t.part, t.have
-	t.part, t.have = nil, nil
-	t.reclaim()
-	t.mu.Unlock()
+// makeWay removes the partial file, and takes the digests of what was in it if
+// somebody was served of that.
+func (t *transfer) makeWay() error {
+	old, have := t.content.part, t.content.stock.Have
 	if old == nil {
-		return nil
+		if t.account.made == 0 {
+			return nil
+		}
+		old = t.f.file // at rest, and never opened
 	}
-	seen, err := old.witnesses(have)
-	if err != nil {
-		t.disown(old) // nothing could ever prove it
+	var seen []partial.Digest
+	var err error
+	if t.f.exposed && t.content.part != nil {
+		if seen, err = old.Digests(have); err != nil {
+			t.disown(old) // nothing could ever prove it
+			seen = nil
+		}
 	}
-	t.mu.Lock()
-	t.past = append(t.past, past{old, seen})
-	t.mu.Unlock()
-	if err := errors.Join(err, old.discard()); err != nil {
-		return err
-	}
-	t.c.gone(t)
-	return nil
+	t.c.do(func() {
+		if t.f.exposed && seen != nil {
+			t.content.past = append(t.content.past, past{old, seen})
+		}
+	})
+	return errors.Join(err, t.throwAway(old))
 }
 
-// past is a partial file that was thrown away, with the sums of what was in it.
+// throwAway removes the partial file. What was in it is not there any more.
+func (t *transfer) throwAway(p *partial.File) error {
+	err := p.Discard()
+	if err != nil {
+		t.c.log.Error("a partial file cannot be removed", "key", t.o.key, "err", err)
+	}
+	t.c.do(func() {
+		c := &t.content
+		c.part, c.stock = nil, partial.Stock{}
+		t.f.file = partial.New(t.c.store, t.c.store.partials(), t.f.file.Ident, t.o.size)
+		t.reclaim()
+		t.c.allocated(t, -t.account.made)
+	})
+	return err
+}
+
+// past is a partial file that was thrown away, with the digests of what was in
+// it when it was served.
 type past struct {
-	*part
-	seen []witness
+	*partial.File
+	seen []partial.Digest
+}
+
+func (t *transfer) pastDigests() (all []partial.Digest) {
+	for _, old := range t.content.past {
+		all = append(all, old.seen...)
+	}
+	return all
 }
 
 // settlePast finds out by the verified content whether what was served of
 // earlier files was right. Until it is called, nobody is served.
-func (t *transfer) settlePast(right *part) {
-	t.mu.Lock()
-	all := t.past
-	t.mu.Unlock()
-	for _, old := range all {
-		if !right.agrees(old.seen) {
-			t.disown(old.part)
+func (t *transfer) settlePast(right *partial.File) {
+	for _, old := range t.content.past {
+		if !partial.Agrees(right, old.seen) {
+			t.disown(old.File)
 		}
 	}
-	t.mu.Lock()
-	t.past = t.past[len(all):]
-	t.mu.Unlock()
+	t.c.do(func() { t.content.past = nil })
 }
 
-// A witness tells whether bytes that were thrown away come again.
-type witness struct {
-	interval
-	sum [sha256.Size]byte
+// mismatch throws wrong bytes away.
+func (t *transfer) mismatch(p *partial.File) {
+	t.disown(p) // before another file can be served
+	names := t.content.stock.Sources()
+	t.throwAway(p)
+	t.c.do(func() {
+		t.phase = filling
+		t.content.suspect = true
+		t.blame(names)
+	})
 }
 
-// witnesses takes the sums of what is there.
-func (p *part) witnesses(have ranges) ([]witness, error) {
-	var all []witness
-	for _, i := range have {
-		sum, err := sumOf(p.f, i)
-		if err != nil {
-			return nil, err
+// disown declares the bytes of a partial file wrong: who has read some of them
+// gets no more, and what is kept of them is revoked. Who reads at this moment
+// may have got some from there.
+func (t *transfer) disown(p *partial.File) {
+	if p != nil {
+		p.Wrong()
+	}
+	t.c.do(func() {
+		for h := range t.wanted.handles {
+			if h.seen != nil && (p == nil || h.seen == p) {
+				h.misled.Store(true)
+			}
 		}
-		all = append(all, witness{i, sum})
-	}
-	return all, nil
-}
-
-func sumOf(f *os.File, i interval) (sum [sha256.Size]byte, err error) {
-	h := sha256.New()
-	_, err = io.Copy(h, io.NewSectionReader(f, i.off, i.len()))
-	return [sha256.Size]byte(h.Sum(nil)), err
-}
-
-// agrees reports whether the file has the bytes that the witnesses saw.
-func (p *part) agrees(all []witness) bool {
-	for _, w := range all {
-		if sum, err := sumOf(p.f, w.interval); err != nil || sum != w.sum {
-			return false
+		if t.f.exposed {
+			t.c.revoke(t.o, t.f.dataset)
 		}
-	}
-	return true
-}
-
-// adopt takes over the whole file that a source made at path.
-func (s store) adopt(path string, key annex.Key, size int64) (*part, error) {
-	f, st, err := openFile(path, os.O_RDONLY)
-	if err != nil {
-		return nil, err
-	}
-	if st.size != size {
-		f.Close()
-		return nil, fmt.Errorf("%w: it has %d bytes, not %d", ErrMismatch, st.size, size)
-	}
-	return newPart(f, path, key, size), nil
+		t.refuse(errMisled, func(w *waiter) bool { return w.h.misled.Load() || w.reader && t.f.exposed })
+		t.f.exposed = false
+	})
 }

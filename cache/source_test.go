@@ -71,9 +71,9 @@ func TestWrongBytesFoundOutLate(t *testing.T) {
 				return []cache.Source{scripted{"wrong", honest(wrong)}, next}, nil
 			}
 			told := make(chan string, 10)
-			c := open(t, t.TempDir(), cache.Options{})
+			c := open(t, t.TempDir(), cache.Options{Revoke: func(_ annex.Key, dataset string) { told <- dataset }})
 			use := func(name string) cache.Use {
-				return cache.Use{Origin: origin, Name: name, Wrong: func() { told <- name }}
+				return cache.Use{Origin: origin, Dataset: "ds", Name: name}
 			}
 			before := mustOpen(t, c, one.key, use("before"))
 			mustReadAt(t, before, wrong, 0, 16*kib)
@@ -87,9 +87,8 @@ func TestWrongBytesFoundOutLate(t *testing.T) {
 			if !errors.Is(err, cache.ErrMismatch) {
 				t.Fatalf("at %d: %v", off, err)
 			}
-			got := map[string]bool{<-told: true, <-told: true}
-			if !got["before"] || !got["reader"] {
-				t.Errorf("told %v", got)
+			if got := <-told; got != "ds" {
+				t.Errorf("readers of %q were told", got)
 			}
 			if _, err := h.ReadAt(context.Background(), make([]byte, 1), 0); !errors.Is(err, cache.ErrMismatch) {
 				t.Errorf("the same reader once more: %v", err)
@@ -139,9 +138,9 @@ func TestWrongBytesBeforeAPlacerThatFails(t *testing.T) {
 		}, nil
 	}
 	told := make(chan string, 10)
-	c := open(t, t.TempDir(), cache.Options{})
+	c := open(t, t.TempDir(), cache.Options{Revoke: func(_ annex.Key, dataset string) { told <- dataset }})
 	use := func(name string) cache.Use {
-		return cache.Use{Origin: origin, Name: name, Wrong: func() { told <- name }}
+		return cache.Use{Origin: origin, Dataset: "ds", Name: name}
 	}
 	h := mustOpen(t, c, one.key, use("reader"))
 	mustReadAt(t, h, wrong, 0, 16*kib)
@@ -154,8 +153,8 @@ func TestWrongBytesBeforeAPlacerThatFails(t *testing.T) {
 	}
 	select {
 	case who := <-told:
-		if who != "reader" {
-			t.Errorf("%s was told", who)
+		if who != "ds" {
+			t.Errorf("readers of %q were told", who)
 		}
 	case <-time.After(10 * time.Second):
 		t.Fatal("nobody was told")
@@ -169,8 +168,8 @@ func TestWrongBytesBeforeAPlacerThatFails(t *testing.T) {
 func TestEvictedPartIsRecalled(t *testing.T) {
 	one := makeContent(t, 65, 3*mib)
 	told := make(chan struct{})
-	c := open(t, t.TempDir(), cache.Options{})
-	use := cache.Use{Origin: newFar(one), Name: "x", Wrong: func() { close(told) }}
+	c := open(t, t.TempDir(), cache.Options{Revoke: func(annex.Key, string) { close(told) }})
+	use := cache.Use{Origin: newFar(one), Name: "x"}
 	h := mustOpen(t, c, one.key, use)
 	mustReadAt(t, h, one, 0, 16*kib)
 	h.Close()
@@ -207,8 +206,8 @@ func TestSourceThatDiesInTheMiddle(t *testing.T) {
 					return honest(one)(off, n, w)
 				}}, next}, nil
 			}
-			c := open(t, t.TempDir(), cache.Options{})
-			h := mustOpen(t, c, one.key, cache.Use{Origin: origin, Wrong: func() { t.Error("called wrong") }})
+			c := open(t, t.TempDir(), cache.Options{Revoke: func(annex.Key, string) { t.Error("revoked") }})
+			h := mustOpen(t, c, one.key, cache.Use{Origin: origin})
 			for off := 0; off < len(one.data); off += 128 * kib {
 				mustReadAt(t, h, one, off, 128*kib)
 			}
@@ -255,9 +254,9 @@ func TestFailedGuess(t *testing.T) {
 		}
 		return []cache.Source{scripted{"scripted", fetch}}, nil
 	}}
-	c := open(t, t.TempDir(), cache.Options{Forget: time.Hour})
-	guess := cache.Use{Origin: origin, Guess: true}
-	if err := c.Glance(t.Context(), one.key, guess); err == nil {
+	c := open(t, t.TempDir(), cache.Options{FailureTTL: time.Hour})
+	guess := cache.Use{Origin: origin, Speculative: true}
+	if err := c.PrefetchHeader(t.Context(), one.key, guess); err == nil {
 		t.Fatal("no error without a source")
 	}
 	if err := c.Fetch(t.Context(), one.key, guess); err == nil {
@@ -268,7 +267,7 @@ func TestFailedGuess(t *testing.T) {
 	}
 	down = false
 	mustRead(t, c, one, cache.Use{Origin: origin})
-	if err := c.Glance(t.Context(), bad.key, guess); err == nil {
+	if err := c.PrefetchHeader(t.Context(), bad.key, guess); err == nil {
 		t.Fatal("no error with wrong bytes")
 	}
 	if e := c.Status().Errors; len(e) != 1 {

@@ -26,70 +26,99 @@ type State struct {
 
 // State tells what of a key is here, without looking at the disk.
 func (c *Cache) State(key annex.Key) State {
-	s := State{Presence: Missing, Pinned: c.pins.has(key)}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	o := c.objects[key]
-	switch {
-	case o == nil || o.evicting != nil:
-	case o.state == present:
-		s.Presence = Cached
-	case o.state == partial:
-		s.Presence = Partial
-	case o.transfer != nil:
-		if t, _ := o.transfer.status(); t.Done > 0 {
-			s.Presence = Partial
+	s := State{Presence: Missing}
+	c.do(func() {
+		s.Pinned = c.pinned[key]
+		o := c.objects[key]
+		if o == nil {
+			return
 		}
-	}
+		if o.phase == present || o.phase == unchecked {
+			s.Presence = Cached
+			return
+		}
+		for _, f := range o.fills {
+			if f.item.blocks > 0 && f.removed == nil || f.transfer != nil && f.transfer.here() > 0 {
+				s.Presence = Partial
+			}
+		}
+	})
 	return s
 }
 
-// Sizes returns the sizes of the content that is here, in bytes. Who counts how
-// many of a million files are need ask for the [Cache.State] of few.
+// Sizes returns the sizes of the content that is here, in bytes. Counting how
+// many of a million files are here takes the [Cache.State] of few that way.
 func (c *Cache) Sizes() map[int64]bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
 	sizes := make(map[int64]bool)
-	for key, o := range c.objects {
-		if size, ok := key.Size(); ok && o.state == present {
-			sizes[size] = true
+	c.do(func() {
+		for _, o := range c.objects {
+			if o.phase == present || o.phase == unchecked {
+				sizes[o.size] = true
+			}
 		}
-	}
+	})
 	return sizes
 }
 
 // Event is something that went wrong.
 type Event struct {
-	Time time.Time `json:"time"`
-	Key  string    `json:"key"`
-	Name string    `json:"name"`
-	Text string    `json:"text"`
+	Time    time.Time `json:"time"`
+	Key     string    `json:"key"`
+	Dataset string    `json:"dataset,omitempty"` // "" is no particular one
+	Name    string    `json:"name"`
+	Text    string    `json:"text"`
+}
+
+// counters are what the cache has seen. Guarded by Cache.mu.
+type counters struct {
+	hits, misses uint64
+	events       []Event
+	defects      int // changes against the rules; never, or the program is wrong
 }
 
 // maxEvents is how many events are remembered.
 const maxEvents = 100
 
-// note remembers and logs what went wrong with an object. Callers hold mu.
-func (c *Cache) note(o *object, name string, err error) {
+// note remembers and logs what went wrong with an object in general. Callers
+// hold mu.
+func (c *Cache) note(o *object, name string, err error) { c.noteFor(o, "", name, err) }
+
+// noteFor is note for the readers of one dataset. Callers hold mu.
+func (c *Cache) noteFor(o *object, dataset, name string, err error) {
 	if name == "" {
 		name = o.key.String()
 	}
 	c.log.Error("content cannot be had", "file", name, "key", o.key, "err", err)
-	c.events = append(c.events, Event{Time: time.Now(), Key: o.key.String(), Name: name, Text: err.Error()})
-	if len(c.events) > maxEvents {
-		c.events = slices.Delete(c.events, 0, len(c.events)-maxEvents)
+	e := Event{Time: time.Now(), Key: o.key.String(), Dataset: dataset, Name: name, Text: err.Error()}
+	c.seen.events = append(c.seen.events, e)
+	if n := len(c.seen.events); n > maxEvents {
+		c.seen.events = slices.Delete(c.seen.events, 0, n-maxEvents)
 	}
 }
 
 // TransferStatus is a transfer under way.
 type TransferStatus struct {
-	Key     string `json:"key"`
-	Name    string `json:"name"`
-	Source  string `json:"source"`
-	Done    int64  `json:"done"`  // bytes
-	Total   int64  `json:"total"` // bytes
-	Waiters int    `json:"waiters"`
+	Key     string         `json:"key"`
+	Name    string         `json:"name"`
+	Source  string         `json:"source"`
+	Done    int64          `json:"done"`  // bytes
+	Total   int64          `json:"total"` // bytes
+	Waiters int            `json:"waiters"`
+	Waiting []ReaderStatus `json:"waiting,omitempty"` // of the waiters some
+	// Out says why no source can be reached at the moment, if so.
+	Out string `json:"out,omitempty"`
 }
+
+// ReaderStatus is a reader that waits.
+type ReaderStatus struct {
+	Name  string    `json:"name"`  // of the file
+	Owner string    `json:"owner"` // [Use.Owner]
+	Since time.Time `json:"since"`
+	Until time.Time `json:"until,omitzero"` // when its patience ends, while all sources are out of reach
+}
+
+// maxWaiting is how many waiting readers of a transfer are told.
+const maxWaiting = 16
 
 // Status is the state of the cache. Sizes are in bytes.
 type Status struct {
@@ -108,44 +137,60 @@ type Status struct {
 
 // Status returns the state of the cache.
 func (c *Cache) Status() Status {
-	pinned := c.pins.all()
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	s := Status{
-		Budget: c.budget, Used: c.used, Reserved: c.reserved, PinnedFiles: len(pinned),
-		Hits: c.hits, Misses: c.misses, Partials: c.partials,
-		Transfers: []TransferStatus{}, Errors: append([]Event{}, c.events...),
-	}
-	for _, k := range pinned {
-		if o := c.objects[k]; o != nil {
-			s.Pinned += o.blocks
-		}
-	}
-	for _, o := range c.objects {
-		if o.state == present {
-			s.Objects++
-		}
-		if t := o.transfer; t != nil {
-			if st, busy := t.status(); busy {
-				s.Transfers = append(s.Transfers, st)
+	s := Status{Transfers: []TransferStatus{}}
+	c.do(func() {
+		s.Budget, s.Used, s.Reserved = c.books.budget, c.books.used, c.books.reserved
+		s.Pinned, s.PinnedFiles = c.books.pinned, len(c.pinned)
+		s.Hits, s.Misses, s.Errors = c.seen.hits, c.seen.misses, append([]Event{}, c.seen.events...)
+		for _, o := range c.objects {
+			if o.phase == present || o.phase == unchecked {
+				s.Objects++
+			}
+			for _, f := range o.fills {
+				if f.item.blocks > 0 {
+					s.Partials++
+				}
+				if t := f.transfer; t != nil {
+					if st, busy := t.status(); busy {
+						s.Transfers = append(s.Transfers, st)
+					}
+				}
 			}
 		}
-	}
+	})
 	slices.SortFunc(s.Transfers, func(a, b TransferStatus) int { return cmp.Compare(a.Name, b.Name) })
 	return s
 }
 
+// Budget returns the disk budget in bytes.
+func (c *Cache) Budget() (bytes int64) {
+	c.do(func() { bytes = c.books.budget })
+	return bytes
+}
+
+// here returns how much of the content has come, in bytes. Callers hold mu.
+func (t *transfer) here() int64 { return max(t.content.stock.Have.Sum(), t.content.placed) }
+
 // status returns the state of the transfer, and whether anything is under way.
 // Callers hold Cache.mu.
 func (t *transfer) status() (TransferStatus, bool) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
 	s := TransferStatus{
-		Key: t.o.key.String(), Name: t.use.Name,
-		Done: max(t.have.sum(), t.placed.Load()), Total: t.o.size, Waiters: len(t.demands),
+		Key: t.o.key.String(), Name: t.use.Name, Done: t.here(), Total: t.o.size, Waiters: len(t.wanted.waiters),
 	}
-	if t.at < len(t.sources) {
-		s.Source = t.sources[t.at].String()
+	if from, _ := t.supply.current(); from != nil {
+		s.Source = from.String()
 	}
-	return s, len(t.demands) > 0 || len(t.spans) > 0 || t.placing || t.finishing
+	out := !t.supply.resume.IsZero()
+	if out {
+		s.Out = t.fetchError().Error()
+	}
+	for _, w := range t.wanted.waiters[:min(len(t.wanted.waiters), maxWaiting)] {
+		r := ReaderStatus{Name: w.h.use.Name, Owner: w.h.use.Owner, Since: w.since}
+		if out {
+			r.Until = t.deadline(w)
+		}
+		s.Waiting = append(s.Waiting, r)
+	}
+	busy := len(t.wanted.waiters) > 0 || len(t.content.requests) > 0 || t.content.placing || t.phase == verifying || t.phase == ending
+	return s, busy
 }

@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -95,13 +97,13 @@ func TestHeaderCostsAWindow(t *testing.T) {
 }
 
 // A glance brings what a look at the header will read, and never more.
-func TestGlance(t *testing.T) {
+func TestPrefetchHeader(t *testing.T) {
 	small, large, versionless, given := makeContent(t, 60, 30*kib), makeContent(t, 61, 3*mib), makeContent(t, 62, 3*mib), makeContent(t, 63, 3*mib)
 	origin := newFar(small, large, versionless, given)
 	c := open(t, t.TempDir(), cache.Options{})
 	glance := func(one content, use cache.Use) {
 		t.Helper()
-		if err := c.Glance(context.Background(), one.key, use); err != nil {
+		if err := c.PrefetchHeader(context.Background(), one.key, use); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -268,24 +270,30 @@ func TestDamagedPartialFilesAreFetchedAgain(t *testing.T) {
 	mustReadAt(t, h, one, 4*mib, 100)
 	h.Close()
 	c.Close()
-	path := filepath.Join("partial", one.key.FileName())
-	whole, err := os.ReadFile(filepath.Join(dir, path))
+	names, err := filepath.Glob(filepath.Join(dir, "partial", "*.map"))
+	if err != nil || len(names) != 1 {
+		t.Fatalf("%v, %v", names, err)
+	}
+	mapPath := filepath.Join("partial", filepath.Base(names[0]))
+	bytesPath := strings.TrimSuffix(mapPath, ".map")
+	whole, err := os.ReadFile(filepath.Join(dir, mapPath))
 	if err != nil {
 		t.Fatal(err)
 	}
-	size := len(one.data)
-	for at := size; at < len(whole)+1; at++ {
-		damaged := bytes.Clone(whole[:min(at, len(whole))])
-		if at%2 == 1 && at < len(whole) {
-			damaged = bytes.Clone(whole)
-			damaged[at] ^= 0x10
-		}
-		if bytes.Equal(damaged, whole) {
-			continue
-		}
+	part, err := os.ReadFile(filepath.Join(dir, bytesPath))
+	if err != nil {
+		t.Fatal(err)
+	}
+	try := func(how string, part, mapped []byte) {
 		again := t.TempDir()
-		os.MkdirAll(filepath.Join(again, "partial"), 0o700)
-		if err := os.WriteFile(filepath.Join(again, path), damaged, 0o600); err != nil {
+		err := os.MkdirAll(filepath.Join(again, "partial"), 0o700)
+		if part != nil {
+			err = errors.Join(err, os.WriteFile(filepath.Join(again, bytesPath), part, 0o600))
+		}
+		if mapped != nil {
+			err = errors.Join(err, os.WriteFile(filepath.Join(again, mapPath), mapped, 0o600))
+		}
+		if err != nil {
 			t.Fatal(err)
 		}
 		c, err := cache.Open(again, cache.Options{Floor: -1})
@@ -293,8 +301,17 @@ func TestDamagedPartialFilesAreFetchedAgain(t *testing.T) {
 			t.Fatal(err)
 		}
 		if s := c.Status(); s.Partials != 0 || diskUse(again) != 0 {
-			t.Errorf("damage at %d: %d partial files, %d bytes", at, s.Partials, diskUse(again))
+			t.Errorf("%s: %d partial files, %d bytes", how, s.Partials, diskUse(again))
 		}
 		c.Close()
 	}
+	for at := range whole {
+		flipped := bytes.Clone(whole)
+		flipped[at] ^= 0x10
+		try(fmt.Sprintf("map flipped at %d", at), part, flipped)
+		try(fmt.Sprintf("map cut at %d", at), part, whole[:at])
+	}
+	try("no map", part, nil)
+	try("a map alone", nil, whole)
+	try("bytes cut short", part[:len(part)-1], whole)
 }

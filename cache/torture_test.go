@@ -35,7 +35,7 @@ func TestTorture(t *testing.T) {
 		var budget atomic.Int64
 		budget.Store(sum/2 + 4*mib)
 		for round := range 2 {
-			c := open(t, dir, cache.Options{Budget: budget.Load(), Forget: time.Millisecond, RoomWait: 100 * time.Millisecond})
+			c := open(t, dir, cache.Options{Budget: budget.Load(), FailureTTL: time.Millisecond, RoomWait: 100 * time.Millisecond})
 			torture(t, c, all, uint64(round), liars)
 			if t.Failed() {
 				return

@@ -2,334 +2,312 @@ package cache
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"slices"
-	"sync"
-	"sync/atomic"
 	"time"
+
+	"github.com/uniharmony/uniharmonyfs/cache/internal/partial"
+	"github.com/uniharmony/uniharmonyfs/cache/internal/queue"
+	"github.com/uniharmony/uniharmonyfs/cache/internal/readplan"
 )
 
-// transfer is one key being brought. It lives as long as somebody has the key
-// open and it is not complete; what is asked of the sources at any time is
-// what its readers wished for.
+// transferPhase is how far a transfer is:
 //
-// Bytes are served as soon as they are in the partial file, if their source
-// names the exact version; the last grain only when the whole is verified.
+//	filling    readers are served as bytes come
+//	verifying  all bytes are here; readers are served as before
+//	ending     it is published, or put to rest: nobody joins, readers wait for
+//	           the end and look again
+//	ended      the books are closed
+//
+// Transitions: filling → verifying → ending → ended; verifying → filling when
+// the bytes were wrong or the disk failed; filling → ending when nobody needs it
+// any more, or another dataset's transfer has published the object.
+type transferPhase uint8
+
+const (
+	filling transferPhase = iota
+	verifying
+	ending
+	ended
+)
+
+// transfer is one key being brought from one dataset's sources. It lives as
+// long as somebody has the key open and it is not complete; what is asked of
+// the sources at any time is what its readers wish for.
+//
+// One goroutine drives it: whoever changes something wakes it, and it decides
+// what is to be done next ([transfer.next]). So nothing of a transfer is
+// done twice, and what waits for the disk or a source is in nobody's way. All
+// fields are guarded by Cache.mu, but for those that never change.
 type transfer struct {
 	c      *Cache
+	f      *fill
 	o      *object
-	use    Use
 	ctx    context.Context
 	cancel context.CancelFunc
 	done   chan struct{} // closed when it has ended
+	wake   chan struct{} // something has changed; of room for one
 
-	// Guarded by Cache.mu.
-	users          int // handles
-	ending         bool
-	reserved, made int64 // bytes; made of them are allocated on disk
-
-	room   sync.Mutex   // held while room is made
-	placed atomic.Int64 // bytes that a Placer reports
-	saved  atomic.Int64 // when the map was written last, in Unix nanoseconds
-
-	// mu guards the following. It may be taken while Cache.mu is held, not the
-	// other way round.
-	mu        sync.Mutex
-	part      *part  // nil until the first read, and after a mismatch
-	have      ranges // bytes that are in the partial file
-	claimed   ranges // those, and the ones that are being fetched
-	spans     []*span
-	demands   []*demand
-	readers   map[*Handle]wish // what they read next
-	past      []past           // partial files that were thrown away
-	sources   []Source         // nil until they are asked for
-	tried     []Attempt
-	at        int  // the source in use
-	again     bool // it had wrong bytes once
-	loading   bool
-	placing   bool
-	unplace   context.CancelFunc
-	hashing   bool
-	finishing bool
-	suspect   bool // there were wrong bytes: no more in good faith
-	complete  bool // fetch the rest when there is time
-	keep      bool // also without a reader
-	closing   bool
-	ended     bool
-	failure   error
-	retryAt   time.Time
+	phase   transferPhase
+	use     Use // on whose behalf sources are asked
+	account account
+	content content
+	supply  supply
+	wanted  wishes
+	room    chan struct{} // holds a token while nobody makes room
+	closing bool          // whoever uses it
 }
 
-// join returns the key's transfer, starting it, and makes the handle one of
-// its users. Callers hold Cache.mu, and a reference to o.
+// content is what a transfer has.
+type content struct {
+	part     *partial.File // nil until it is opened, and after it was thrown away
+	stock    partial.Stock // what is in it
+	claimed  partial.Ranges
+	requests []*request // under way
+	placed   int64      // bytes that a Placer reports
+	placing  bool
+	past     []past // partial files that were thrown away after they had been served
+	suspect  bool   // there were wrong bytes: no more in good faith
+	limit    int64  // 0, or how much may be on disk of what never fits as a whole
+	proven   bool   // with a limit: all of it was hashed, and is right
+	saved    time.Time
+	progress time.Time // when the last byte came
+}
+
+// wishes is what is wanted of a transfer.
+type wishes struct {
+	handles  map[*Handle]bool
+	waiters  []*waiter
+	plans    map[*Handle]readplan.Plan // what they read next
+	complete bool                      // fetch the rest when there is time
+	keep     bool                      // also without a reader
+}
+
+// join returns the key's transfer from the handle's dataset, starting it, and
+// makes the handle one of its users. Callers hold mu.
 func (c *Cache) join(h *Handle) *transfer {
-	o := h.o
-	t := o.transfer
+	f := c.fill(h.o, h.use.Dataset)
+	t := f.transfer
 	if t == nil {
-		t = &transfer{c: c, o: o, use: h.use, done: make(chan struct{}), readers: make(map[*Handle]wish)}
+		t = &transfer{
+			c: c, f: f, o: h.o, use: h.use,
+			done: make(chan struct{}), wake: make(chan struct{}, 1), room: make(chan struct{}, 1),
+			wanted: wishes{handles: make(map[*Handle]bool), plans: make(map[*Handle]readplan.Plan)},
+		}
+		t.room <- struct{}{}
+		t.content.suspect = c.failures.suspect(f.id())
+		t.content.progress = time.Now()
 		t.ctx, t.cancel = context.WithCancel(c.ctx)
-		t.failure, t.retryAt, t.suspect = o.recentFailure(), o.retryAt, o.mismatch > 0
 		c.take(t)
-		o.transfer = t
-		c.work.Add(1)
+		f.transfer = t
+		c.settle(h.o)
+		c.spawn("a transfer", t.drive, t.crash)
 	}
-	t.users++
+	t.wanted.handles[h] = true
+	h.t = t
 	return t
 }
 
-// failed reports whether a failure still stands. Callers hold mu.
-func (t *transfer) failed() bool {
-	if t.failure != nil && !time.Now().Before(t.retryAt) {
-		t.failure, t.tried, t.sources, t.at, t.again = nil, nil, nil, 0, false
-	}
-	return t.failure != nil
-}
-
-// open opens the partial file. Callers hold mu.
-func (t *transfer) open() error {
-	if t.part != nil {
-		return nil
-	}
-	p, have, err := t.c.store.openPart(t.o.key, t.o.size)
-	if err != nil {
-		return err
-	}
-	t.part, t.have = p, have
-	t.reclaim()
-	return nil
-}
-
-// catchUp takes bytes that came out of turn into the hash.
-func (t *transfer) catchUp(p *part, end int64) {
-	defer t.c.work.Done()
-	p.catchUp(t.ctx, end) // an error comes again in verify
-	t.mu.Lock()
-	t.hashing = false
-	t.mu.Unlock()
-	t.maybeEnd()
-}
-
-// fail ends the demands and remembers why for a moment.
-func (t *transfer) fail(err error) {
-	c, o := t.c, t.o
-	if t.ctx.Err() != nil {
-		err = ErrClosed
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.keep, t.complete = false, false
-	clear(t.readers) // until they read again
-	guess := len(t.demands) > 0 && !slices.ContainsFunc(t.demands, func(d *demand) bool { return !d.h.use.Guess })
-	switch {
-	case errors.Is(err, ErrClosed):
-	case !guess || errors.Is(err, ErrMismatch):
-		c.fail(o, err)
-		c.note(o, t.use.Name, err)
-		t.failure, t.retryAt = o.failure, o.retryAt
+// kick wakes the driver. Anybody may call it.
+func (t *transfer) kick() {
+	select {
+	case t.wake <- struct{}{}:
 	default:
-		c.log.Debug("a guess failed", "key", o.key, "err", err)
-		t.failure, t.retryAt = err, time.Now()
 	}
-	t.refuse(err, nil)
 }
 
-// finish verifies the complete file and publishes it.
-func (t *transfer) finish() {
-	defer t.c.work.Done()
-	t.mu.Lock()
-	p := t.part
-	t.mu.Unlock()
-	err := p.verify(t.ctx)
-	var final fileState
-	if err == nil {
-		t.settlePast(p)
-		final, err = p.publish(t.c.store)
-	}
-	switch {
-	case err == nil:
-		t.end(&final)
-		return
-	case errors.Is(err, ErrMismatch):
-		t.mismatch(p)
-	default:
-		t.fail(fmt.Errorf("cannot put it into the cache: %w", err))
-	}
-	t.mu.Lock()
-	t.finishing = false
-	t.plan()
-	t.mu.Unlock()
-	t.maybeEnd()
-}
-
-// mismatch throws wrong bytes away. The same source gets a second chance, for
-// the fault may lie with bytes of before, or with the way.
-func (t *transfer) mismatch(p *part) {
-	t.disown(p) // before another file can be served
-	if err := p.discard(); err != nil {
-		t.c.log.Error("wrong content cannot be removed", "key", t.o.key, "err", err)
-	}
-	t.mu.Lock()
-	t.part, t.have, t.suspect = nil, nil, true
-	if t.at < len(t.sources) {
-		if t.again {
-			t.pass(t.at, ErrMismatch)
-		} else {
-			t.again = true
+// drive does what is to be done until the transfer has ended.
+func (t *transfer) drive() {
+	for {
+		var step func()
+		var again time.Time
+		t.c.do(func() { step, again = t.next() })
+		if step != nil {
+			step()
+			select {
+			case <-t.done:
+				return
+			default:
+				continue
+			}
+		}
+		var alarm <-chan time.Time
+		if !again.IsZero() {
+			timer := time.NewTimer(time.Until(again))
+			alarm = timer.C
+			defer timer.Stop()
+		}
+		select {
+		case <-t.wake:
+		case <-alarm:
 		}
 	}
-	t.reclaim()
-	t.mu.Unlock()
-	t.c.gone(t)
 }
 
-// disown declares the bytes of a partial file wrong: who has read some of them
-// gets no more, and what the kernel keeps of them is dropped. Who reads at this
-// moment may have got some from there.
-func (t *transfer) disown(p *part) {
-	p.wrong.Store(true)
-	t.c.mu.Lock()
-	recalled := t.c.recall(t.o)
-	t.c.mu.Unlock()
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.refuse(errWrong, func(d *demand) bool { return d.h.seen.Load() == p || recalled && d.reader })
-}
-
-// recall tells those who were served unverified bytes of an object that these
-// are not to be relied on, and reports whether there are any. Callers hold mu.
-func (c *Cache) recall(o *object) bool {
-	served := o.served
-	if len(served) == 0 {
-		return false
-	}
-	o.served = nil
-	o.recalls.Add(1)
-	c.work.Add(1)
-	go func() {
-		defer c.work.Done()
-		for _, wrong := range served {
-			wrong()
+// next decides what is to be done next, without the lock; nil is to wait, until
+// the time again if that is not zero. Callers hold mu.
+func (t *transfer) next() (step func(), again time.Time) {
+	c := &t.content
+	idle := len(c.requests) == 0
+	unwanted := len(t.wanted.handles) == 0 && !t.wanted.keep
+	switch {
+	case t.phase >= ending:
+		return nil, again
+	case t.closing, unwanted, t.o.phase == present:
+		if !idle {
+			if t.o.phase == present {
+				t.dropRequests(0)
+			}
+			return nil, again
 		}
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		o.recalls.Add(-1)
-		c.forget(o)
-	}()
-	return true
-}
-
-// pass goes on to the next source. Callers hold mu.
-func (t *transfer) pass(at int, err error) {
-	if at != t.at || at >= len(t.sources) {
-		return // another request has found out already
+		t.phase = ending
+		if t.o.phase == present {
+			return t.overtaken, again
+		}
+		return t.rest, again
+	case c.part == nil && t.mustOpen():
+		return t.open, again
+	case c.part != nil && t.isWhole():
+		if !idle {
+			return nil, again
+		}
+		t.phase = verifying
+		return t.finish, again
 	}
-	s := t.sources[at]
-	t.c.log.Warn("source failed", "file", t.use.Name, "key", t.o.key, "source", s, "err", err)
-	t.tried = append(t.tried, Attempt{Source: s.String(), Err: err})
-	t.at++
-	t.again = false
+	if t.wants() {
+		if step, again = t.ask(); step != nil {
+			return step, again
+		}
+	}
+	if trim := t.overLimit(); trim.Len() > 0 {
+		return func() { t.giveBack(trim) }, again
+	}
+	if end := t.unhashed(); end > 0 {
+		return func() { t.hash(end) }, again
+	}
+	if c.limit > 0 && !c.proven && c.part != nil && c.part.Hashed() == t.o.size {
+		return func() { t.proveWindowed(c.part) }, again
+	}
+	return nil, again
 }
 
-// leave is the end of a handle's use.
+// mustOpen reports whether the partial file is needed before sources are.
+func (t *transfer) mustOpen() bool {
+	return t.wants() && (t.account.made > 0 || t.o.size == 0)
+}
+
+// isWhole reports whether all bytes are in the partial file.
+func (t *transfer) isWhole() bool {
+	return t.content.limit == 0 && t.content.stock.Have.Has(interval{Off: 0, End: t.o.size})
+}
+
+// wants reports whether anything is wished for that is not here.
+func (t *transfer) wants() bool {
+	if len(t.wanted.waiters) > 0 || t.wanted.complete || t.wanted.keep {
+		return true
+	}
+	for _, p := range t.wanted.plans {
+		if t.content.stock.Have.Gap(p.Ahead()).Len() > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// open opens the partial file.
+func (t *transfer) open() {
+	p := t.f.file
+	stock, err := p.Open()
+	t.c.do(func() {
+		if err != nil {
+			t.failLocally(nil, fmt.Errorf("its partial file cannot be opened: %w", err))
+			return
+		}
+		t.content.part, t.content.stock = p, stock
+		t.reclaim()
+		t.wakeWaiters()
+	})
+}
+
+// unhashed returns how far the hash could go on over bytes that came out of
+// turn, when that is worth it; or 0.
+func (t *transfer) unhashed() int64 {
+	const worth, most = 4 << 20, 8 << 20
+	c := &t.content
+	if c.part == nil {
+		return 0
+	}
+	done := c.part.Hashed()
+	end := c.stock.Have.From(done)
+	if end-done > worth || c.limit > 0 && (end == t.o.size || end-done > c.limit/8) && end > done {
+		return min(end, done+most)
+	}
+	return 0
+}
+
+func (t *transfer) hash(end int64) {
+	p := t.content.part // only the driver replaces it
+	err := p.CatchUp(t.ctx, end)
+	if err != nil && t.ctx.Err() == nil {
+		t.throwAway(p) // what cannot be read is fetched again
+		t.c.do(func() { t.failLocally(nil, fmt.Errorf("its partial file cannot be read: %w", err)) })
+	}
+}
+
+// leave is the end of a handle's use. Callers hold mu.
 func (t *transfer) leave(h *Handle) {
-	t.c.mu.Lock()
-	t.users--
-	last := t.users == 0
-	t.c.mu.Unlock()
-	t.mu.Lock()
-	delete(t.readers, h)
-	t.refuse(ErrClosed, func(d *demand) bool { return d.h == h })
-	if last {
-		t.keep = t.keep || t.complete && !t.closing && t.have.sum() > t.o.size/2
-		if !t.keep {
-			t.complete = false
-			t.drop()
+	delete(t.wanted.handles, h)
+	delete(t.wanted.plans, h)
+	t.refuse(ErrClosed, func(w *waiter) bool { return w.h == h })
+	if len(t.wanted.handles) == 0 && t.phase < ending {
+		t.wanted.keep = t.wanted.keep || t.wanted.complete && t.content.limit == 0 && t.content.stock.Have.Sum() > t.o.size/2
+		if !t.wanted.keep {
+			t.wanted.complete = false
+			t.dropRequests(smallRest)
 		}
 	}
-	t.mu.Unlock()
-	t.maybeEnd()
+	t.kick()
 }
 
-// smallRest is what is left of a request to let it run to its end: ending it
-// would cost the connection.
+// smallRest is what is left of a request, in bytes, to let it run to its end:
+// ending it would cost the connection.
 const smallRest = 2 << 20
 
-// drop ends requests that are not nearly done. Callers hold mu.
-func (t *transfer) drop() {
-	for _, s := range t.spans {
-		if !s.running.Load() || s.end-s.pos.Load() > smallRest {
-			s.cancel()
+// dropRequests ends requests that are not nearly done. Callers hold mu.
+func (t *transfer) dropRequests(nearly int64) {
+	for _, r := range t.content.requests {
+		if !r.running || r.End-r.pos > nearly {
+			r.cancel()
 		}
 	}
-	if t.placing {
-		t.unplace()
+	if t.supply.unplace != nil {
+		t.supply.unplace()
 	}
 }
 
-// shut ends the transfer, whoever uses it.
+// shut ends the transfer, whoever uses it. Callers hold mu.
 func (t *transfer) shut() {
-	t.mu.Lock()
-	t.closing, t.keep = true, false
-	t.refuse(ErrClosed, nil)
-	t.cancel()
-	t.mu.Unlock()
-	t.maybeEnd()
-}
-
-// maybeEnd ends a transfer that nobody needs and nothing is under way for.
-func (t *transfer) maybeEnd() {
-	t.c.mu.Lock()
-	t.mu.Lock()
-	busy := len(t.spans) > 0 || t.loading || t.placing || t.hashing || t.finishing
-	wanted := t.users > 0 || t.keep
-	end := !t.ending && !t.ended && !busy && (t.closing || !wanted)
-	if end {
-		t.ending = true
-	}
-	t.mu.Unlock()
-	t.c.mu.Unlock()
-	if end {
-		t.end(nil)
-	}
-}
-
-// end leaves the books in order: with the published object, or with what has
-// come so far.
-func (t *transfer) end(final *fileState) {
-	c, o := t.c, t.o
-	left := int64(0)
-	if final == nil && t.part != nil {
-		left = t.part.leave(t.have, t.reserved)
-	}
-	c.mu.Lock()
-	if t.part == nil {
-		left = t.made // of a partial file that was never opened
-	}
-	unproven := final == nil && (left == 0 || len(t.past) > 0)
-	c.settle(t, final, left)
-	switch {
-	case final != nil:
-		o.failure, o.mismatch, o.served = nil, 0, nil
-	case unproven:
-		c.recall(o)
-	}
-	o.transfer = nil
-	t.mu.Lock()
-	t.ended = true
-	if final != nil {
-		t.part.f.Close()
-		t.refuse(nil, nil)
-	} else {
+	t.closing, t.wanted.keep = true, false
+	if t.phase < ending {
 		t.refuse(ErrClosed, nil)
 	}
-	t.mu.Unlock()
-	c.forget(o)
-	c.mu.Unlock()
-	close(t.done)
 	t.cancel()
-	c.work.Done()
-	c.pump()
+	t.kick()
+}
+
+// reclaim says anew what is here or under way. Callers hold mu.
+func (t *transfer) reclaim() {
+	c := &t.content
+	c.claimed = append(partial.Ranges(nil), c.stock.Have...)
+	for _, r := range c.requests {
+		c.claimed.Add(interval{Off: r.pos, End: r.End})
+	}
+}
+
+// class is the most urgent class among the waiters. Callers hold mu.
+func (t *transfer) class() queue.Class {
+	as := queue.Background
+	for _, w := range t.wanted.waiters {
+		as = min(as, w.class)
+	}
+	return as
 }

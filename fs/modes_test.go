@@ -116,7 +116,7 @@ func TestModesKeepTheKernelsRule(t *testing.T) {
 				if rapid.Bool().Draw(t, "incomplete") {
 					f = nil
 				}
-				id, pass := m.open(node, f)
+				id, pass, _ := m.open(node, f)
 				if why := k.opened(node, id, pass); why != "" {
 					t.Fatalf("EIO: %s", why)
 				}
@@ -160,7 +160,7 @@ func TestModesInParallel(t *testing.T) {
 				if r.IntN(2) == 0 {
 					f = nil
 				}
-				id, pass := m.open(node, f)
+				id, pass, _ := m.open(node, f)
 				if why := k.opened(node, id, pass); why != "" {
 					t.Error("EIO:", why)
 					return

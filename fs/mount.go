@@ -135,10 +135,12 @@ func (m *Mounted) Wait() { <-m.done }
 // Passthrough reports whether the kernel reads complete files by itself.
 func (m *Mounted) Passthrough() bool { return m.fs.modes.possible }
 
-// DropPages makes the kernel forget what it keeps of the content of node. It
-// waits for reads of it that are under way, so the caller must hold nothing
-// that these need.
-func (m *Mounted) DropPages(node int) {
+// Revoke declares what was served of node's content wrong: the kernel forgets
+// what it keeps of it, and as long as somebody has the file open for the kernel
+// to read by itself, nobody else can open it. It waits for reads of it that are
+// under way, so the caller must hold nothing that these need.
+func (m *Mounted) Revoke(node int) {
+	m.fs.modes.spoil(node)
 	if st := m.server.InodeNotify(uint64(node)+1, 0, 0); !st.Ok() && st != fuse.ENOENT {
 		m.fs.Log.Warn("the kernel keeps wrong content", "path", m.fs.snap.Path(node), "reason", st)
 	}

@@ -80,9 +80,14 @@ func (s *fileSystem) Open(_ <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut)
 	if err != nil {
 		return s.fail("open", n, err)
 	}
+	id, pass, err := s.modes.open(n, content.File())
+	if err != nil {
+		content.Close()
+		return s.fail("open", n, err)
+	}
 	out.Fh = s.handles.add(&handle{node: n, content: content})
 	out.OpenFlags = fuse.FOPEN_KEEP_CACHE | fuse.FOPEN_NOFLUSH
-	if id, ok := s.modes.open(n, content.File()); ok {
+	if pass {
 		out.OpenFlags = fuse.FOPEN_PASSTHROUGH | fuse.FOPEN_NOFLUSH
 		out.BackingID = id
 	}

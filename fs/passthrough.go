@@ -1,6 +1,7 @@
 package fs
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"sync"
@@ -31,13 +32,18 @@ type modes struct {
 type openNode struct {
 	opens   int
 	pass    bool
+	spoiled bool // what the kernel reads is wrong
 	backing int32
 }
+
+// errSpoiled says that a file is open whose content turned out wrong: the kernel
+// would read that for everybody.
+var errSpoiled = errors.New("its content was wrong, and a program still has that open: it must be closed first")
 
 // open counts an opening of node and says how it is served: by the kernel
 // from the file with that id, or (ok is false) through this process. file is
 // the node's complete content, or nil.
-func (m *modes) open(node int, file *os.File) (backing int32, ok bool) {
+func (m *modes) open(node int, file *os.File) (backing int32, ok bool, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	o := m.nodes[node]
@@ -48,8 +54,20 @@ func (m *modes) open(node int, file *os.File) (backing int32, ok bool) {
 		}
 		m.nodes[node] = o
 	}
+	if o.spoiled {
+		return 0, false, errSpoiled
+	}
 	o.opens++
-	return o.backing, o.pass
+	return o.backing, o.pass, nil
+}
+
+// spoil says that the content that node is open with is wrong.
+func (m *modes) spoil(node int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if o := m.nodes[node]; o != nil && o.pass {
+		o.spoiled = true
+	}
 }
 
 // release is the end of one opening.

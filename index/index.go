@@ -18,7 +18,7 @@ import (
 
 const (
 	// format is the layout of keys and values; another one is rebuilt.
-	format = "1\n"
+	format = "2\n"
 
 	// writeFloor is the free space in bytes below which nothing is written.
 	// It is more than Badger's preallocated, sparse files can still claim.

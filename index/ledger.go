@@ -9,15 +9,15 @@ import (
 	"github.com/uniharmony/uniharmonyfs/internal/annex"
 )
 
-// Record is what is known of one object on disk. Size (bytes), MTime
+// Record is what is known of one object on disk. Size (bytes), MTime and CTime
 // (nanoseconds) and Inode are those of the file when its content was last
 // found to match its key; Seq orders objects by their last use; Owner names
 // who brought it.
 type Record struct {
-	Key         annex.Key
-	Size, MTime int64
-	Inode, Seq  uint64
-	Owner       string
+	Key                annex.Key
+	Size, MTime, CTime int64
+	Inode, Seq         uint64
+	Owner              string
 }
 
 const objectPrefix = "o/"
@@ -63,9 +63,10 @@ func (x *Index) Save(put []Record, del []annex.Key) error {
 }
 
 func (r Record) encode() []byte {
-	b := make([]byte, 0, 32+len(r.Owner))
+	b := make([]byte, 0, 42+len(r.Owner))
 	b = binary.AppendVarint(b, r.Size)
 	b = binary.AppendVarint(b, r.MTime)
+	b = binary.AppendVarint(b, r.CTime)
 	b = binary.AppendUvarint(b, r.Inode)
 	b = binary.AppendUvarint(b, r.Seq)
 	b = append(b, r.Owner...)
@@ -93,6 +94,8 @@ func decodeRecord(key string, v []byte) (Record, error) {
 	r.Size, n = binary.Varint(v)
 	next(n)
 	r.MTime, n = binary.Varint(v)
+	next(n)
+	r.CTime, n = binary.Varint(v)
 	next(n)
 	r.Inode, n = binary.Uvarint(v)
 	next(n)

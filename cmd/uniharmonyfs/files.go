@@ -106,8 +106,18 @@ func runOnFiles(c *cli.Context, name string) error {
 		}
 	} else if !c.Bool("quiet") {
 		fmt.Fprintf(c.App.Writer, "%s %s, %s.\n", said[name], count(res.Files-len(res.Failed), "file"), size(res.Bytes))
+		if res.Repaired > 0 {
+			fmt.Fprintf(c.App.Writer, "Of them %s had been damaged, and %s fetched again. What is open since before is to be closed and opened again.\n", count(res.Repaired, "file"), wasWere(res.Repaired))
+		}
 	}
 	return someFailed(c, res.Failed, res.Files)
+}
+
+func wasWere(n int) string {
+	if n == 1 {
+		return "was"
+	}
+	return "were"
 }
 
 // connectFor reaches the daemon of the mount that the first path lies in, or

@@ -28,6 +28,7 @@ EXAMPLES:
 			&cli.StringFlag{Name: "budget", Usage: "disk space for cached files, kept for later mounts too (default: 20GiB)", Category: catGeneral},
 			&cli.BoolFlag{Name: "foreground", Aliases: []string{"f"}, Usage: "stay until the mount is gone; a signal unmounts", Category: catGeneral},
 			&cli.BoolFlag{Name: "prefetch", Usage: "fetch all of it in the background, as far as the budget goes", Category: catGeneral},
+			&cli.DurationFlag{Name: "patience", Value: daemon.DefaultPatience, Usage: "how long a read waits while no source can be reached, before it fails; 0 is not at all", Category: catGeneral},
 			&cli.StringFlag{Name: "verify", Value: "auto", Usage: "auto: files from sources that name the exact version are served as they arrive, their end when all is verified; strict: nothing is served before that", Category: catGeneral},
 			&cli.BoolFlag{Name: "no-readahead", Usage: "fetch nothing but what is being read: no rest of it, no files that may follow", Category: catGeneral},
 			&cli.BoolFlag{Name: "allow-other", Usage: "other users may read the mount", Category: catGeneral},
@@ -76,6 +77,12 @@ func mountRequest(c *cli.Context) (req daemon.MountRequest, err error) {
 		req.Strict = true
 	default:
 		return req, usage(fmt.Sprintf("--verify %s is neither auto nor strict", verify))
+	}
+	if patience := c.Duration("patience"); c.IsSet("patience") {
+		if patience < 0 {
+			return req, usage("--patience is not negative; 0 does not wait at all")
+		}
+		req.Patience = &patience
 	}
 	req.NoReadAhead, req.Prefetch = c.Bool("no-readahead"), c.Bool("prefetch")
 	req.Budget, err = bytesFlag(c, "budget")

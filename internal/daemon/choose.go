@@ -127,7 +127,7 @@ func (c *chooser) fetch(ctx context.Context) error {
 	files := make([]chosenFile, len(c.missing))
 	for i, n := range c.missing {
 		key, path := c.v.Key(n), c.v.Path(n)
-		files[i] = chosenFile{path, key, c.v.Size(n), cache.Use{Origin: from, Owner: c.owner, Name: path}, false}
+		files[i] = chosenFile{path, key, c.v.Size(n), cache.Use{Origin: from, Dataset: c.v.name, Owner: c.owner, Name: path}, false}
 	}
 	failed, err := c.d.each(ctx, files, c.v.request.Timeout, c.r, c.d.fetch)
 	for _, f := range failed {

@@ -7,12 +7,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 
 	"github.com/uniharmony/uniharmonyfs/cache"
 	"github.com/uniharmony/uniharmonyfs/fs"
+	"github.com/uniharmony/uniharmonyfs/internal/annex"
 	"github.com/uniharmony/uniharmonyfs/internal/gitstore"
 	"github.com/uniharmony/uniharmonyfs/internal/tree"
 )
@@ -46,19 +49,35 @@ func (m *mount) OpenContent(node int) (fs.Content, error) {
 // use says how the mount's readers want a file.
 func (m *mount) use(node int) cache.Use {
 	return cache.Use{
-		Origin: m.origin, Owner: m.owner, Name: m.version.Path(node),
-		Strict: m.strict, NoReadAhead: m.noReadAhead,
-		Wrong: func() {
-			if m.d.mountAt(m.target) == m {
-				m.fs.DropPages(node)
-			}
-		},
+		Origin: m.origin, Dataset: m.version.name, Owner: m.owner, Name: m.version.Path(node),
+		Strict: m.strict, NoReadAhead: m.noReadAhead, Patience: m.patience,
+	}
+}
+
+// revoke has the kernel forget what it keeps of a key for the mounts of a
+// dataset, or for all. Every mount that was ever asked for content counts, also
+// one that is just coming or was taken away by force.
+func (d *daemon) revoke(key annex.Key, dataset string) {
+	d.mu.Lock()
+	all := slices.Collect(maps.Keys(d.serving))
+	d.mu.Unlock()
+	for _, m := range all {
+		if dataset != "" && m.version.name != dataset {
+			continue
+		}
+		<-m.attached
+		if m.fs == nil {
+			continue
+		}
+		for _, n := range m.version.WithKey(key) {
+			m.fs.Revoke(n)
+		}
 	}
 }
 
 // openInPlace opens a file where the user's own repository keeps it, or
 // returns nil.
-func (d *daemon) openInPlace(v *version, node int) *localFile {
+func (d *daemon) openInPlace(v *version, node int) *cache.InPlace {
 	if v.Kind(node) != tree.Annexed {
 		return nil
 	}
@@ -66,7 +85,7 @@ func (d *daemon) openInPlace(v *version, node int) *localFile {
 	if path == "" {
 		return nil
 	}
-	local, err := d.local.open(v.Key(node), path)
+	local, err := d.cache.OpenInPlace(v.Key(node), path)
 	if err != nil {
 		d.log.Warn("content in the user's repository is passed over", "path", path, "err", err)
 		return nil
@@ -147,6 +166,9 @@ func (m *mount) Read(name string) ([]byte, error) {
 	case "errors":
 		var b strings.Builder
 		for _, e := range m.d.cache.Status().Errors {
+			if e.Dataset != "" && e.Dataset != m.version.name {
+				continue
+			}
 			fmt.Fprintf(&b, "%s %s: %s\n", e.Time.Format("2006-01-02T15:04:05Z07:00"), e.Name, e.Text)
 		}
 		return []byte(b.String()), nil

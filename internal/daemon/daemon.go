@@ -58,12 +58,12 @@ type daemon struct {
 
 	mu        sync.Mutex
 	mounts    map[string]*mount // by target
+	serving   map[*mount]bool   // that the kernel may keep content of
 	datasets  map[string]*dataset
 	snapshots map[gitstore.OID]weak.Pointer[index.Snapshot]
 	requests  int
 	idle      *time.Timer
 
-	local      inPlace     // content in users' repositories
 	targets    targetLocks // of downloads
 	settingsMu sync.Mutex  // held while the settings change
 
@@ -96,6 +96,7 @@ func Run(ctx context.Context, dir Dir, o Options) (err error) {
 		log:       slog.New(slog.NewTextHandler(orDiscard(o.Log), nil)),
 		git:       fetch.FindGit(),
 		mounts:    make(map[string]*mount),
+		serving:   make(map[*mount]bool),
 		givenUp:   make(map[string]bool),
 		coming:    make(map[string]chan struct{}),
 		datasets:  make(map[string]*dataset),
@@ -164,6 +165,7 @@ func (d *daemon) open() error {
 	c, err := cache.Open(string(d.dir), cache.Options{
 		Budget: d.loadSettings().Budget,
 		Ledger: ledger{x},
+		Revoke: d.revoke,
 		Log:    d.log,
 	})
 	if err != nil {

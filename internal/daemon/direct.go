@@ -93,7 +93,7 @@ func (g *get) copyOut(ctx context.Context, n int, object string) error {
 	name := g.v.Path(n)
 	tmp := path.Join(path.Dir(name), tempName())
 	defer g.target.Remove(tmp)
-	if err := g.copyObject(ctx, f, tmp); err != nil {
+	if err := g.copyObject(ctx, nil, f, tmp); err != nil {
 		return err
 	}
 	return g.target.Rename(tmp, name)

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -35,7 +36,7 @@ func (d *daemon) annexedFiles(ctx context.Context, req FilesRequest, r *reply) (
 			return
 		}
 		seen[v.Key(n)] = true
-		files = append(files, chosenFile{v.Path(n), v.Key(n), v.Size(n), cache.Use{Origin: from, Owner: owner, Name: v.Path(n)}, v.clone.InPlace(v.Key(n)) != ""})
+		files = append(files, chosenFile{v.Path(n), v.Key(n), v.Size(n), cache.Use{Origin: from, Dataset: v.name, Owner: owner, Name: v.Path(n)}, v.clone.InPlace(v.Key(n)) != ""})
 	}
 	if len(req.Paths) > 0 {
 		for _, p := range req.Paths {
@@ -137,13 +138,17 @@ func (d *daemon) filesRequest(ctx context.Context, req FilesRequest, r *reply) (
 		for _, f := range files {
 			res.Bytes += f.size
 		}
+		var repaired atomic.Int64
 		res.Failed, err = d.each(ctx, files, req.Timeout, r, func(ctx context.Context, f chosenFile) error {
 			err := d.cache.Verify(ctx, f.key)
 			if req.Repair && errors.Is(err, cache.ErrMismatch) {
-				err = d.fetch(ctx, f)
+				if err = d.fetch(ctx, f); err == nil {
+					repaired.Add(1)
+				}
 			}
 			return err
 		})
+		res.Repaired = int(repaired.Load())
 	default:
 		err = &Fault{Kind: Usage, What: fmt.Sprintf("there is nothing like %q to do with files", req.Do)}
 	}

@@ -40,7 +40,7 @@ func (d *daemon) isTight(target string, p Plan) bool {
 	if syscall.Stat(target, &a) != nil || syscall.Stat(d.dir.objects(), &b) != nil || a.Dev != b.Dev {
 		return false
 	}
-	return p.Bytes-p.ThereBytes+min(p.FetchBytes, d.cache.Status().Budget) > p.FreeBytes
+	return p.Bytes-p.ThereBytes+min(p.FetchBytes, d.cache.Budget()) > p.FreeBytes
 }
 
 // isDiskFull reports whether a disk is full, not only the cache's budget:

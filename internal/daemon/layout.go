@@ -150,10 +150,10 @@ func (d Dir) remove() error {
 		return errors.Join(err, fmt.Errorf("%s is a mount point inside the cache", at))
 	}
 	var errs []error
-	for _, name := range []string{"objects", "partial", "datasets", "index"} {
+	for _, name := range []string{"objects", "partial", "aside", "datasets", "index"} {
 		errs = append(errs, removeTree(d.path(name)))
 	}
-	for _, name := range []string{"pins", "pins.bak", "settings.json", "settings.json.new", "daemon.log", "daemon.log.old", "daemon.sock", markerName, "lock"} {
+	for _, name := range []string{"pins", "pins.bak", "pins.new", "pins.room", "settings.json", "settings.json.new", "daemon.log", "daemon.log.old", "daemon.sock", markerName, "lock"} {
 		if err := os.Remove(d.path(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			errs = append(errs, err)
 		}

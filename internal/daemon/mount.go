@@ -38,6 +38,8 @@ type mount struct {
 	since     time.Time
 
 	strict, noReadAhead bool
+	patience            time.Duration
+	attached            chan struct{} // closed when fs is known, or that there is none
 	prefetching         atomic.Bool
 	ctx                 context.Context // ends with the mount
 	stop                context.CancelFunc
@@ -89,6 +91,11 @@ func (d *daemon) mountRequest(ctx context.Context, req MountRequest, r *reply) (
 		version: v, selection: req.Selection, view: chosen.view, files: chosen.files, hints: chosen.Hints,
 		origin: from, since: time.Now(), strict: req.Strict, noReadAhead: req.NoReadAhead,
 	}
+	m.patience = DefaultPatience
+	if req.Patience != nil {
+		m.patience = *req.Patience
+	}
+	m.attached = make(chan struct{})
 	m.ctx, m.stop = context.WithCancel(context.Background())
 	if !m.noReadAhead {
 		m.guess()
@@ -114,8 +121,10 @@ func (d *daemon) serve(m *mount, allowOther bool) error {
 	if m.id != "" && d.givenUp[m.id] {
 		return context.Canceled
 	}
-	var err error
-	m.fs, err = fs.Mount(m.view, fs.Options{
+	d.mu.Lock()
+	d.serving[m] = true
+	d.mu.Unlock()
+	served, err := fs.Mount(m.view, fs.Options{
 		Target:     m.target,
 		Opener:     m,
 		Control:    m,
@@ -125,7 +134,14 @@ func (d *daemon) serve(m *mount, allowOther bool) error {
 		ObjectDir:  d.dir.objects(),
 		Log:        d.log,
 	})
+	if err == nil {
+		m.fs = served
+	}
+	close(m.attached)
 	if err != nil {
+		d.mu.Lock()
+		delete(d.serving, m)
+		d.mu.Unlock()
 		f := ToFault(err)
 		if f.Kind == Failed {
 			f = fault(CannotMount, "cannot mount at "+m.target, err, "uniharmonyfs doctor tells what this system lacks")
@@ -141,6 +157,7 @@ func (d *daemon) serve(m *mount, allowOther bool) error {
 		m.stop()
 		tidy()
 		d.mu.Lock()
+		delete(d.serving, m)
 		if d.mounts[m.target] == m {
 			delete(d.mounts, m.target)
 		}
@@ -173,7 +190,7 @@ func (m *mount) info() MountInfo {
 		Target: m.target, Dataset: v.spec, Version: v.request.Version, Commit: string(v.Commit),
 		Selection: m.selection, Files: m.view.Files(), Bytes: m.view.Bytes(),
 		Hidden: v.Hidden, Hints: m.hints, Offline: v.request.Offline,
-		Passthrough: m.fs.Passthrough(), Strict: m.strict, NoReadAhead: m.noReadAhead,
+		Passthrough: m.fs.Passthrough(), Strict: m.strict, NoReadAhead: m.noReadAhead, Patience: m.patience,
 		Prefetching: m.prefetching.Load(), OpenFiles: m.fs.OpenFiles(), Clone: v.clone.Dir, Since: m.since,
 	}
 	here, local := m.d.cache.Sizes(), v.clone.Local()

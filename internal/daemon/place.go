@@ -165,13 +165,14 @@ func (g *get) fillAnnexed(ctx context.Context, n int, tmp string) error {
 	key := g.v.Key(n)
 	if local := g.d.openInPlace(g.v, n); local != nil {
 		defer local.Close()
-		if err := local.prove(ctx); err != nil {
+		from, err := local.Wait(ctx)
+		if err != nil {
 			return err
 		}
-		return g.copyFile(ctx, local.f, tmp)
+		return errors.Join(g.copyFile(ctx, from, tmp), local.Same())
 	}
 	missing := g.d.cache.State(key).Presence != cache.Cached
-	h, err := g.d.cache.Open(key, cache.Use{Origin: g.from, Owner: g.owner, Name: g.v.Path(n)})
+	h, err := g.d.cache.Open(key, cache.Use{Origin: g.from, Dataset: g.v.name, Owner: g.owner, Name: g.v.Path(n)})
 	if err != nil {
 		return err
 	}
@@ -182,7 +183,7 @@ func (g *get) fillAnnexed(ctx context.Context, n int, tmp string) error {
 			g.fetched += g.view.Size(n)
 			g.mu.Unlock()
 		}
-		err = g.copyObject(ctx, object, tmp)
+		err = g.copyObject(ctx, h, object, tmp)
 	}
 	h.Close()
 	if g.req.TmpClean {
@@ -193,16 +194,24 @@ func (g *get) fillAnnexed(ctx context.Context, n int, tmp string) error {
 }
 
 // copyObject shares an object of the cache as a whole where that is wished,
-// and copies otherwise, sharing blocks where the file system can.
-func (g *get) copyObject(ctx context.Context, object *os.File, tmp string) error {
+// and copies otherwise, sharing blocks where the file system can. h is nil for a
+// file that is not the cache's.
+func (g *get) copyObject(ctx context.Context, h *cache.Handle, object *os.File, tmp string) error {
 	if g.req.Hardlink {
 		dir, err := g.target.Open(path.Dir(tmp))
 		if err != nil {
 			return err
 		}
 		defer dir.Close()
-		from := fmt.Sprintf("/proc/self/fd/%d", object.Fd())
-		err = unix.Linkat(unix.AT_FDCWD, from, int(dir.Fd()), path.Base(tmp), unix.AT_SYMLINK_FOLLOW)
+		link := func(object *os.File) error {
+			from := fmt.Sprintf("/proc/self/fd/%d", object.Fd())
+			return unix.Linkat(unix.AT_FDCWD, from, int(dir.Fd()), path.Base(tmp), unix.AT_SYMLINK_FOLLOW)
+		}
+		if h != nil {
+			err = h.Share(link)
+		} else {
+			err = link(object)
+		}
 		if !errors.Is(err, unix.EXDEV) && !errors.Is(err, unix.EMLINK) {
 			return err
 		}

@@ -17,7 +17,7 @@ func (m *mount) remote(n int) bool {
 // whatever is read. It stops where the budget ends: what comes later would
 // only push out what came before. It ends with the mount.
 func (m *mount) prefetch() {
-	budget := m.d.cache.Status().Budget
+	budget := m.d.cache.Budget()
 	var files []int
 	var bytes int64
 	for _, n := range m.files {

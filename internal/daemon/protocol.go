@@ -39,12 +39,18 @@ type MountRequest struct {
 	AllowOther bool           `json:"allow_other,omitempty"`
 	// Strict serves nothing of a file before all of it is verified.
 	Strict bool `json:"strict,omitempty"`
+	// Patience is how long a read waits without a new byte while no source can
+	// be reached; nil is [DefaultPatience].
+	Patience *time.Duration `json:"patience,omitempty"`
 	// NoReadAhead fetches nothing beyond what readers are about to read.
 	NoReadAhead bool `json:"no_readahead,omitempty"`
 	// Prefetch fetches all that is shown, in the background.
 	Prefetch bool   `json:"prefetch,omitempty"`
 	Cwd      string `json:"cwd,omitempty"` // the caller's directory
 }
+
+// DefaultPatience is how long reads in a mount wait out an outage.
+const DefaultPatience = 2 * time.Minute
 
 // MountInfo describes a mount.
 type MountInfo struct {
@@ -62,6 +68,7 @@ type MountInfo struct {
 	Passthrough bool           `json:"passthrough"`
 	Strict      bool           `json:"strict,omitempty"`
 	NoReadAhead bool           `json:"no_readahead,omitempty"`
+	Patience    time.Duration  `json:"patience"`
 	Prefetching bool           `json:"prefetching,omitempty"`
 	OpenFiles   int            `json:"open_files"`
 	Clone       string         `json:"clone"`
@@ -127,9 +134,10 @@ type FilesRequest struct {
 
 // FilesResult says what a FilesRequest did.
 type FilesResult struct {
-	Files  int          `json:"files"`
-	Bytes  int64        `json:"bytes"`
-	Failed []FileFailed `json:"failed,omitempty"`
+	Files    int          `json:"files"`
+	Bytes    int64        `json:"bytes"`
+	Repaired int          `json:"repaired,omitempty"` // damaged, and fetched again
+	Failed   []FileFailed `json:"failed,omitempty"`
 }
 
 // GetRequest downloads the files of a selection into a directory.

@@ -26,7 +26,7 @@ func (m *mount) guess() {
 		a.place[n] = int32(i)
 	}
 	m.known = a
-	m.guesser = &guesser{files: a, count: len(m.files), most: min(1<<30, m.d.cache.Status().Budget/8)}
+	m.guesser = &guesser{files: a, count: len(m.files), most: min(1<<30, m.d.cache.Budget()/8)}
 }
 
 // Kind returns what the names of like files have in common: the directory's,
@@ -71,14 +71,14 @@ func (a *mountFiles) Fetch(file int, whole bool) bool {
 	default:
 		return false
 	}
-	bring := c.Glance
+	bring := c.PrefetchHeader
 	if whole {
 		bring = c.Fetch
 	}
 	go func() {
 		defer func() { <-a.slots }()
 		use := a.m.use(n)
-		use.Guess = true
+		use.Speculative = true
 		bring(a.m.ctx, a.m.version.Key(n), use) // who reads it is told what failed
 	}()
 	return true

@@ -1,0 +1,205 @@
+package cache
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/uniharmony/uniharmonyfs/cache/internal/partial"
+)
+
+// finish verifies the complete file and publishes it.
+func (t *transfer) finish() {
+	p := t.content.part
+	err := p.Verify(t.ctx)
+	switch {
+	case err == nil:
+		t.publish(p)
+	case errors.Is(err, ErrMismatch):
+		t.mismatch(p)
+	case t.ctx.Err() != nil:
+		t.c.do(func() { t.phase = filling })
+	default:
+		// What cannot be read is fetched again.
+		t.throwAway(p)
+		t.c.do(func() {
+			t.phase = filling
+			t.failLocally(nil, fmt.Errorf("its partial file cannot be read: %w", err))
+		})
+	}
+}
+
+// publish makes the verified file the object.
+func (t *transfer) publish(p *partial.File) {
+	t.settlePast(p)
+	if !t.claimName() {
+		t.overtaken()
+		return
+	}
+	err := p.Publish(func(from string) error { return t.c.store.publish(t.o.key, from) })
+	if err != nil {
+		t.c.do(func() {
+			t.o.publishing = nil
+			t.phase = filling
+			t.failLocally(nil, fmt.Errorf("cannot put it into the cache: %w", err))
+		})
+		return
+	}
+	info, err := t.c.store.Stat(t.c.store.object(t.o.key))
+	t.end(func() {
+		o := t.o
+		o.publishing = nil
+		if err != nil { // it has gone again already
+			t.c.release(t, 0, 0)
+			return
+		}
+		t.c.release(t, info.Charge(), 0)
+		o.id = info.ID
+		t.c.move(o, present)
+		t.c.ledger.unsynced = append(t.c.ledger.unsynced, o)
+		t.c.touch(o)
+		delete(t.c.failures, t.f.id())
+		t.f.exposed = false
+		t.refuse(nil, nil)
+	})
+}
+
+// claimName returns true when the transfer may put a file under the object's
+// name: nobody else is going to, and nothing is there. It returns false when
+// another dataset's transfer was faster. From then on nobody joins.
+func (t *transfer) claimName() bool {
+	o := t.o
+	for {
+		var gone <-chan struct{}
+		var old *item
+		mine, late := false, false
+		t.c.do(func() {
+			switch {
+			case o.phase == present:
+				late = true
+			case o.phase == removing:
+				gone = o.removed
+			case o.publishing != nil:
+				gone = o.publishing.done
+			case o.check != nil:
+				gone = o.check.done
+			case o.phase == unchecked:
+				old = &o.file // what we have is better
+				t.c.mark(old)
+			default:
+				mine, o.publishing = true, t
+			}
+			if mine || late {
+				t.phase = ending
+			}
+		})
+		switch {
+		case mine || late:
+			return mine
+		case old != nil:
+			if err := t.c.removeMarked(old, false); err != nil {
+				time.Sleep(time.Second) // it is tried again, or others' way
+			}
+		default:
+			<-gone
+		}
+	}
+}
+
+// overtaken ends a transfer whose object another dataset's sources brought.
+func (t *transfer) overtaken() {
+	p := t.content.part
+	if t.f.exposed || len(t.content.past) > 0 {
+		f, _, err := t.c.store.openObject(t.o.key, t.o.size)
+		wrong := err != nil || !partial.Agrees(f, t.pastDigests())
+		if err == nil && !wrong && p != nil {
+			digests, err := p.Digests(t.content.stock.Have)
+			wrong = err != nil || !partial.Agrees(f, digests)
+		}
+		if f != nil {
+			f.Close()
+		}
+		if wrong {
+			t.disown(p)
+		}
+	}
+	if p != nil {
+		if err := p.Discard(); err != nil {
+			t.c.log.Error("a partial file cannot be removed", "key", t.o.key, "err", err)
+		}
+	}
+	t.end(func() {
+		t.c.release(t, -1, 0)
+		t.f.exposed = false
+		t.f.file = partial.New(t.c.store, t.c.store.partials(), t.f.file.Ident, t.o.size)
+		t.refuse(errEnded, nil)
+	})
+}
+
+// rest ends a transfer that nobody needs: what has come is kept.
+func (t *transfer) rest() {
+	left := t.account.made // of a partial file that was never opened
+	c := &t.content
+	var err error
+	switch p := c.part; {
+	case p != nil && c.limit > 0:
+		left, err = 0, p.Discard()
+	case p != nil:
+		left, err = p.Leave(c.stock, t.account.reserved)
+	}
+	if err != nil {
+		t.c.log.Warn("what came of a content cannot be kept", "key", t.o.key, "err", err)
+	}
+	t.end(func() {
+		t.c.release(t, -1, left)
+		if t.f.exposed && left == 0 || len(c.past) > 0 {
+			t.c.revoke(t.o, t.f.dataset) // nothing can prove it any more
+			t.f.exposed = t.f.exposed && left > 0
+		}
+		if left == 0 {
+			t.f.file = partial.New(t.c.store, t.c.store.partials(), t.f.file.Ident, t.o.size)
+		} else {
+			t.c.ledger.resting = append(t.c.ledger.resting, t.f)
+		}
+		t.refuse(ErrClosed, nil)
+	})
+}
+
+// end closes the books.
+func (t *transfer) end(books func()) {
+	t.c.do(func() {
+		books()
+		t.phase = ended
+		t.f.transfer = nil
+		t.refuse(ErrClosed, nil)
+		close(t.done)
+		t.c.settle(t.o)
+	})
+	t.cancel()
+	t.c.pump()
+}
+
+// crash ends a transfer whose driver panicked.
+func (t *transfer) crash(err error) {
+	t.cancel()
+	over := false
+	t.c.do(func() {
+		over = t.phase == ended
+		t.refuse(err, nil)
+	})
+	if over {
+		return
+	}
+	if p := t.content.part; p != nil {
+		p.Discard()
+	}
+	t.end(func() {
+		t.c.release(t, -1, 0)
+		if t.f.exposed {
+			t.c.revoke(t.o, t.f.dataset)
+			t.f.exposed = false
+		}
+		t.f.file = partial.New(t.c.store, t.c.store.partials(), t.f.file.Ident, t.o.size)
+		t.c.failures.note(t.f.id(), err, t.c.options.FailureTTL)
+	})
+}

@@ -1,0 +1,13 @@
+package cache
+
+// Objects returns how many keys the cache knows something of.
+func Objects(c *Cache) (n int) {
+	c.do(func() { n = len(c.objects) })
+	return n
+}
+
+// Defects returns how often a rule of the cache was broken.
+func Defects(c *Cache) (n int) {
+	c.do(func() { n = c.seen.defects })
+	return n
+}
