@@ -19,7 +19,7 @@ const module = "github.com/uniharmony/uniharmonyfs/"
 var layers = [][]string{
 	{"bids", "internal/annex", "internal/source"},
 	{"internal/gitstore", "internal/tree"},
-	{"cache", "fetch", "index"},
+	{"cache", "fetch", "index", "internal/beneath"},
 	{"fs"},
 	{"internal/daemon"},
 	{"internal/demo"},
