@@ -81,7 +81,7 @@ func TestLimitsOfASnapshot(t *testing.T) {
 		fmt.Fprintf(&list, "040000 tree %s\tdir-%03d\n", files, i)
 	}
 	root := b.git(list.String(), "mktree")
-	roomy := func() *budget { return &budget{entries: 510, dirs: 10, bytes: 100_000, path: 16} }
+	roomy := func() *budget { return &budget{entries: 510, dirs: 10, bytes: 100_000, path: 16, content: 500} }
 	if s, err := b.read(root, roomy()); err != nil || s.Files() != 500 {
 		t.Fatalf("what is just within the limits: %v", err)
 	}
@@ -89,6 +89,7 @@ func TestLimitsOfASnapshot(t *testing.T) {
 		"million files":       func(b *budget) { b.entries-- },
 		"million directories": func(b *budget) { b.dirs-- },
 		"GiB":                 func(b *budget) { b.bytes = 500 },
+		"PiB":                 func(b *budget) { b.content-- },
 		"more than 15 bytes":  func(b *budget) { b.path-- },
 	} {
 		limit := roomy()
@@ -144,4 +145,32 @@ func TestAbsurdSizesAreHidden(t *testing.T) {
 	if len(s.Hidden) != 2 || !strings.Contains(s.Hidden[0].Why, "size") {
 		t.Errorf("hidden: %v", s.Hidden)
 	}
+}
+
+// Files whose sizes cannot be added up are no dataset.
+func TestSizesThatDoNotAddUpAreRefused(t *testing.T) {
+	b := newBare(t)
+	blob := b.git("/annex/objects/MD5E-s1125899906842624--d41d8cd98f00b204e9800998ecf8427e.nii.gz\n", "hash-object", "-w", "--stdin")
+	var list strings.Builder
+	for i := range 64 {
+		fmt.Fprintf(&list, "100644 blob %s\tfile-%04d\n", blob, i)
+	}
+	inner := b.git(list.String(), "mktree")
+	if s, err := b.read(inner, newBudget()); err != nil || s.View(allFiles(s), nil).Bytes() != maxContent {
+		t.Errorf("64 files of 1 PiB: %v", err)
+	}
+	list.Reset()
+	for i := range 300 {
+		fmt.Fprintf(&list, "040000 tree %s\tdir-%04d\n", inner, i)
+	}
+	if _, err := b.read(b.git(list.String(), "mktree"), newBudget()); !errors.Is(err, tree.ErrTooLarge) || !strings.Contains(err.Error(), "PiB") {
+		t.Errorf("19,200 files of 1 PiB: %v", err)
+	}
+}
+
+func allFiles(s *Snapshot) (nodes []int) {
+	for n := range s.Len() {
+		nodes = append(nodes, n)
+	}
+	return nodes
 }

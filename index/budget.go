@@ -14,12 +14,16 @@ type budget struct {
 	mu      sync.Mutex // guards the following
 	entries int        // files and directories
 	dirs    int
-	bytes   int // of names, of the paths of directories and links, and of links' targets
-	path    int // of one path
+	bytes   int   // of names, of the paths of directories and links, and of links' targets
+	path    int   // of one path
+	content int64 // of all files
 }
 
+// maxContent is 64 PiB.
+const maxContent = 1 << 56
+
 func newBudget() *budget {
-	return &budget{entries: 12_000_000, dirs: 3_000_000, bytes: 1 << 30, path: 4095}
+	return &budget{entries: 12_000_000, dirs: 3_000_000, bytes: 1 << 30, path: 4095, content: maxContent}
 }
 
 // take counts entries, those of them that are directories, and bytes. at says
@@ -35,6 +39,24 @@ func (b *budget) take(entries, dirs, bytes int, at string) error {
 		return tooLarge("it has more than three million directories", at)
 	case b.bytes < 0:
 		return tooLarge("its names and links have more than a GiB", at)
+	}
+	return nil
+}
+
+// takeContent counts the bytes that files say they have. What is within the
+// budget can be added up, also over many commits, without an overflow.
+func (b *budget) takeContent(p *part) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, entries := range p.dirs {
+		for _, e := range entries {
+			if e.Kind != tree.Dir {
+				b.content -= min(e.Size, b.content+1)
+			}
+			if b.content < 0 {
+				return tooLarge("its files say that they have more than 64 PiB in all", e.Name)
+			}
+		}
 	}
 	return nil
 }

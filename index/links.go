@@ -33,6 +33,9 @@ type links struct {
 }
 
 func (l *links) add(p *part) error {
+	if err := l.budget.takeContent(p); err != nil {
+		return err
+	}
 	for _, link := range p.links {
 		if err := l.budget.take(0, 0, len(link.path), link.path); err != nil {
 			return err
