@@ -21,7 +21,7 @@ var layers = [][]string{
 	{"internal/gitstore", "internal/tree", "cache/internal/disk", "cache/internal/queue"},
 	{"cache/internal/partial"},
 	{"cache/internal/readplan"},
-	{"cache", "fetch", "index"},
+	{"cache", "fetch", "index", "internal/beneath"},
 	{"fs"},
 	{"internal/daemon"},
 	{"internal/demo"},

@@ -52,6 +52,8 @@ func TestCorners(t *testing.T) {
 		"BTi":                         {[]string{"sub-02/meg/sub-02_task-a_meg/c,rfDC", "sub-02/meg/sub-02_task-a_meg/config"}, "suffix=meg", []string{"sub-02/meg/sub-02_task-a_meg/c,rfDC", "sub-02/meg/sub-02_task-a_meg/config"}, nil},
 		"C23":                         {[]string{"sub-06/emg/sub-06_emg.edf"}, "modality=emg", []string{"sub-06/emg/sub-06_emg.edf"}, nil},
 		"C24":                         {append([]string{"derivatives/p/sub-01/anat/sub-01_T1w.nii"}, mixed...), "sub=01", mixed, nil},
+		"C24 without a pipeline":      {append([]string{"derivatives/sub-01/anat/sub-01_T1w.nii", "derivatives/sub-02/anat/sub-02_T1w.nii"}, mixed...), "", mixed, nil},
+		"C24 without a pipeline, sub": {append([]string{"derivatives/sub-01/anat/sub-01_T1w.nii", "derivatives/sub-02/anat/sub-02_T1w.nii"}, mixed...), "sub=02", nil, nil},
 		"C25":                         {append([]string{"sub-01/eeg/.Rapp.history"}, mixed...), "sub=01", mixed, nil},
 		"C26":                         {append([]string{"README"}, mixed...), "ext=@none", nil, nil},
 		"C27 directory":               {[]string{"sub-02/func/sub-01_bold.nii.gz"}, "sub=02", []string{"sub-02/func/sub-01_bold.nii.gz"}, nil},

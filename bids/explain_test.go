@@ -92,7 +92,7 @@ func TestOutsideTheSubjects(t *testing.T) {
 	d := made("dataset_description.json", ".bidsignore", ".git/config", "README", "notes.txt", "code/a.py", "docs/a.txt", "stimuli/a.png",
 		"derivatives/README", "derivatives/fmriprep/dataset_description.json", "derivatives/fmriprep/sub-01.html", "derivatives/fmriprep/sub-02.html",
 		"derivatives/fmriprep/sub-01/anat/sub-01_desc-x_T1w.nii", "derivatives/fmriprep/sub-02/anat/sub-02_desc-x_T1w.nii", "derivatives/fmriprep/T1w.json",
-		"derivatives/other/dataset_description.json",
+		"derivatives/other/dataset_description.json", "derivatives/sub-01/anat/sub-01_desc-y_T1w.nii",
 		"sourcedata/sub-01/a.dcm", "sourcedata/sub-02/a.dcm", "sourcedata/README",
 		"sub-01/anat/sub-01_T1w.nii", "sub-02/anat/sub-02_T1w.nii", "T1w.json")
 	always := []string{"dataset_description.json", ".bidsignore"}
@@ -111,10 +111,11 @@ func TestOutsideTheSubjects(t *testing.T) {
 		"some root files": {Selection{Entities: sub01, RootFiles: []string{"READ*"}}, append([]string{"README", "sub-01/anat/sub-01_T1w.nii", "T1w.json"}, always...)},
 		"a pipeline": {Selection{Entities: sub01, Derivatives: []string{"fmriprep"}}, append([]string{"derivatives/README", "derivatives/fmriprep/dataset_description.json",
 			"derivatives/fmriprep/sub-01.html", "derivatives/fmriprep/sub-01/anat/sub-01_desc-x_T1w.nii", "derivatives/fmriprep/T1w.json"}, one...)},
-		"exclude":     {Selection{Exclude: []string{"sub-02", "docs", "*.png"}}, one},
-		"exclude all": {Selection{Exclude: []string{"dataset_description.json", "*.txt"}}, append([]string{"stimuli/a.png", "sub-01/anat/sub-01_T1w.nii", "sub-02/anat/sub-02_T1w.nii", "T1w.json", "README"}, always...)},
-		"include":     {Selection{Include: []string{"sub-01/**"}}, one},
-		"no sidecars": {Selection{Entities: sub01, Companions: NoCompanions}, append([]string{"sub-01/anat/sub-01_T1w.nii"}, rootFiles...)},
+		"without a directory": {Selection{Entities: sub01, Derivatives: []string{"derivatives"}}, append([]string{"derivatives/README", "derivatives/sub-01/anat/sub-01_desc-y_T1w.nii"}, one...)},
+		"exclude":             {Selection{Exclude: []string{"sub-02", "docs", "*.png"}}, one},
+		"exclude all":         {Selection{Exclude: []string{"dataset_description.json", "*.txt"}}, append([]string{"stimuli/a.png", "sub-01/anat/sub-01_T1w.nii", "sub-02/anat/sub-02_T1w.nii", "T1w.json", "README"}, always...)},
+		"include":             {Selection{Include: []string{"sub-01/**"}}, one},
+		"no sidecars":         {Selection{Entities: sub01, Companions: NoCompanions}, append([]string{"sub-01/anat/sub-01_T1w.nii"}, rootFiles...)},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r, err := d.catalog().Select(test.s, d.read)

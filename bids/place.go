@@ -72,6 +72,9 @@ func (b *builder) locate(d *dir, name string, id int32) {
 		if d.place != root {
 			d.root = d.parent
 		}
+		if d.place == derivatives { // of a pipeline without a directory
+			d.pipeline = b.words.intern("derivatives")
+		}
 		d.place, d.subKey, d.sub = subject, b.words.intern(key), b.words.intern(label)
 	case d.place == derivatives:
 		d.place, d.root, d.pipeline = root, id, b.words.intern(name)

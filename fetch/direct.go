@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -21,11 +23,13 @@ type Direct struct {
 	uuid string
 }
 
-// CloneDirect clones a dataset into dir, with its history and a work tree, or
-// takes up the clone that an earlier call made there. git-annex is
-// initialised; the special remotes that only move bytes are enabled, those
-// that run programs are not.
-func CloneDirect(ctx context.Context, spec Spec, version, dir string, o CloneOptions) (*Direct, error) {
+// CloneDirect clones a dataset into dir, an empty directory, with its history
+// and a work tree of exactly this commit; or it takes up the clone that an
+// earlier call made there, if that has the commit or one after it. git-annex
+// is initialised; the special remotes that only move bytes are enabled, those
+// that run programs are not. Nothing that the dataset or the user's
+// configuration names is run: no filter, hook or template.
+func CloneDirect(ctx context.Context, spec Spec, version, commit, dir string, o CloneOptions) (*Direct, error) {
 	what := "cannot make a DataLad dataset of " + describe(spec, version) + " at " + dir
 	if o.Git == "" || AnnexProgram() == "" {
 		return nil, &AdviceError{Kind: NoGit, What: what, Why: "that needs git and git-annex", Do: []string{"install them: apt-get install git git-annex", "or leave out --direct"}}
@@ -34,38 +38,91 @@ func CloneDirect(ctx context.Context, spec Spec, version, dir string, o CloneOpt
 		o.Progress = func(Progress) {}
 	}
 	d := &Direct{Dir: dir, git: gitProgram{path: o.Git, env: o.Env}}
-	if _, err := os.Stat(filepath.Join(dir, ".git")); err == nil {
-		if err := d.check(ctx, spec, what); err != nil {
+	if st, err := os.Lstat(d.gitDir()); err == nil {
+		if !st.IsDir() {
+			return nil, notOurs(what, "its .git is no directory")
+		}
+		if err := d.check(ctx, spec, commit, what); err != nil {
 			return nil, err
 		}
-	} else if err := d.clone(ctx, spec, version, o); err != nil {
+	} else if err := d.clone(ctx, spec, version, commit, what, o); err != nil {
 		return nil, cloneError(ctx, spec, version, err)
 	}
-	d.name(ctx)
+	d.seclude(ctx)
+	if filepath.IsAbs(spec.URL) {
+		// git-annex would look into the repository that it is a clone of, with
+		// programs that its configuration names, and change it.
+		d.git.env = append(d.git.env, "GIT_CONFIG_COUNT=1", "GIT_CONFIG_KEY_0=remote.origin.annex-ignore", "GIT_CONFIG_VALUE_0=true")
+	}
+	if err := d.checkOut(ctx); err != nil {
+		return nil, cloneError(ctx, spec, version, err)
+	}
 	return d, d.initAnnex(ctx, what)
 }
 
-// name gives git-annex's commits an author where the user has told git none,
-// for which git refuses them.
-func (d *Direct) name(ctx context.Context) {
-	if _, err := d.git.run(ctx, nil, "-C", d.Dir, "var", "GIT_COMMITTER_IDENT"); err == nil {
-		return
-	}
-	for _, who := range []string{"AUTHOR", "COMMITTER"} {
-		d.git.env = append(d.git.env[:len(d.git.env):len(d.git.env)], "GIT_"+who+"_NAME=uniharmonyfs", "GIT_"+who+"_EMAIL=uniharmonyfs@localhost")
-	}
+func (d *Direct) gitDir() string { return filepath.Join(d.Dir, ".git") }
+
+func notOurs(what, why string) error {
+	return &AdviceError{Kind: NotRepository, What: what, Why: why, Do: []string{"choose an empty or new directory"}}
 }
 
-// check makes sure that what is there is a clone of the dataset.
-func (d *Direct) check(ctx context.Context, spec Spec, what string) error {
+// withoutConfig leaves out git options that came in the environment.
+func withoutConfig(env []string) []string {
+	return slices.DeleteFunc(slices.Clone(env), func(kv string) bool {
+		return strings.HasPrefix(kv, "GIT_CONFIG_COUNT=") || strings.HasPrefix(kv, "GIT_CONFIG_PARAMETERS=")
+	})
+}
+
+// seclude makes what runs from now on, git-annex too, deaf to the user's and
+// the system's configuration: a filter that it defines would run on what the
+// dataset's attributes say. Only the author's name is taken over; without one
+// git refuses git-annex's commits.
+func (d *Direct) seclude(ctx context.Context) {
+	for _, who := range []string{"AUTHOR", "COMMITTER"} {
+		name, email := "uniharmonyfs", "uniharmonyfs@localhost"
+		if ident, err := d.git.run(ctx, nil, "-C", d.Dir, "var", "GIT_"+who+"_IDENT"); err == nil {
+			first, rest, _ := strings.Cut(ident, " <")
+			name = first
+			email, _, _ = strings.Cut(rest, ">")
+		}
+		d.git.env = append(d.git.env[:len(d.git.env):len(d.git.env)], "GIT_"+who+"_NAME="+name, "GIT_"+who+"_EMAIL="+email)
+	}
+	d.git.env = append(d.git.env, "GIT_CONFIG_GLOBAL=/dev/null", "GIT_CONFIG_NOSYSTEM=1", "GIT_ATTR_NOSYSTEM=1")
+	d.git.env = withoutConfig(d.git.env)
+}
+
+// check makes sure that what is there is a clone of the dataset, at the commit
+// or after it.
+func (d *Direct) check(ctx context.Context, spec Spec, commit, what string) error {
 	url, err := d.git.run(ctx, nil, "-C", d.Dir, "config", "remote.origin.url")
 	if err != nil || strings.TrimSpace(url) != spec.URL {
-		return &AdviceError{Kind: NotRepository, What: what, Why: fmt.Sprintf("another repository is there (%s)", strings.TrimSpace(url)), Do: []string{"choose an empty or new directory"}}
+		return errors.Join(ctx.Err(), notOurs(what, fmt.Sprintf("another repository is there (%s)", strings.TrimSpace(url))))
+	}
+	if _, err := d.git.run(ctx, nil, "-C", d.Dir, "merge-base", "--is-ancestor", commit, "HEAD"); err != nil {
+		return errors.Join(ctx.Err(), &AdviceError{Kind: UnknownVersion, What: what, Why: "the dataset there is at another version, not at or after commit " + commit,
+			Do: []string{"choose an empty or new directory", "or check that version out there: git -C " + d.Dir + " checkout " + commit}})
 	}
 	return nil
 }
 
-func (d *Direct) clone(ctx context.Context, spec Spec, version string, o CloneOptions) error {
+// cloneParts begins the names of clones that are not whole yet.
+const cloneParts = ".uniharmonyfs-clone-"
+
+// clone makes the repository, without a work tree, beside its place and moves
+// it there when it is whole.
+func (d *Direct) clone(ctx context.Context, spec Spec, version, commit, what string, o CloneOptions) error {
+	entries, err := os.ReadDir(d.Dir)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if !strings.HasPrefix(e.Name(), cloneParts) {
+			return notOurs(what, fmt.Sprintf("the directory is not empty (%q)", e.Name()))
+		}
+		if err := os.RemoveAll(filepath.Join(d.Dir, e.Name())); err != nil {
+			return err
+		}
+	}
 	w := &withGit{spec: spec, git: d.git, progress: o.Progress}
 	r, err := w.offered(ctx)
 	if err != nil {
@@ -75,19 +132,54 @@ func (d *Direct) clone(ctx context.Context, spec Spec, version string, o CloneOp
 	if err != nil {
 		return err
 	}
-	args := []string{"clone", "--quiet", "--progress", "--no-recurse-submodules"}
+	part, err := os.MkdirTemp(d.Dir, cloneParts)
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(part)
+	args := []string{"clone", "--quiet", "--progress", "--no-recurse-submodules", "--no-checkout", "--template="}
 	for _, prefix := range []string{"refs/heads/", "refs/tags/"} {
 		if name, ok := strings.CutPrefix(ref, prefix); ok {
 			args = append(args, "-b", name)
 		}
 	}
-	if _, err := w.run(ctx, append(args, "--", spec.URL, d.Dir)...); err != nil {
+	if _, err := w.run(ctx, append(args, "--", spec.URL, part)...); err != nil {
 		return err
 	}
-	if ref == "" {
-		_, err = w.run(ctx, "-C", d.Dir, "checkout", "--quiet", "--detach", version)
+	if _, err := w.run(ctx, "-C", part, "cat-file", "-e", commit+"^{commit}"); err != nil {
+		// No branch has it any more.
+		if _, err := w.run(ctx, "-C", part, "fetch", "--quiet", "--progress", "--no-auto-maintenance", "--", "origin", commit); err != nil {
+			return err
+		}
 	}
-	return err
+	head := []string{"-C", part, "update-ref", "HEAD", commit}
+	if ref == "" { // a commit is no branch's
+		head = []string{"-C", part, "update-ref", "--no-deref", "HEAD", commit}
+	}
+	if _, err := w.run(ctx, head...); err != nil {
+		return err
+	}
+	return os.Rename(filepath.Join(part, ".git"), d.gitDir())
+}
+
+// checkOut writes the work tree of HEAD, unless that was done. Git makes its
+// index last; until then the work tree is not whole.
+func (d *Direct) checkOut(ctx context.Context) error {
+	index := filepath.Join(d.gitDir(), "index")
+	if _, err := os.Lstat(index); err == nil {
+		return nil
+	}
+	if err := os.Remove(index + ".lock"); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	_, err := d.git.run(ctx, nil, "--git-dir="+d.gitDir(), "--work-tree="+d.Dir, "-c", "core.protectHFS=true", "-c", "core.protectNTFS=true",
+		"reset", "--quiet", "--hard", "HEAD")
+	if err != nil {
+		return err
+	}
+	// What is as new as the index is looked into again, through the filters of
+	// whoever asks git for the status.
+	return os.Chtimes(index, time.Time{}, time.Now().Add(time.Second))
 }
 
 // initAnnex initialises git-annex once.
@@ -109,10 +201,10 @@ func (d *Direct) initAnnex(ctx context.Context, what string) error {
 	return err
 }
 
-// ObjectPath returns where the dataset keeps a key's content, relative to Dir.
-func (d *Direct) ObjectPath(key annex.Key) string {
+// ObjectPath returns where a dataset keeps a key's content, below its .git/annex.
+func ObjectPath(key annex.Key) string {
 	f := key.FileName()
-	return filepath.Join(".git", "annex", "objects", key.HashDirMixed(), f, f)
+	return path.Join("objects", key.HashDirMixed(), f, f)
 }
 
 // Present tells git-annex that the dataset now has the content of keys, and
@@ -139,8 +231,8 @@ func (d *Direct) Present(ctx context.Context, keys []annex.Key, unlocked []strin
 		return nil
 	}
 	err := run(lines.String(), "setpresentkey", "--batch")
-	for _, path := range unlocked {
-		err = errors.Join(err, run("\n", "fsck", "--fast", "--quiet", "--", path))
+	for _, name := range unlocked {
+		err = errors.Join(err, run("\n", "fsck", "--fast", "--quiet", "--", name))
 	}
 	return err
 }

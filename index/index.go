@@ -59,7 +59,8 @@ func Open(dir string, o Options) (*Index, error) {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	// Badger's files are only as private as the directory they lie in.
+	if err := errors.Join(os.MkdirAll(dir, 0o700), os.Chmod(dir, 0o700)); err != nil {
 		return nil, fmt.Errorf("index: %w", err)
 	}
 	x := &Index{dir: dir, log: log, space: freeSpace{dir: dir}}

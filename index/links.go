@@ -2,6 +2,8 @@ package index
 
 import (
 	"cmp"
+	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"path"
@@ -22,40 +24,59 @@ type link struct{ path, target string }
 
 // links makes sense of symlinks that are not git-annex's: one to a file of the
 // dataset becomes that file, one to a directory stays a link, and the rest can
-// mean nothing inside a mount and are hidden, as are annexed files whose keys
-// say no size.
+// mean nothing inside a mount and are hidden, as are annexed files that cannot
+// be shown.
 type links struct {
-	list     []link
-	sizeless map[string]string // keys by path
+	list   []link
+	unfit  map[string]string // why annexed files cannot be shown, by path
+	budget *budget
 }
 
-func (l *links) add(p *part) {
+func (l *links) add(p *part) error {
+	if err := l.budget.takeContent(p); err != nil {
+		return err
+	}
+	for _, link := range p.links {
+		if err := l.budget.take(0, 0, len(link.path), link.path); err != nil {
+			return err
+		}
+	}
+	for path, why := range p.unfit {
+		if err := l.budget.take(0, 0, len(path)+len(why), path); err != nil {
+			return err
+		}
+	}
 	l.list = append(l.list, p.links...)
-	maps.Copy(l.sizeless, p.sizeless)
+	maps.Copy(l.unfit, p.unfit)
+	return nil
 }
 
 // resolve returns the tree as it is shown, and what is hidden.
-func (l *links) resolve(s *tree.Snapshot) (*tree.Snapshot, []Hidden, error) {
+func (l *links) resolve(ctx context.Context, s *tree.Snapshot) (*tree.Snapshot, []Hidden, error) {
 	var hidden []Hidden
 	hide := func(path, why string) { hidden = append(hidden, Hidden{Path: path, Why: why}) }
-	for path, key := range l.sizeless {
-		hide(path, noSize+key)
+	for path, why := range l.unfit {
+		hide(path, why)
 	}
 	gone := make(map[int]bool)
 	become := make(map[int]int)
+	f := follower{s: s, known: make(map[int]followed)}
 	for _, link := range l.list {
+		if err := errors.Join(ctx.Err(), f.tooMuch()); err != nil {
+			return nil, nil, err
+		}
 		n, _ := s.Find(link.path)
-		to, end := l.follow(s, n)
+		to := f.follow(n, 1)
 		switch {
-		case to >= 0 && s.Kind(to) == tree.Dir:
+		case to.node >= 0 && s.Kind(to.node) == tree.Dir:
 			continue
-		case to >= 0:
-			become[n] = to
+		case to.node >= 0:
+			become[n] = to.node
 			continue
 		}
 		gone[n] = true
-		if key, ok := l.sizeless[end]; ok {
-			hide(link.path, noSize+key)
+		if why, ok := l.unfit[to.missing]; ok {
+			hide(link.path, why)
 		} else {
 			hide(link.path, fmt.Sprintf("a symlink to nothing inside the dataset: %.200q", link.target))
 		}
@@ -68,32 +89,92 @@ func (l *links) resolve(s *tree.Snapshot) (*tree.Snapshot, []Hidden, error) {
 	return s, hidden, err
 }
 
-const noSize = "its git-annex key says no size: "
+const (
+	noSize     = "its git-annex key says no size: "
+	absurdSize = "its git-annex key says a size that no file has: "
+)
 
-// follow returns the file or directory that a link leads to inside the commit,
-// by name only: -1 when there is none, and then where it ends.
-func (l *links) follow(s *tree.Snapshot, n int) (to int, end string) {
-	for range maxHops {
-		at, target := s.Path(n), s.Target(n)
-		if path.IsAbs(target) {
-			return -1, ""
-		}
-		end = path.Join(path.Dir(at), target)
-		if end == ".." || strings.HasPrefix(end, "../") {
-			return -1, ""
-		}
-		if end == "." {
-			end = ""
-		}
-		var ok bool
-		if n, ok = s.Find(end); !ok {
-			return -1, end
-		}
-		if s.Kind(n) != tree.Link {
-			return n, end
-		}
+// A follower finds where links lead, as the kernel will: component by
+// component, going on from what a link leads to (path_resolution(7)). One that
+// leaves the tree anywhere on its way leads to nothing, even if it came back:
+// what lies around a mount is not the dataset's.
+type follower struct {
+	s     *tree.Snapshot
+	known map[int]followed
+	steps int
+}
+
+// followed is where a link leads.
+type followed struct {
+	node    int    // a file or directory, or -1
+	hops    int    // links that were followed, itself included
+	missing string // of a link to nothing: what is not there, if that is known
+}
+
+// maxSteps bounds the components of all links that are gone through.
+const maxSteps = 200_000_000
+
+func (f *follower) tooMuch() error {
+	if f.steps > maxSteps {
+		return fmt.Errorf("%w: its symbolic links lead too far round", tree.ErrTooLarge)
 	}
-	return -1, ""
+	return nil
+}
+
+// follow follows link n, which is the depth-th on its way.
+func (f *follower) follow(n, depth int) followed {
+	if to, ok := f.known[n]; ok {
+		return to
+	}
+	if depth > maxHops {
+		return followed{node: -1}
+	}
+	to := f.walk(n, depth)
+	if to.node >= 0 || depth == 1 { // deeper down it may have failed for the depth
+		f.known[n] = to
+	}
+	return to
+}
+
+func (f *follower) walk(n, depth int) followed {
+	rest := f.s.Target(n)
+	if strings.HasPrefix(rest, "/") {
+		return followed{node: -1}
+	}
+	at, hops := f.s.Parent(n), 1
+	for more := true; more; {
+		var part string
+		part, rest, more = strings.Cut(rest, "/")
+		f.steps++
+		switch part {
+		case "", ".":
+			continue
+		case "..":
+			if at == 0 {
+				return followed{node: -1}
+			}
+			at = f.s.Parent(at)
+			continue
+		}
+		next, ok := f.s.Lookup(at, part)
+		switch {
+		case !ok && more:
+			return followed{node: -1}
+		case !ok:
+			return followed{node: -1, missing: path.Join(f.s.Path(at), part)}
+		case f.s.Kind(next) == tree.Link:
+			to := f.follow(next, depth+1)
+			if hops += to.hops; to.node < 0 || hops > maxHops {
+				return followed{node: -1, missing: to.missing}
+			}
+			next = to.node
+		}
+		if more && f.s.Kind(next) != tree.Dir {
+			return followed{node: -1}
+		}
+		at = next
+	}
+	return followed{node: at, hops: hops}
 }
 
 // rebuild returns the tree without the nodes that are gone, where others are

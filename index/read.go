@@ -20,6 +20,10 @@ const (
 	// maxTarget is the longest target of a symlink on Linux, in bytes.
 	maxTarget = 4095
 
+	// maxFile is the size in bytes of the largest file that is shown: a PiB. A
+	// larger one is a key's lie.
+	maxFile = 1 << 50
+
 	// maxDepth bounds directories below each other; Linux paths end near it.
 	maxDepth = 1000
 
@@ -49,20 +53,20 @@ type dir struct {
 
 // readSnapshot reads one commit: first which directories there are, then what
 // is in them, part by part, so that the memory it takes is that of the result.
-func readSnapshot(ctx context.Context, git *gitstore.Store, commit gitstore.OID, progress Progress) (*Snapshot, error) {
+func readSnapshot(ctx context.Context, git *gitstore.Store, commit gitstore.OID, limit *budget, progress Progress) (*Snapshot, error) {
 	c, err := git.Commit(ctx, commit)
 	if err != nil {
 		return nil, err
 	}
-	dirs, total, err := listDirs(ctx, git, c.Tree)
+	dirs, total, err := listDirs(ctx, git, c.Tree, limit)
 	if err != nil {
 		return nil, err
 	}
-	b, l := tree.NewBuilder(), links{sizeless: make(map[string]string)}
+	b, l := tree.NewBuilder(), links{unfit: make(map[string]string), budget: limit}
 	runs := split(dirs)
 	done := 0
 	err = inOrder(ctx, len(runs),
-		func(ctx context.Context, i int) (*part, error) { return readPart(ctx, git, runs[i]) },
+		func(ctx context.Context, i int) (*part, error) { return readPart(ctx, git, runs[i], limit) },
 		func(i int, p *part) error {
 			for k, d := range runs[i] {
 				if err := b.AddDir(d.path, p.dirs[k]); err != nil {
@@ -70,9 +74,8 @@ func readSnapshot(ctx context.Context, git *gitstore.Store, commit gitstore.OID,
 				}
 				done += d.entries
 			}
-			l.add(p)
 			progress(done, total)
-			return nil
+			return l.add(p)
 		})
 	if err != nil {
 		return nil, err
@@ -81,31 +84,37 @@ func readSnapshot(ctx context.Context, git *gitstore.Store, commit gitstore.OID,
 	if s.Snapshot, err = b.Snapshot(); err != nil {
 		return nil, err
 	}
-	s.Snapshot, s.Hidden, err = l.resolve(s.Snapshot)
+	s.Snapshot, s.Hidden, err = l.resolve(ctx, s.Snapshot)
 	return s, err
 }
 
 // listDirs returns the directories below root, parents first, and how many
-// entries they have.
-func listDirs(ctx context.Context, git *gitstore.Store, root gitstore.OID) (dirs []dir, total int, err error) {
+// entries they have. A directory that is in many places counts in each of
+// them, and is counted before it is there.
+func listDirs(ctx context.Context, git *gitstore.Store, root gitstore.OID, limit *budget) (dirs []dir, total int, err error) {
 	level := []dir{{id: root}}
 	for depth := 0; len(level) > 0; depth++ {
 		if depth > maxDepth {
-			return nil, 0, fmt.Errorf("directories are nested deeper than %d, at %.200q", maxDepth, level[0].path)
+			return nil, 0, fmt.Errorf("%w: directories are nested deeper than %d, at %.200q", tree.ErrTooLarge, maxDepth, level[0].path)
 		}
 		var below, empty []dir
-		err := readTrees(ctx, git, level, func(i int, list []gitstore.TreeEntry) error {
-			level[i].entries = len(list)
-			total += len(list)
-			for _, e := range list {
-				switch e.Mode {
-				case modeDir:
-					below = append(below, dir{path: path.Join(level[i].path, e.Name), id: e.ID})
-				case modeSubmodule:
-					empty = append(empty, dir{path: path.Join(level[i].path, e.Name)})
+		err := readTrees(ctx, git, level, func(at []int, list []gitstore.TreeEntry) error {
+			if err := limit.takeTree(level, at, list); err != nil {
+				return err
+			}
+			total += len(at) * len(list)
+			for _, i := range at {
+				level[i].entries = len(list)
+				for _, e := range list {
+					switch e.Mode {
+					case modeDir:
+						below = append(below, dir{path: path.Join(level[i].path, e.Name), id: e.ID})
+					case modeSubmodule:
+						empty = append(empty, dir{path: path.Join(level[i].path, e.Name)})
+					}
 				}
 			}
-			return nil
+			return ctx.Err()
 		})
 		if err != nil {
 			return nil, 0, err
@@ -116,25 +125,30 @@ func listDirs(ctx context.Context, git *gitstore.Store, root gitstore.OID) (dirs
 	return dirs, total, nil
 }
 
-// readTrees calls fn with the entries of directories that have an id.
-func readTrees(ctx context.Context, git *gitstore.Store, dirs []dir, fn func(i int, list []gitstore.TreeEntry) error) error {
+// readTrees calls fn with the entries of directories that have an id, and which
+// of dirs these are: several may be alike, and are read once.
+func readTrees(ctx context.Context, git *gitstore.Store, dirs []dir, fn func(at []int, list []gitstore.TreeEntry) error) error {
 	var ids []gitstore.OID
-	var at []int
+	at := make(map[gitstore.OID][]int, len(dirs))
 	for i, d := range dirs {
-		if d.id != "" {
-			ids, at = append(ids, d.id), append(at, i)
+		if d.id == "" {
+			continue
 		}
+		if at[d.id] == nil {
+			ids = append(ids, d.id)
+		}
+		at[d.id] = append(at[d.id], i)
 	}
 	return git.ReadAll(ctx, ids, func(k int, kind string, data []byte) error {
-		i := at[k]
+		first := dirs[at[ids[k]][0]].path
 		if kind != "tree" {
-			return fmt.Errorf("%w: %s of directory %q is a %s, not a tree", gitstore.ErrDamaged, ids[k], dirs[i].path, kind)
+			return fmt.Errorf("%w: %s of directory %q is a %s, not a tree", gitstore.ErrDamaged, ids[k], first, kind)
 		}
 		list, err := gitstore.ParseTree(data)
 		if err != nil {
-			return fmt.Errorf("directory %q: %w", dirs[i].path, err)
+			return fmt.Errorf("directory %q: %w", first, err)
 		}
-		return fn(i, list)
+		return fn(at[ids[k]], list)
 	})
 }
 
@@ -154,9 +168,9 @@ func split(dirs []dir) (runs [][]dir) {
 type part struct {
 	dirs [][]tree.Entry // what can be shown, of each
 	// The paths of links that are not git-annex's, and of annexed files that
-	// cannot be shown, with their keys.
-	links    []link
-	sizeless map[string]string
+	// cannot be shown, with the reason.
+	links []link
+	unfit map[string]string
 }
 
 // item is an entry whose content must be looked at.
@@ -168,25 +182,27 @@ type item struct {
 
 // readPart reads directories: the entries, then the sizes of regular files,
 // then the symlinks and whatever could be a pointer file.
-func readPart(ctx context.Context, git *gitstore.Store, dirs []dir) (*part, error) {
+func readPart(ctx context.Context, git *gitstore.Store, dirs []dir, limit *budget) (*part, error) {
 	items := make([][]item, len(dirs))
 	var links, files, small []*item
-	err := readTrees(ctx, git, dirs, func(i int, list []gitstore.TreeEntry) error {
-		items[i] = make([]item, len(list))
-		for k, e := range list {
-			it := &items[i][k]
-			*it = item{Entry: tree.Entry{Name: e.Name, Kind: tree.Git}, id: e.ID, path: path.Join(dirs[i].path, e.Name)}
-			switch e.Mode {
-			case modeDir, modeSubmodule:
-				it.Kind = tree.Dir
-			case modeLink:
-				it.Kind = tree.Link
-				links = append(links, it)
-			default:
-				files = append(files, it)
+	err := readTrees(ctx, git, dirs, func(at []int, list []gitstore.TreeEntry) error {
+		for _, i := range at {
+			items[i] = make([]item, len(list))
+			for k, e := range list {
+				it := &items[i][k]
+				*it = item{Entry: tree.Entry{Name: e.Name, Kind: tree.Git}, id: e.ID, path: path.Join(dirs[i].path, e.Name)}
+				switch e.Mode {
+				case modeDir, modeSubmodule:
+					it.Kind = tree.Dir
+				case modeLink:
+					it.Kind = tree.Link
+					links = append(links, it)
+				default:
+					files = append(files, it)
+				}
 			}
 		}
-		return nil
+		return ctx.Err()
 	})
 	if err != nil {
 		return nil, err
@@ -209,7 +225,7 @@ func readPart(ctx context.Context, git *gitstore.Store, dirs []dir) (*part, erro
 			return fmt.Errorf("%w: %q is a %s, not a file", gitstore.ErrDamaged, it.path, kind)
 		}
 		it.see(data)
-		return nil
+		return limit.take(0, 0, len(it.Target), it.path)
 	})
 	if err != nil {
 		return nil, err
@@ -234,13 +250,16 @@ func (it *item) see(data []byte) {
 }
 
 func newPart(items [][]item) *part {
-	p := &part{dirs: make([][]tree.Entry, len(items)), sizeless: make(map[string]string)}
+	p := &part{dirs: make([][]tree.Entry, len(items)), unfit: make(map[string]string)}
 	for i, list := range items {
 		p.dirs[i] = make([]tree.Entry, 0, len(list))
 		for _, it := range list {
 			switch {
 			case it.Size < 0:
-				p.sizeless[it.path] = it.Key.String()
+				p.unfit[it.path] = noSize + it.Key.String()
+				continue
+			case it.Kind == tree.Annexed && it.Size > maxFile:
+				p.unfit[it.path] = absurdSize + it.Key.String()
 				continue
 			case it.Kind == tree.Link:
 				p.links = append(p.links, link{it.path, it.Target})

@@ -37,7 +37,7 @@ type meta struct {
 	Hidden []Hidden  `json:"hidden,omitempty"`
 }
 
-const snapshotFormat = 1
+const snapshotFormat = 2
 
 // Progress is told how many of how many git objects were read so far; total
 // is 0 while unknown. It is called from one goroutine at a time.
@@ -57,7 +57,7 @@ func (x *Index) Snapshot(ctx context.Context, git *gitstore.Store, commit gitsto
 	if progress == nil {
 		progress = func(int, int) {}
 	}
-	s, err = readSnapshot(ctx, git, commit, progress)
+	s, err = readSnapshot(ctx, git, commit, newBudget(), progress)
 	if err != nil {
 		return nil, err
 	}

@@ -1,8 +1,10 @@
 package daemon
 
 import (
+	"bytes"
 	"context"
-	"errors"
+	"io"
+	"io/fs"
 	"os"
 	"path"
 
@@ -15,14 +17,26 @@ import (
 
 func (g *get) cloneDirect(ctx context.Context, r *reply) (err error) {
 	req := g.req
-	g.direct, err = fetch.CloneDirect(ctx, g.v.clone.Spec, req.Version, req.Target, fetch.CloneOptions{
+	g.direct, err = fetch.CloneDirect(ctx, g.v.clone.Spec, req.Version, string(g.v.Commit), req.Target, fetch.CloneOptions{
 		Git: g.d.git,
 		Env: req.Env,
 		Progress: func(p fetch.Progress) {
 			r.progress(Progress{Phase: "clone", Done: p.Done, Total: p.Total, Text: p.Text})
 		},
 	})
+	if err == nil {
+		g.annex, err = g.target.Annex()
+	}
 	return err
+}
+
+// hasObject reports whether the dataset has a file's content.
+func (g *get) hasObject(n int) bool {
+	if g.annex == nil {
+		return false
+	}
+	st, err := g.annex.Lstat(fetch.ObjectPath(g.v.Key(n)))
+	return err == nil && st.Mode().IsRegular() && st.Size() == g.v.Size(n)
 }
 
 // look finds what the target has of a file.
@@ -30,25 +44,57 @@ func (g *get) look(ctx context.Context, n int) (there, error) {
 	if g.direct == nil {
 		return g.there(ctx, n)
 	}
-	st, err := g.target.Stat(g.direct.ObjectPath(g.v.Key(n)))
-	if err != nil || st.Size() != g.v.Size(n) {
-		return nothing, nil
-	}
 	if g.req.Copy {
-		if st, err := g.target.Lstat(g.v.Path(n)); err != nil || !st.Mode().IsRegular() {
-			return nothing, nil
+		if state, err := g.copied(ctx, n); err != nil || state != same {
+			return state, err
 		}
+	}
+	if !g.hasObject(n) {
+		return nothing, nil
 	}
 	return same, nil
 }
+
+// copied finds what the work tree has of a file that is to be a real one. What
+// the commit has there, a link or a pointer to the content, counts as nothing.
+func (g *get) copied(ctx context.Context, n int) (there, error) {
+	name := g.v.Path(n)
+	st, err := g.target.Lstat(name)
+	if err != nil || st.Size() > maxPointer {
+		return g.there(ctx, n)
+	}
+	var have []byte
+	switch st.Mode().Type() {
+	case fs.ModeSymlink:
+		var to string
+		to, err = g.target.Readlink(name)
+		have = []byte(to)
+	case 0:
+		var f *os.File
+		if f, err = g.target.Open(name); err == nil {
+			have, err = io.ReadAll(io.LimitReader(f, maxPointer))
+			f.Close()
+		}
+	}
+	if err != nil {
+		return differs, err
+	}
+	if of, err := g.v.git.ReadPath(ctx, string(g.v.Commit), name); err == nil && bytes.Equal(of, have) {
+		return nothing, nil
+	}
+	return g.there(ctx, n)
+}
+
+// maxPointer bounds the pointers to content in a work tree, in bytes.
+const maxPointer = 32 << 10
 
 // put brings a file to where the mode wants it.
 func (g *get) put(ctx context.Context, n int) error {
 	if g.direct == nil {
 		return g.bring(ctx, n)
 	}
-	object := g.direct.ObjectPath(g.v.Key(n))
-	if st, err := g.target.Stat(object); err != nil || st.Size() != g.v.Size(n) {
+	object := fetch.ObjectPath(g.v.Key(n))
+	if !g.hasObject(n) {
 		if err := g.putObject(ctx, n, object); err != nil {
 			return err
 		}
@@ -63,40 +109,43 @@ func (g *get) put(ctx context.Context, n int) error {
 // read-only directory.
 func (g *get) putObject(ctx context.Context, n int, object string) error {
 	dir := path.Dir(object)
-	if err := g.target.MkdirAll(path.Dir(dir), 0o777&^os.FileMode(g.req.Umask)); err != nil {
+	if err := g.annex.MkdirAll(path.Dir(dir), g.mode(0o777)); err != nil {
 		return err
 	}
-	tmp := path.Join(".git", "annex", tempName())
-	defer g.target.Remove(tmp)
-	if err := g.fillAnnexed(ctx, n, tmp); err != nil {
+	h := newHalfFile(g.annex, ".", 0o444, g.v.Time)
+	defer h.discard()
+	if err := g.fillAnnexed(ctx, n, h); err != nil {
 		return err
 	}
-	if err := g.target.Mkdir(dir, 0o755); err != nil && !errors.Is(err, os.ErrExist) {
+	if err := g.annex.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
-	if err := errors.Join(g.target.Chmod(dir, 0o755), g.target.Chmod(tmp, 0o444)); err != nil {
+	if err := g.annex.Chmod(dir, 0o755); err != nil {
 		return err
 	}
-	if err := g.target.Rename(tmp, object); err != nil {
+	if err := h.become(object); err != nil {
 		return err
 	}
-	return g.target.Chmod(dir, 0o555)
+	return g.annex.Chmod(dir, 0o555)
 }
 
 // copyOut replaces a link in the work tree by the file it leads to.
 func (g *get) copyOut(ctx context.Context, n int, object string) error {
-	f, err := g.target.Open(object)
+	f, err := g.annex.Open(object)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
 	name := g.v.Path(n)
-	tmp := path.Join(path.Dir(name), tempName())
-	defer g.target.Remove(tmp)
-	if err := g.copyObject(ctx, nil, f, tmp); err != nil {
+	if err := g.makeParent(name); err != nil {
 		return err
 	}
-	return g.target.Rename(tmp, name)
+	h := g.halfFile(name)
+	defer h.discard()
+	if err := g.copyObject(ctx, nil, f, h); err != nil {
+		return err
+	}
+	return h.become(name)
 }
 
 // settleDirect tells git-annex what is there now.

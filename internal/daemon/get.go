@@ -16,6 +16,7 @@ import (
 
 	"github.com/uniharmony/uniharmonyfs/cache"
 	"github.com/uniharmony/uniharmonyfs/fetch"
+	"github.com/uniharmony/uniharmonyfs/internal/beneath"
 	"github.com/uniharmony/uniharmonyfs/internal/tree"
 )
 
@@ -29,7 +30,8 @@ type get struct {
 	files  []int
 	from   cache.Origin
 	owner  string
-	target *os.Root
+	target *beneath.Dir
+	annex  *beneath.Dir  // in direct mode: where git-annex keeps content; nil before there is one
 	made   []string      // directories above and of the target that were missing
 	direct *fetch.Direct // nil in hidden mode
 	wait   *patience
@@ -44,6 +46,9 @@ type get struct {
 const maxJobs = 64
 
 func (d *daemon) getRequest(ctx context.Context, req GetRequest, r *reply) (res GetResult, err error) {
+	if req.Target, err = realTarget(req.Target); err != nil {
+		return res, err
+	}
 	// Two downloads into one directory take turns: the second finds done what
 	// the first has done.
 	unlock, err := d.targets.lock(ctx, req.Target, func() {
@@ -62,6 +67,7 @@ func (d *daemon) getRequest(ctx context.Context, req GetRequest, r *reply) (res 
 	switch {
 	case req.Direct && req.DryRun:
 		g.direct = &fetch.Direct{Dir: req.Target}
+		g.annex, _ = g.target.Annex() // nil where there is no dataset yet
 	case req.Direct:
 		if err := g.cloneDirect(ctx, r); err != nil {
 			return res, err
@@ -93,6 +99,11 @@ func (d *daemon) getRequest(ctx context.Context, req GetRequest, r *reply) (res 
 	if req.Direct {
 		if err := g.settleDirect(ctx, todo); err != nil {
 			return res, err
+		}
+	}
+	if len(g.done) > 0 && ctx.Err() == nil {
+		if err := g.target.Sync(); err != nil {
+			return res, fault(Failed, "what was downloaded may not be on the disk of "+req.Target, err, "see whether the disk is healthy, and run the command again")
 		}
 	}
 	for _, n := range todo {
@@ -147,10 +158,10 @@ func (d *daemon) newGet(ctx context.Context, req GetRequest, r *reply) (*get, er
 		return nil, err
 	}
 	made := missing(req.Target)
-	if err := os.MkdirAll(req.Target, 0o777&^os.FileMode(req.Umask)); err != nil {
+	if err := makeAll(made, 0o777&^os.FileMode(req.Umask)); err != nil {
 		return nil, fault(Failed, what, err, "choose a target that you can write to")
 	}
-	root, err := os.OpenRoot(req.Target)
+	root, err := beneath.Open(req.Target)
 	if err != nil {
 		return nil, fault(Failed, what, err)
 	}
@@ -186,8 +197,8 @@ func (g *get) plan(ctx context.Context, r *reply) (p Plan, todo []int, err error
 		if err != nil {
 			return p, nil, err
 		}
-		if state == differs && !g.req.Force {
-			g.failed = append(g.failed, FileFailed{g.v.Path(n), "another file is there; --force overwrites it"})
+		if why := g.refuses(state); why != "" {
+			g.failed = append(g.failed, FileFailed{g.v.Path(n), why})
 			continue
 		}
 		if state == same {
@@ -212,8 +223,7 @@ func (g *get) mustFetch(n int) bool {
 		return false
 	}
 	if g.direct != nil {
-		_, err := g.target.Stat(g.direct.ObjectPath(g.v.Key(n)))
-		return err != nil
+		return !g.hasObject(n)
 	}
 	return true
 }
@@ -247,7 +257,7 @@ func (g *get) run(ctx context.Context, todo []int, p Plan, r *reply) {
 				g.full = err
 				cancel()
 			default:
-				g.failed = append(g.failed, FileFailed{g.v.Path(n), err.Error()})
+				g.failed = append(g.failed, FileFailed{g.v.Path(n), sayPut(err)})
 			}
 			return nil
 		})

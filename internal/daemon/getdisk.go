@@ -4,11 +4,14 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/uniharmony/uniharmonyfs/cache"
+	"github.com/uniharmony/uniharmonyfs/internal/tree"
 )
 
 // missing returns the directories that must be made for a target, from the
@@ -23,9 +26,50 @@ func missing(target string) (dirs []string) {
 	return dirs
 }
 
+// makeAll makes directories that are missing, with a mode that is not the
+// daemon's umask's business.
+func makeAll(missing []string, mode os.FileMode) error {
+	for _, dir := range slices.Backward(missing) {
+		err := os.Mkdir(dir, mode)
+		if errors.Is(err, os.ErrExist) {
+			continue // another download made it
+		}
+		if err = errors.Join(err, os.Chmod(dir, mode)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// realTarget returns a target without the links on the way to it, some of
+// which may not be there yet.
+func realTarget(target string) (string, error) {
+	what := "cannot download into " + target
+	if !filepath.IsAbs(target) {
+		return "", fault(Usage, what, errors.New("it is no absolute path"), "name it from the root on")
+	}
+	target = filepath.Clean(target)
+	there := target
+	for _, err := os.Lstat(there); err != nil && there != "/"; _, err = os.Lstat(there) {
+		there = filepath.Dir(there)
+	}
+	if real, err := filepath.EvalSymlinks(there); err == nil {
+		target = filepath.Join(real, strings.TrimPrefix(target, there))
+	}
+	for part := range strings.SplitSeq(target, "/") {
+		if tree.IsDotGit(part) {
+			return "", fault(Usage, what, errors.New("it lies inside a git repository's own directory"), "choose a target elsewhere")
+		}
+	}
+	return target, nil
+}
+
 // leave closes the target, and removes it when nothing came of it.
 func (g *get) leave() {
 	g.target.Close()
+	if g.annex != nil {
+		g.annex.Close()
+	}
 	for _, dir := range g.made {
 		if os.Remove(dir) != nil {
 			return // it holds something

@@ -2,14 +2,17 @@ package daemon
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"sync/atomic"
+	"time"
+
+	"github.com/uniharmony/uniharmonyfs/internal/beneath"
 )
 
 // A file of a download that is not whole yet has a name of its own, which says
@@ -19,10 +22,42 @@ const tempPrefix = ".uniharmonyfs-"
 
 var tempCount atomic.Int64
 
-// tempName is the name of a file that is not whole yet; it says whose it is.
-func tempName() string {
-	return fmt.Sprintf("%s%d-%d.part", tempPrefix, os.Getpid(), tempCount.Add(1))
+// halfFile is a file that is not whole yet.
+type halfFile struct {
+	in   *beneath.Dir
+	name string
+	mode fs.FileMode
+	time time.Time
 }
+
+// newHalfFile names a file in the directory dir of in.
+func newHalfFile(in *beneath.Dir, dir string, mode fs.FileMode, t time.Time) halfFile {
+	name := fmt.Sprintf("%s%d-%d.part", tempPrefix, os.Getpid(), tempCount.Add(1))
+	return halfFile{in, path.Join(dir, name), mode, t}
+}
+
+// write makes the file. It is on the disk then: a name that it gets later is
+// never one of an empty file, also after a power cut.
+func (h halfFile) write(fill func(*os.File) error) error {
+	f, err := h.in.Create(h.name, h.mode)
+	if err != nil {
+		return err
+	}
+	err = fill(f)
+	if err == nil {
+		err = f.Sync()
+	}
+	if err := errors.Join(err, f.Close()); err != nil {
+		return err
+	}
+	return h.in.Chtimes(h.name, h.time)
+}
+
+// become gives the file its name.
+func (h halfFile) become(name string) error { return h.in.Rename(h.name, name) }
+
+// discard removes the file, if it has not become one.
+func (h halfFile) discard() { h.in.Remove(h.name) }
 
 // removeStale removes what a killed download left in the directories that
 // this one is about.
@@ -34,15 +69,19 @@ func (g *get) removeStale() {
 			continue
 		}
 		seen[dir] = true
-		entries, err := fs.ReadDir(g.target.FS(), dir)
-		if err != nil {
-			continue
-		}
-		for _, e := range entries {
-			pid, ok := tempOwner(e.Name())
-			if ok && (pid == os.Getpid() || !alive(pid)) {
-				g.target.Remove(filepath.Join(dir, e.Name()))
-			}
+		removeStaleIn(g.target, dir)
+	}
+	if g.annex != nil {
+		removeStaleIn(g.annex, ".")
+	}
+}
+
+func removeStaleIn(d *beneath.Dir, dir string) {
+	names, _ := d.Names(dir) // none when there is no such directory
+	for _, name := range names {
+		pid, ok := tempOwner(name)
+		if ok && (pid == os.Getpid() || !alive(pid)) {
+			d.Remove(path.Join(dir, name))
 		}
 	}
 }

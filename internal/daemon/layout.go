@@ -68,7 +68,7 @@ func (d Dir) Make() error {
 		return fault(Failed, what, fmt.Errorf("it belongs to user %d, not to you", uid), "choose a directory of your own with --cache DIR")
 	}
 	if d.Exists() {
-		return nil
+		return d.close(st)
 	}
 	entries, err := os.ReadDir(string(d))
 	if err != nil {
@@ -79,11 +79,23 @@ func (d Dir) Make() error {
 			return fault(Failed, what, fmt.Errorf("it holds %q and has no %s: it is not a cache of ours", e.Name(), markerName), "choose an empty or new directory with --cache DIR")
 		}
 	}
-	if err := os.Chmod(string(d), 0o700); err != nil {
-		return fault(Failed, what, err)
+	if err := d.close(st); err != nil {
+		return err
 	}
 	if err := os.WriteFile(d.path(markerName), []byte(marker), 0o600); err != nil {
 		return fault(Failed, what, err, "choose a directory that you can write to with --cache DIR")
+	}
+	return nil
+}
+
+// close keeps other users out of the cache: whoever could write into it could
+// change what is served.
+func (d Dir) close(st fs.FileInfo) error {
+	if st.Mode().Perm() == 0o700 {
+		return nil
+	}
+	if err := os.Chmod(string(d), 0o700); err != nil {
+		return fault(Failed, fmt.Sprintf("cannot keep others out of the cache %s", d), err, "choose another directory with --cache DIR")
 	}
 	return nil
 }

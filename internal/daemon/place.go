@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/hex"
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -28,7 +27,29 @@ const (
 	nothing there = iota
 	same
 	differs
+	linked // a directory above it is a link
 )
+
+const linkedParent = "a directory above it is a symbolic link, and nothing is written through links: replace it by a directory, or choose another target"
+
+// refuses says why a file is not written, or "".
+func (g *get) refuses(t there) string {
+	switch {
+	case t == linked:
+		return linkedParent
+	case t == differs && !g.req.Force:
+		return "another file is there; --force overwrites it"
+	}
+	return ""
+}
+
+// sayPut says why a file could not be written.
+func sayPut(err error) string {
+	if errors.Is(err, syscall.ELOOP) {
+		return linkedParent
+	}
+	return err.Error()
+}
 
 // there compares what the target has with the dataset's file: a file of the
 // right size and the commit's time is one of ours, others are hashed. A table
@@ -41,6 +62,8 @@ func (g *get) there(ctx context.Context, n int) (there, error) {
 		return nothing, nil
 	case errors.Is(err, syscall.ENOTDIR):
 		return differs, nil
+	case errors.Is(err, syscall.ELOOP):
+		return linked, nil
 	case err != nil:
 		return differs, err
 	case g.v.Kind(n) == tree.Link:
@@ -126,10 +149,8 @@ func (g *get) isSynthesised(n int) bool {
 // bring puts one file into the target.
 func (g *get) bring(ctx context.Context, n int) error {
 	name := g.v.Path(n)
-	if dir := path.Dir(name); dir != "." {
-		if err := g.target.MkdirAll(dir, 0o777&^os.FileMode(g.req.Umask)); err != nil {
-			return err
-		}
+	if err := g.makeParent(name); err != nil {
+		return err
 	}
 	if g.v.Kind(n) == tree.Link {
 		if g.req.Force {
@@ -137,31 +158,43 @@ func (g *get) bring(ctx context.Context, n int) error {
 		}
 		return g.target.Symlink(g.v.Target(n), name)
 	}
-	tmp := path.Join(path.Dir(name), tempName())
-	defer g.target.Remove(tmp)
-	if err := g.fill(ctx, n, tmp); err != nil {
+	h := g.halfFile(name)
+	defer h.discard()
+	if err := g.fill(ctx, n, h); err != nil {
 		return err
 	}
-	return g.target.Rename(tmp, name)
+	return h.become(name)
 }
 
-// fill writes a file's content under a temporary name.
-func (g *get) fill(ctx context.Context, n int, tmp string) error {
+func (g *get) makeParent(name string) error {
+	return g.target.MkdirAll(path.Dir(name), g.mode(0o777))
+}
+
+// halfFile returns what is to become a file of the target.
+func (g *get) halfFile(name string) halfFile {
+	return newHalfFile(g.target, path.Dir(name), g.mode(0o666), g.v.Time)
+}
+
+// mode is what the user's umask makes of a mode.
+func (g *get) mode(m fs.FileMode) fs.FileMode { return m &^ fs.FileMode(g.req.Umask) }
+
+// fill writes a file's content.
+func (g *get) fill(ctx context.Context, n int, h halfFile) error {
 	if content, ok := g.view.Content(n); ok {
-		return g.write(tmp, func(f *os.File) error { _, err := f.Write(content); return err })
+		return h.write(func(f *os.File) error { _, err := f.Write(content); return err })
 	}
 	key := g.v.Key(n)
 	if g.v.Kind(n) == tree.Git {
-		return g.write(tmp, func(f *os.File) error {
+		return h.write(func(f *os.File) error {
 			_, err := g.v.git.Copy(ctx, gitstore.OID(key.Name()), f)
 			return err
 		})
 	}
-	return g.fillAnnexed(ctx, n, tmp)
+	return g.fillAnnexed(ctx, n, h)
 }
 
 // fillAnnexed fetches a file's content, unless it is cached, and copies it.
-func (g *get) fillAnnexed(ctx context.Context, n int, tmp string) error {
+func (g *get) fillAnnexed(ctx context.Context, n int, to halfFile) error {
 	key := g.v.Key(n)
 	if local := g.d.openInPlace(g.v, n); local != nil {
 		defer local.Close()
@@ -169,7 +202,7 @@ func (g *get) fillAnnexed(ctx context.Context, n int, tmp string) error {
 		if err != nil {
 			return err
 		}
-		return errors.Join(g.copyFile(ctx, from, tmp), local.Same())
+		return errors.Join(copyFile(ctx, from, to), local.Same())
 	}
 	missing := g.d.cache.State(key).Presence != cache.Cached
 	h, err := g.d.cache.Open(key, cache.Use{Origin: g.from, Dataset: g.v.name, Owner: g.owner, Name: g.v.Path(n)})
@@ -183,7 +216,7 @@ func (g *get) fillAnnexed(ctx context.Context, n int, tmp string) error {
 			g.fetched += g.view.Size(n)
 			g.mu.Unlock()
 		}
-		err = g.copyObject(ctx, h, object, tmp)
+		err = g.copyObject(ctx, h, object, to)
 	}
 	h.Close()
 	if g.req.TmpClean {
@@ -194,21 +227,14 @@ func (g *get) fillAnnexed(ctx context.Context, n int, tmp string) error {
 }
 
 // copyObject shares an object of the cache as a whole where that is wished,
-// and copies otherwise, sharing blocks where the file system can. h is nil for a
-// file that is not the cache's.
-func (g *get) copyObject(ctx context.Context, h *cache.Handle, object *os.File, tmp string) error {
+// and copies otherwise, sharing blocks where the file system can. from is nil for
+// a file that is not the cache's.
+func (g *get) copyObject(ctx context.Context, from *cache.Handle, object *os.File, to halfFile) error {
 	if g.req.Hardlink {
-		dir, err := g.target.Open(path.Dir(tmp))
-		if err != nil {
-			return err
-		}
-		defer dir.Close()
-		link := func(object *os.File) error {
-			from := fmt.Sprintf("/proc/self/fd/%d", object.Fd())
-			return unix.Linkat(unix.AT_FDCWD, from, int(dir.Fd()), path.Base(tmp), unix.AT_SYMLINK_FOLLOW)
-		}
-		if h != nil {
-			err = h.Share(link)
+		link := func(object *os.File) error { return to.in.Link(object, to.name) }
+		var err error
+		if from != nil {
+			err = from.Share(link)
 		} else {
 			err = link(object)
 		}
@@ -216,11 +242,11 @@ func (g *get) copyObject(ctx context.Context, h *cache.Handle, object *os.File, 
 			return err
 		}
 	}
-	return g.copyFile(ctx, object, tmp)
+	return copyFile(ctx, object, to)
 }
 
-func (g *get) copyFile(ctx context.Context, object *os.File, tmp string) error {
-	return g.write(tmp, func(f *os.File) error {
+func copyFile(ctx context.Context, object *os.File, to halfFile) error {
+	return to.write(func(f *os.File) error {
 		if unix.IoctlFileClone(int(f.Fd()), int(object.Fd())) == nil {
 			return nil
 		}
@@ -239,16 +265,4 @@ func (g *get) copyFile(ctx context.Context, object *os.File, tmp string) error {
 		}
 		return nil
 	})
-}
-
-// write makes a file of the target with the commit's time.
-func (g *get) write(tmp string, fill func(*os.File) error) error {
-	f, err := g.target.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666&^os.FileMode(g.req.Umask))
-	if err != nil {
-		return err
-	}
-	if err := errors.Join(fill(f), f.Chmod(0o666&^os.FileMode(g.req.Umask)), f.Close()); err != nil {
-		return err
-	}
-	return g.target.Chtimes(tmp, g.v.Time, g.v.Time)
 }

@@ -44,17 +44,20 @@ func unsafeName(name string) string {
 			return "it has a slash"
 		}
 	}
-	if isDotGit(name) {
+	if IsDotGit(name) {
 		return "it is a spelling of .git"
 	}
 	return ""
 }
 
-// isDotGit reports whether some file system could take name for ".git": any
+// IsDotGit reports whether some file system could take name for ".git": any
 // case, NTFS's short name, trailing dots, spaces and streams, and the code
 // points HFS+ ignores. git refuses the same (core.protectNTFS, protectHFS): a
 // view that is copied elsewhere must not become a repository with hooks.
-func isDotGit(name string) bool {
+func IsDotGit(name string) bool {
+	if name == "" {
+		return false
+	}
 	if c := name[0]; c != '.' && c != 'g' && c != 'G' && c < 0x80 {
 		return false
 	}
