@@ -25,7 +25,7 @@ var layers = [][]string{
 	{"fs"},
 	{"internal/daemon"},
 	{"internal/demo"},
-	{"internal/demo/serve", "cmd/uniharmonyfs"},
+	{"internal/demo/serve", "cmd/uniharmonyfs", "scripts/report"},
 }
 
 // owners are the packages that may import a library: one place to change when

@@ -205,6 +205,7 @@ func (u *user) fails(code int, words []string, args ...string) string {
 type store struct {
 	Budget, Used, Reserved, Pinned int64
 	Objects, Partials              int
+	Transfers                      []struct{ Name string }
 	Errors                         []struct{ Name, Text string }
 }
 
