@@ -1,6 +1,7 @@
 package bids
 
 import (
+	"context"
 	"slices"
 	"strings"
 )
@@ -11,7 +12,8 @@ import (
 type Catalog struct {
 	path   func(int) string
 	paths  int
-	memory Memory // may be nil
+	memory Memory          // may be nil
+	ctx    context.Context // of the one who asks; may be nil
 	words  words
 	dirs   []dir
 	files  []file
@@ -19,6 +21,8 @@ type Catalog struct {
 
 	inDir    []int32 // files, ordered by directory, then suffix and extension
 	dirStart []int32 // of each directory: its first in inDir; one more at the end
+
+	subjectSuffix []bool // by suffix: files below subjects have it
 
 	keySub, keySes, keyTpl, keyCohort word
 }
@@ -49,6 +53,12 @@ func NewCatalog(n int, path func(i int) string) *Catalog {
 	}
 	c.files = slices.Clip(c.files)
 	c.pairs = slices.Clip(c.pairs)
+	c.subjectSuffix = make([]bool, len(c.words.text))
+	for i := range c.files {
+		if f := &c.files[i]; f.place == subject {
+			c.subjectSuffix[f.suffix] = true
+		}
+	}
 	c.sortDirs()
 	return c
 }

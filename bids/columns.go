@@ -1,6 +1,7 @@
 package bids
 
 import (
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -16,32 +17,68 @@ type columns struct {
 	key   map[string]int // row of each value of the key column; the first counts
 }
 
+const (
+	maxColumns = 100_000
+	maxCells   = 1 << 24
+)
+
 // parseColumns reads a table whose rows the column key names. The key stays
-// text.
-func parseColumns(data []byte, key string) columns {
+// text. Of the other columns it keeps the cells of those that are wanted, and
+// the names of all. The error says that there are too many.
+func parseColumns(data []byte, key string, wanted func(name string) bool) (columns, error) {
 	t := parseTable(data)
 	c := columns{cells: make(map[string][]any), key: make(map[string]int)}
+	if n := strings.Count(string(t.head), "\t") + 1; n > maxColumns {
+		return columns{}, fmt.Errorf("has %d columns, more than %d", n, maxColumns)
+	}
 	rows := slices.DeleteFunc(slices.Clone(t.rows), row.isBlank)
-	for n, name := range strings.Split(strings.TrimPrefix(t.head.text(), bom), "\t") {
+	var kept []string
+	var slots []int // of each column, its place in kept, or -1
+	seen := make(map[string]bool)
+	for name := range strings.SplitSeq(strings.TrimPrefix(t.head.text(), bom), "\t") {
 		name = strings.TrimSpace(name)
-		if _, twice := c.cells[name]; name == "" || twice {
+		slots = append(slots, -1)
+		if name == "" || seen[name] {
 			continue
 		}
-		texts := make([]string, len(rows))
-		for i, r := range rows {
-			texts[i] = r.cell(n)
-		}
+		seen[name] = true
 		c.names = append(c.names, name)
-		c.cells[name] = infer(texts, name == key)
+		if name == key || wanted(name) {
+			slots[len(slots)-1] = len(kept)
+			kept = append(kept, name)
+		}
 	}
-	if at := t.column(key); at >= 0 {
-		for i, r := range rows {
-			if _, twice := c.key[r.cell(at)]; !twice {
-				c.key[r.cell(at)] = i
+	if cells := len(rows) * len(kept); cells > maxCells {
+		return columns{}, fmt.Errorf("has %d rows of %d columns, more than %d cells", len(rows), len(kept), maxCells)
+	}
+	texts := make([][]string, len(kept))
+	for k := range texts {
+		texts[k] = make([]string, len(rows))
+	}
+	for i, r := range rows {
+		n := 0
+		for cell := range strings.SplitSeq(r.text(), "\t") {
+			if n == len(slots) {
+				break
+			}
+			if k := slots[n]; k >= 0 {
+				texts[k][i] = strings.TrimSpace(cell)
+			}
+			n++
+		}
+	}
+	for k, name := range kept {
+		c.cells[name] = infer(texts[k], name == key)
+		if name != key {
+			continue
+		}
+		for i, label := range texts[k] {
+			if _, twice := c.key[label]; !twice {
+				c.key[label] = i
 			}
 		}
 	}
-	return c
+	return c, nil
 }
 
 // infer gives the cells of a column their type.

@@ -57,7 +57,10 @@ func TestColumnsAreAsPandasReadsThem(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i, p := range paths {
-		got := parseColumns(tables[filepath.Base(p)], "participant_id")
+		got, err := parseColumns(tables[filepath.Base(p)], "participant_id", everyColumn)
+		if err != nil {
+			t.Fatal(err)
+		}
 		for name, cells := range want[i] {
 			ours := slices.Clone(got.cells[strings.TrimSpace(name)])
 			for k, c := range ours {

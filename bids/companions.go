@@ -44,7 +44,7 @@ func (r rule) required() bool {
 
 // close adds companions until nothing is added.
 func (sel *selector) close() {
-	for len(sel.queue) > 0 {
+	for len(sel.queue) > 0 && sel.more(1) {
 		i := sel.queue[len(sel.queue)-1]
 		sel.queue = sel.queue[:len(sel.queue)-1]
 		if sel.whole {
@@ -81,7 +81,7 @@ func (sel *selector) addTables(by, d int32) {
 // differs from its own. extra are entities that may differ or be more.
 func (sel *selector) applicable(i int32, suffix, ext string, r rule, extra ...string) {
 	d := sel.files[i].dir
-	for top := sel.dirs[d].root; ; d = sel.dirs[d].parent {
+	for top := sel.dirs[d].root; sel.more(1); d = sel.dirs[d].parent {
 		sel.beside(i, d, suffix, ext, r, extra...)
 		if d == top || d < 0 {
 			return
@@ -94,6 +94,9 @@ func (sel *selector) applicable(i int32, suffix, ext string, r rule, extra ...st
 func (sel *selector) beside(i, d int32, suffix, ext string, r rule, extra ...string) {
 	if r.required() || sel.s.Companions == Full {
 		for _, g := range sel.candidates(sel.files[i], d, suffix, ext, extra) {
+			if !sel.more(1) {
+				return
+			}
 			if g != i && sel.applies(sel.files[g], sel.files[i], extra) {
 				sel.add(g, r, i)
 			}

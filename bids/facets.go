@@ -2,6 +2,7 @@ package bids
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 	"strconv"
 )
@@ -37,41 +38,63 @@ func (c *Catalog) Facets(s Selection, read Read, size func(i int) int64) ([]Face
 	sizes := make([]int64, len(sel.primary))
 	for n, i := range sel.primary {
 		f := &sel.files[i]
+		if !sel.more(1 + int(f.count)) {
+			return nil, sel.err
+		}
 		for k := range f.count {
 			if size != nil {
 				sizes[n] += size(int(f.first + k))
 			}
 		}
 	}
-	return append(sel.entityFacets(sizes), sel.columnFacets(sizes)...), nil
+	facets := sel.entityFacets(sizes)
+	columns, err := sel.columnFacets(sizes)
+	return append(facets, columns...), err
 }
 
 func (sel *selector) entityFacets(sizes []int64) (facets []Facet) {
-	names := []string{"sub", "ses", dimModality, dimSuffix, dimExt}
-	for _, key := range append(sel.keysOf(sel.primary), "tpl", "cohort") {
-		if !slices.Contains(names, key) {
-			names = append(names, key)
+	// What a file has is not in its name alone.
+	located := []string{"sub", "ses", dimModality, dimSuffix, dimExt, "tpl", "cohort"}
+	counts := make(map[string]map[word]FacetValue)
+	count := func(name string, w word, n int) {
+		if counts[name] == nil {
+			counts[name] = make(map[word]FacetValue)
 		}
+		v := counts[name][w]
+		counts[name][w] = FacetValue{sel.words.text[w], v.Files + 1, v.Bytes + sizes[n]}
 	}
-	for _, name := range names {
+	for _, name := range located {
 		d := &dimension{name: name}
 		if !isPseudo(name) {
 			d.key, _ = sel.words.find(name)
 		}
-		values := make([]FacetValue, len(sel.words.text))
 		for n, i := range sel.primary {
-			v := &values[d.of(sel.Catalog, sel.files[i])]
-			v.Files, v.Bytes = v.Files+1, v.Bytes+sizes[n]
-		}
-		f := Facet{Name: name}
-		for w, v := range values {
-			if w > 0 && v.Files > 0 {
-				f.Values = append(f.Values, FacetValue{sel.words.text[w], v.Files, v.Bytes})
+			if w := d.of(sel.Catalog, sel.files[i]); w != 0 {
+				count(name, w, n)
 			}
 		}
-		slices.SortFunc(f.Values, func(a, b FacetValue) int { return compareLabels(a.Value, b.Value) })
-		if len(f.Values) > 0 {
-			facets = append(facets, f)
+	}
+	for n, i := range sel.primary {
+		if !sel.more(int(sel.files[i].npairs)) {
+			return nil
+		}
+		for _, p := range sel.entities(sel.files[i]) {
+			if name := sel.words.text[p.key]; !slices.Contains(located, name) {
+				count(name, p.value, n)
+			}
+		}
+	}
+	names, listed := located[:5:5], make(map[string]bool)
+	for _, name := range append(sel.keysOf(sel.primary), located[5:]...) {
+		if !listed[name] && !slices.Contains(located[:5], name) {
+			listed[name] = true
+			names = append(names, name)
+		}
+	}
+	for _, name := range names {
+		if values := counts[name]; len(values) > 0 {
+			list := slices.SortedFunc(maps.Values(values), func(a, b FacetValue) int { return compareLabels(a.Value, b.Value) })
+			facets = append(facets, Facet{Name: name, Values: list})
 		}
 	}
 	return facets
@@ -85,6 +108,7 @@ type columnCount struct {
 	tables map[string]columns
 	values [len(tableKinds)]map[string]map[string]FacetValue // by column and value
 	more   [len(tableKinds)]map[string]int
+	left   int // values that may be kept still
 }
 
 type tableRow struct {
@@ -96,39 +120,49 @@ type tableRow struct {
 const (
 	maxTables = 256
 	maxValues = 10_000 // of a column; measurements may differ for every file
+	allValues = 2_000_000
 )
 
-func (sel *selector) columnFacets(sizes []int64) (facets []Facet) {
+func (sel *selector) columnFacets(sizes []int64) (facets []Facet, err error) {
 	w := sel.tablesOnly()
-	c := columnCount{rows: make(map[tableRow]FacetValue), tables: make(map[string]columns)}
+	c := columnCount{rows: make(map[tableRow]FacetValue), tables: make(map[string]columns), left: allValues}
 	for kind := range tableKinds {
 		c.values[kind], c.more[kind] = make(map[string]map[string]FacetValue), make(map[string]int)
 	}
 	for n, i := range sel.primary {
+		if !sel.more(1) {
+			break
+		}
 		w.rows(i, func(kind int, t columns, row int) {
 			c.tables[t.path] = t
 			r := c.rows[tableRow{kind, t.path, row}]
 			c.rows[tableRow{kind, t.path, row}] = FacetValue{"", r.Files + 1, r.Bytes + sizes[n]}
 		})
 		if len(c.tables) > maxTables {
-			c.settle()
+			c.settle(sel)
 		}
 	}
-	c.settle()
+	c.settle(sel)
+	if err := cmp.Or(sel.err, w.tooLarge); err != nil {
+		return nil, err
+	}
 	for kind := len(tableKinds) - 1; kind >= 0; kind-- {
-		for _, name := range w.columns[kind] {
+		for _, name := range w.columns[kind].list {
 			if values := c.values[kind][name]; len(values) > 0 && name != tableKeys[kind] { // that is an entity's
 				facets = append(facets, Facet{name, tableKinds[kind], ordered(values), c.more[kind][name]})
 			}
 		}
 	}
-	return facets
+	return facets, nil
 }
 
 // settle adds the rows counted so far to the values that they have.
-func (c *columnCount) settle() {
+func (c *columnCount) settle(sel *selector) {
 	for at, r := range c.rows {
 		for name, cells := range c.tables[at.path].cells {
+			if !sel.more(1) {
+				return
+			}
 			if cells[at.row] == nil {
 				continue
 			}
@@ -139,9 +173,12 @@ func (c *columnCount) settle() {
 			}
 			text := cellText(cells[at.row])
 			v, known := values[text]
-			if !known && len(values) >= maxValues {
+			if !known && (len(values) >= maxValues || c.left == 0) {
 				c.more[at.kind][name] += r.Files
 				continue
+			}
+			if !known {
+				c.left--
 			}
 			values[text] = FacetValue{text, v.Files + r.Files, v.Bytes + r.Bytes}
 		}

@@ -7,12 +7,18 @@ func (sel *selector) linked(i int32, suffix, ext, modality string) {
 	switch {
 	case modality == "meg" && suffix == "meg":
 		for _, ref := range sel.merged(i).AssociatedEmptyRoom {
+			if !sel.more(stepsOfFind) {
+				return
+			}
 			if g, ok := sel.resolve(ref, i); ok {
 				sel.add(g, ruleEmptyRoom, i)
 			}
 		}
 	case suffix == "m0scan" && isNIfTI(ext):
 		for _, ref := range sel.merged(i).IntendedFor {
+			if !sel.more(stepsOfFind) {
+				return
+			}
 			if g, ok := sel.resolve(ref, i); ok {
 				sel.add(g, ruleTarget, i)
 			}
@@ -30,6 +36,9 @@ func (sel *selector) linked(i int32, suffix, ext, modality string) {
 func (sel *selector) fieldmapsOf(i int32, modality string) {
 	sub := sel.subjectOf(i)
 	for _, g := range sub.namedBy(sel)[i] {
+		if !sel.more(1) {
+			return
+		}
 		if sel.withinFilters(g) {
 			sel.add(g, ruleIntended, i)
 		}
@@ -40,6 +49,9 @@ func (sel *selector) fieldmapsOf(i int32, modality string) {
 		unsure = l.unknown
 		for _, id := range l.B0FieldSource {
 			for _, g := range sub.fields(sel)[id] {
+				if !sel.more(1) {
+					return
+				}
 				if sel.withinFilters(g) {
 					sel.add(g, ruleB0Field, i)
 				}
@@ -50,6 +62,9 @@ func (sel *selector) fieldmapsOf(i int32, modality string) {
 		return
 	}
 	for _, m := range sub.maps {
+		if !sel.more(1) {
+			return
+		}
 		if (unsure && m.fieldmap || m.unknown) && sel.dirs[sel.files[m.file].dir].ses == sel.dirs[sel.files[i].dir].ses {
 			sel.add(m.file, ruleIntended, i)
 		}
@@ -64,6 +79,9 @@ func (sel *selector) stimuli(i int32) {
 		base = p + "/" + base
 	}
 	for _, v := range names {
+		if !sel.more(stepsOfFind) {
+			return
+		}
 		if g, ok := sel.fileAt(base + strings.TrimPrefix(v, "/")); ok {
 			sel.add(g, ruleStimulus, i)
 		}

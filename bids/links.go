@@ -154,6 +154,9 @@ func (sel *selector) content(i int32) (data []byte, ok bool) {
 		return nil, false
 	}
 	data, err := sel.read(int(sel.files[i].first))
+	if !sel.more(1 + len(data)/bytesOfStep) {
+		return nil, false
+	}
 	if err != nil {
 		sel.unread[i] = true
 	}
@@ -163,8 +166,11 @@ func (sel *selector) content(i int32) (data []byte, ok bool) {
 // merged returns the links of a file's sidecars: of each field the nearest.
 func (sel *selector) merged(i int32) (l Links) {
 	f := sel.files[i]
-	for d := f.dir; d >= 0; d = sel.dirs[d].parent {
+	for d := f.dir; d >= 0 && sel.more(1); d = sel.dirs[d].parent {
 		for _, g := range sel.candidates(f, d, sel.words.text[f.suffix], ".json", nil) {
+			if !sel.more(1) {
+				return l
+			}
 			if !sel.applies(sel.files[g], f, nil) {
 				continue
 			}

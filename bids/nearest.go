@@ -8,12 +8,16 @@ import (
 // maxNearest is how many values an error names.
 const maxNearest = 5
 
+// maxCompared is how many values are looked at for the nearest.
+const maxCompared = 50_000
+
 // nearest returns the values most like the one asked for, closest first.
 func nearest(value string, have []string) []string {
 	type scored struct {
 		text  string
 		score int
 	}
+	have = have[:min(len(have), maxCompared)]
 	list := make([]scored, len(have))
 	for i, h := range have {
 		list[i] = scored{h, unlike(value, h)}

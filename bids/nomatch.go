@@ -190,16 +190,13 @@ func (c *Catalog) lost(q *query, universe, primary []int32) (hints []string) {
 		return nil
 	}
 	have := c.count(modality, primary)
-	for w := range c.count(modality, universe) {
-		if have[w] > 0 || !modality.accept[w] {
-			continue
+	of := make(map[word][]int32)
+	for _, i := range universe {
+		if w := c.dirs[c.files[i].dir].modality; w != 0 && have[w] == 0 && modality.accept[w] {
+			of[w] = append(of[w], i)
 		}
-		var left []int32
-		for _, i := range universe {
-			if c.dirs[c.files[i].dir].modality == w {
-				left = append(left, i)
-			}
-		}
+	}
+	for w, left := range of {
 		if d := c.culprit(q, left); d != nil {
 			hints = append(hints, orAbsent(d, fmt.Sprintf("no %s file has %s-; to keep them", c.words.text[w], d.name)))
 		}

@@ -10,6 +10,9 @@ import (
 func (sel *selector) addOutside() error {
 	for i := range sel.files {
 		i := int32(i)
+		if !sel.more(1) {
+			return sel.err
+		}
 		f := &sel.files[i]
 		d := &sel.dirs[f.dir]
 		if !sel.pipelineIn[d.pipeline] {
@@ -154,5 +157,5 @@ func (c *Catalog) inherits(i int32) bool {
 	if f.npairs > 0 {
 		return true
 	}
-	return slices.ContainsFunc(c.files, func(o file) bool { return o.suffix == f.suffix && o.place == subject })
+	return c.subjectSuffix[f.suffix]
 }

@@ -54,7 +54,18 @@ func isPartOfJSON(part, whole []byte) bool {
 	}
 	a, some, ok1 := fields(part)
 	b, all, ok2 := fields(whole)
-	return ok1 && ok2 && reflect.DeepEqual(a, b) && !slices.ContainsFunc(some, func(link any) bool {
-		return !slices.ContainsFunc(all, func(other any) bool { return reflect.DeepEqual(link, other) })
-	})
+	if !ok1 || !ok2 || !reflect.DeepEqual(a, b) {
+		return false
+	}
+	known := make(map[string]bool, len(all))
+	for _, link := range all {
+		known[asText(link)] = true
+	}
+	return !slices.ContainsFunc(some, func(link any) bool { return !known[asText(link)] })
+}
+
+// asText is the same for what is equal.
+func asText(v any) string {
+	text, _ := json.Marshal(v) // what was JSON can be
+	return string(text)
 }

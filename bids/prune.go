@@ -8,7 +8,11 @@ import (
 // pruneLinks takes the files that are not shown out of IntendedFor in the
 // shown JSON files: tools stop at a target that is not there.
 func (sel *selector) pruneLinks() {
+	sel.countShown()
 	for i := range sel.shown {
+		if !sel.more(1) {
+			return
+		}
 		i := int32(i)
 		f := &sel.files[i]
 		if sel.shown[i].rule == notShown || f.place != subject || sel.words.text[f.ext] != ".json" || !sel.mayIntend(f) {
@@ -67,38 +71,42 @@ func pruneJSON(data []byte, key string, keep func(string) bool) []byte {
 	}
 	members := elements(data, at)
 	dropped := make([]bool, len(members))
-	out, found, lastGone := data, false, false
-	for n := len(members) - 1; n >= 0; n-- { // from the end: earlier spans stay valid
+	inner := make([][]span, len(members))
+	found, lastGone := false, false
+	for n := len(members) - 1; n >= 0; n-- {
 		if k, value := member(data, members[n]); k == key {
+			gaps, gone := pruneValue(data, value, keep)
 			// Of a key that is there twice the last counts: when that goes, the
 			// others must not come to count.
-			if lastGone = lastGone || !found && pruneIsAll(data, value, keep); lastGone {
-				dropped[n] = true
-			} else {
-				out, dropped[n] = pruneValue(out, value, keep)
-			}
+			lastGone = lastGone || !found && gone
+			dropped[n], inner[n] = lastGone || gone, gaps
 			found = true
 		}
 	}
-	return cut(out, elements(out, at), dropped)
+	var all []span
+	outer := gaps(members, dropped)
+	for n, list := range inner {
+		for len(outer) > 0 && outer[0].from < members[n].from {
+			all, outer = append(all, outer[0]), outer[1:]
+		}
+		if !dropped[n] {
+			all = append(all, list...)
+		}
+	}
+	return cutOut(data, append(all, outer...))
 }
 
-// pruneIsAll reports whether pruning leaves nothing of a value.
-func pruneIsAll(data []byte, value span, keep func(string) bool) bool {
-	_, gone := pruneValue(data, value, keep)
-	return gone
-}
-
-// pruneValue prunes one value: a string or a list. gone: nothing is left.
-func pruneValue(data []byte, value span, keep func(string) bool) (out []byte, gone bool) {
+// pruneValue returns what to take out of one value, a string or a list. gone:
+// nothing is left of it.
+func pruneValue(data []byte, value span, keep func(string) bool) (take []span, gone bool) {
 	text := data[value.from:value.to]
 	rejected := func(element []byte) bool {
 		var s string
-		return json.Unmarshal(element, &s) == nil && len(element) > 0 && element[0] == '"' && !keep(s)
+		return len(element) > 0 && element[0] == '"' && json.Unmarshal(element, &s) == nil && !keep(s)
 	}
 	switch text[0] {
 	case '"':
-		return data, rejected(text)
+		return nil, rejected(text)
 	case '[':
 		list := elements(data, value.from)
 		dropped := make([]bool, len(list))
@@ -108,18 +116,14 @@ func pruneValue(data []byte, value span, keep func(string) bool) (out []byte, go
 				n++
 			}
 		}
-		if n > 0 && n == len(list) {
-			return data, true
-		}
-		return cut(data, list, dropped), false
+		return gaps(list, dropped), n > 0 && n == len(list)
 	}
-	return data, false
+	return nil, false
 }
 
-// cut removes elements with the commas that separated them.
-func cut(data []byte, list []span, dropped []bool) []byte {
-	var out []byte
-	from := 0
+// gaps returns the elements that are dropped, in order, with the commas that
+// separated them.
+func gaps(list []span, dropped []bool) (take []span) {
 	for k := 0; k < len(list); k++ {
 		if !dropped[k] {
 			continue
@@ -130,15 +134,26 @@ func cut(data []byte, list []span, dropped []bool) []byte {
 		}
 		switch {
 		case k+1 < len(list): // up to the next that stays
-			out = append(out, data[from:list[first].from]...)
-			from = list[k+1].from
+			take = append(take, span{list[first].from, list[k+1].from})
 		case first > 0: // from the last that stays
-			out = append(out, data[from:list[first-1].to]...)
-			from = list[k].to
+			take = append(take, span{list[first-1].to, list[k].to})
 		default:
-			out = append(out, data[from:list[first].from]...)
-			from = list[k].to
+			take = append(take, span{list[first].from, list[k].to})
 		}
+	}
+	return take
+}
+
+// cutOut returns data without the spans, which are in order.
+func cutOut(data []byte, take []span) []byte {
+	if len(take) == 0 {
+		return data
+	}
+	out := make([]byte, 0, len(data))
+	from := 0
+	for _, t := range take {
+		out = append(out, data[from:t.from]...)
+		from = t.to
 	}
 	return append(out, data[from:]...)
 }

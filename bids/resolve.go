@@ -6,11 +6,17 @@ import (
 	"strings"
 )
 
+// stepsOfFind are the steps in which a path is found.
+const stepsOfFind = 100
+
 // fileAt finds the file or recording of a path.
 func (c *Catalog) fileAt(p string) (int32, bool) {
 	i, found := c.pathAt(p)
 	if found {
 		return i, true
+	}
+	if !c.goesOn(i, p) {
+		return 0, false
 	}
 	// A recording's paths go on with "/".
 	if i, _ = c.pathAt(p + "/"); i < int32(len(c.files)) && c.files[i].recording && c.pathOf(i) == p {
@@ -24,6 +30,12 @@ func (c *Catalog) fileAt(p string) (int32, bool) {
 func (c *Catalog) pathAt(p string) (int32, bool) {
 	i, found := sort.Find(len(c.files), func(i int) int { return strings.Compare(p, c.path(int(c.files[i].first))) })
 	return int32(i), found
+}
+
+// goesOn reports whether the path of file i begins with p: when the first path
+// that is not before p does not, none does.
+func (c *Catalog) goesOn(i int32, p string) bool {
+	return i < int32(len(c.files)) && strings.HasPrefix(c.path(int(c.files[i].first)), p)
 }
 
 // filesBelow returns the range of files below a directory.
@@ -105,7 +117,7 @@ func (s *subjectLinks) namedBy(sel *selector) map[int32][]int32 {
 		return s.intended
 	}
 	s.intended = make(map[int32][]int32)
-	for g := s.first; g < s.end; g++ {
+	for g := s.first; g < s.end && sel.more(1); g++ {
 		f := sel.files[g]
 		if !isNIfTI(sel.words.text[f.ext]) {
 			continue
@@ -115,6 +127,9 @@ func (s *subjectLinks) namedBy(sel *selector) map[int32][]int32 {
 			l := sel.merged(g)
 			s.maps = append(s.maps, fieldMap{g, m == "fmap", l.unknown})
 			for _, ref := range l.IntendedFor {
+				if !sel.more(stepsOfFind) {
+					break
+				}
 				if target, ok := sel.resolve(ref, g); ok {
 					s.intended[target] = append(s.intended[target], g)
 				}
@@ -130,10 +145,13 @@ func (s *subjectLinks) fields(sel *selector) map[string][]int32 {
 		return s.b0
 	}
 	s.b0 = make(map[string][]int32)
-	for g := s.first; g < s.end; g++ {
+	for g := s.first; g < s.end && sel.more(1); g++ {
 		f := sel.files[g]
 		if isNIfTI(sel.words.text[f.ext]) && isMRI(sel.words.text[sel.dirs[f.dir].modality]) {
 			for _, id := range sel.merged(g).B0FieldIdentifier {
+				if !sel.more(1) {
+					break
+				}
 				s.b0[id] = append(s.b0[id], g)
 			}
 		}

@@ -37,6 +37,9 @@ func (c *Catalog) SelectBeside(s Selection, read func(i int) ([]byte, error), be
 		return nil, err
 	}
 	for i := range sel.shown {
+		if !sel.more(1) {
+			break
+		}
 		if f := &sel.files[i]; beside != nil && sel.shown[i].rule == notShown && f.place == subject && beside(sel.pathOf(int32(i))) {
 			sel.shown[i].rule = ruleBeside
 		}
@@ -48,6 +51,9 @@ func (c *Catalog) SelectBeside(s Selection, read func(i int) ([]byte, error), be
 		}
 	}
 	sel.tellUnread()
+	if sel.err != nil {
+		return nil, sel.err
+	}
 	return sel.result(), nil
 }
 
@@ -78,6 +84,7 @@ func (sel *selector) agree() {
 // selector is one run of Select.
 type selector struct {
 	*Catalog
+	work
 	s       Selection
 	read    Read
 	query   *query
@@ -88,6 +95,7 @@ type selector struct {
 
 	primary []int32
 	shown   []cause // of each file
+	before  []int32 // how many of the files before it are shown; see countShown
 	queue   []int32 // shown, its companions not yet
 	tables  []bool  // of each directory: its tables are shown
 	hints   []string
@@ -117,7 +125,7 @@ func (c *Catalog) selectFiles(s Selection, read func(i int) ([]byte, error)) (*s
 		return nil, err
 	}
 	sel.close()
-	return sel, nil
+	return sel, sel.err
 }
 
 // choosePrimary begins a run: it finds the files that are asked for.
@@ -125,7 +133,7 @@ func (c *Catalog) choosePrimary(s Selection, read Read) (*selector, error) {
 	if err := s.Validate(); err != nil {
 		return nil, err
 	}
-	sel := &selector{Catalog: c, s: s, read: read, whole: s.isWhole(), exclude: compileGlobs(s.Exclude),
+	sel := &selector{Catalog: c, work: c.newWork(), s: s, read: read, whole: s.isWhole(), exclude: compileGlobs(s.Exclude),
 		shown: make([]cause, len(c.files)), tables: make([]bool, len(c.dirs)), replaced: make(map[int][]byte), groups: make(map[group]*groupIndex),
 		links: make(map[int32]*Links), unread: make(map[int32]bool), subjects: make(map[int32]*subjectLinks)}
 	var err error
@@ -209,6 +217,9 @@ func (sel *selector) selectPrimary(universe []int32) error {
 	}
 	sel.query = q
 	for _, i := range universe {
+		if !sel.more(1 + len(q.dims)) {
+			return sel.err
+		}
 		if q.match(sel.Catalog, i) && !sel.excluded(i) {
 			sel.primary = append(sel.primary, i)
 		}

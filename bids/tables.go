@@ -3,7 +3,6 @@ package bids
 import (
 	"fmt"
 	"path"
-	"slices"
 	"strings"
 )
 
@@ -75,27 +74,38 @@ func (sel *selector) tableRule(i int32, p presence) (columns []string, keep func
 // at reports whether a path (of a file, of a directory, or of what is in a
 // recording) is in the dataset, and whether it is shown.
 func (sel *selector) at(p string) (there, shown bool) {
-	if i, ok := sel.fileAt(p); ok {
+	if !sel.more(stepsOfFind) {
+		return false, false
+	}
+	i, found := sel.pathAt(p)
+	if found {
 		return true, sel.shown[i].rule != notShown
 	}
-	first, end := sel.filesBelow(p)
-	for i := first; i < end; i++ {
-		if sel.shown[i].rule != notShown {
-			return true, true
-		}
-	}
-	if first < end {
-		return true, false
-	}
-	if i, _ := sel.pathAt(p); i > 0 && sel.files[i-1].recording && strings.HasPrefix(p, sel.pathOf(i-1)+"/") {
+	if i > 0 && sel.files[i-1].recording && strings.HasPrefix(p, sel.pathOf(i-1)+"/") {
 		return true, sel.shown[i-1].rule != notShown
 	}
-	return false, false
+	if !sel.goesOn(i, p) {
+		return false, false
+	}
+	first, end := sel.filesBelow(p)
+	return first < end, sel.before[end] > sel.before[first]
+}
+
+// countShown takes note of what is shown, for at.
+func (sel *selector) countShown() {
+	sel.before = make([]int32, len(sel.shown)+1)
+	for i := range sel.shown {
+		sel.before[i+1] = sel.before[i]
+		if sel.shown[i].rule != notShown {
+			sel.before[i+1]++
+		}
+	}
 }
 
 // filterTables makes the tables list only what is shown. A table without rows
 // is left out, and with it what then describes no table.
 func (sel *selector) filterTables() {
+	sel.countShown()
 	p := sel.presence()
 	var unread []string
 	var left, out []int32
@@ -103,6 +113,9 @@ func (sel *selector) filterTables() {
 		i := int32(i)
 		if sel.shown[i].rule == notShown {
 			continue
+		}
+		if !sel.more(1) {
+			return
 		}
 		columns, keep := sel.tableRule(i, p)
 		if columns == nil {
@@ -159,16 +172,43 @@ func (sel *selector) replace(i int32, old, new []byte, ok bool) {
 // dropDescriptions hides the JSON files of tables that were left out, unless
 // they describe another one that is shown.
 func (sel *selector) dropDescriptions(out, left []int32) {
+	if len(out) == 0 {
+		return
+	}
+	needed := make(map[int32]bool)
+	for _, t := range left {
+		for _, g := range sel.descriptions(t) {
+			needed[g] = true
+		}
+	}
 	for _, t := range out {
-		for d := sel.files[t].dir; d >= 0; d = sel.dirs[d].parent {
-			for _, g := range sel.named(d, sel.words.text[sel.files[t].suffix], ".json") {
-				describes := func(t int32) bool { return sel.describes(g, t) }
-				if sel.shown[g].rule != notShown && describes(t) && !slices.ContainsFunc(left, describes) {
-					sel.shown[g] = cause{}
-				}
+		for _, g := range sel.descriptions(t) {
+			if !needed[g] {
+				sel.shown[g] = cause{}
 			}
 		}
 	}
+}
+
+// descriptions returns the JSON files that describe table t.
+func (sel *selector) descriptions(t int32) (list []int32) {
+	f := sel.files[t]
+	if f.place == phenotype {
+		if g, ok := sel.fileAt(withoutExt(sel.pathOf(t)) + ".json"); ok && sel.describes(g, t) {
+			list = append(list, g)
+		}
+	}
+	for d := f.dir; d >= 0 && sel.more(1); d = sel.dirs[d].parent {
+		for _, g := range sel.candidates(f, d, sel.words.text[f.suffix], ".json", nil) {
+			if !sel.more(1) {
+				return nil
+			}
+			if sel.files[g].place != phenotype && sel.describes(g, t) {
+				list = append(list, g)
+			}
+		}
+	}
+	return list
 }
 
 // describes reports whether JSON file g describes table t.
@@ -185,9 +225,9 @@ func (c *Catalog) describes(g, t int32) bool {
 	return false
 }
 
-func sameStem(a, b string) bool {
-	return strings.TrimSuffix(a, path.Ext(a)) == strings.TrimSuffix(b, path.Ext(b))
-}
+func sameStem(a, b string) bool { return withoutExt(a) == withoutExt(b) }
+
+func withoutExt(p string) string { return strings.TrimSuffix(p, path.Ext(p)) }
 
 // list names a few of many for people.
 func list(names []string) string {

@@ -23,7 +23,7 @@ type value struct {
 // tablesOnly returns a where that knows the values of all columns, without a
 // condition.
 func (sel *selector) tablesOnly() *where {
-	return &where{sel: sel,
+	return &where{sel: sel, everything: true,
 		participants: make(map[int32]columns), sessions: make(map[int32]columns), scans: make(map[int32]columns),
 		sidecars: make(map[int32]map[string]any)}
 }
@@ -82,28 +82,55 @@ func (w *where) table(read map[int32]columns, d int32, kind int) columns {
 			w.err = fmt.Errorf("--where needs %s, which cannot be read", w.sel.pathOf(g))
 			continue
 		}
-		t = parseColumns(data, tableKeys[kind])
-		t.path = w.sel.pathOf(g)
-		for _, name := range t.names {
-			if !slices.Contains(w.columns[kind], name) {
-				w.columns[kind] = append(w.columns[kind], name)
-			}
+		var err error
+		if t, err = parseColumns(data, tableKeys[kind], w.wants); err != nil {
+			w.tooLarge = fmt.Errorf("%s %w, which is too large to select by", w.sel.pathOf(g), err)
+			w.err = w.tooLarge
+			continue
 		}
+		t.path = w.sel.pathOf(g)
+		w.columns[kind].add(t.names, maxColumns)
 	}
 	read[d] = t
 	return t
 }
 
+// wants reports whether a column's cells are needed.
+func (w *where) wants(name string) bool { return w.everything || slices.Contains(w.names, name) }
+
 func (w *where) hasColumn(name string) bool {
-	return slices.ContainsFunc(w.columns[:], func(have []string) bool { return slices.Contains(have, name) })
+	return slices.ContainsFunc(w.columns[:], func(have nameList) bool { return have.known[name] })
+}
+
+// nameList is a list of names, each once.
+type nameList struct {
+	list  []string
+	known map[string]bool
+}
+
+// add adds names, up to so many in all.
+func (l *nameList) add(names []string, most int) {
+	if l.known == nil {
+		l.known = make(map[string]bool)
+	}
+	for _, name := range names {
+		if !l.known[name] && len(l.list) < most {
+			name = strings.Clone(name)
+			l.known[name] = true
+			l.list = append(l.list, name)
+		}
+	}
 }
 
 // metadata returns a field of a file's merged sidecars: the nearest.
 func (w *where) metadata(i int32, name string) (v value) {
 	sel := w.sel
 	f := sel.files[i]
-	for d := f.dir; d >= 0; d = sel.dirs[d].parent {
+	for d := f.dir; d >= 0 && sel.more(1); d = sel.dirs[d].parent {
 		for _, g := range sel.candidates(f, d, sel.words.text[f.suffix], ".json", nil) {
+			if !sel.more(1) {
+				return v
+			}
 			if v.is == nil && sel.applies(sel.files[g], f, nil) {
 				if field, there := w.fieldsOf(g)[name]; there {
 					v = value{field, sel.pathOf(g)}
@@ -117,6 +144,13 @@ func (w *where) metadata(i int32, name string) (v value) {
 	return v
 }
 
+// Limits of what is kept of sidecars, in bytes of JSON: a longer field is taken
+// for none, and above maxKept they are read again.
+const (
+	maxField = 1 << 20
+	maxKept  = 64 << 20
+)
+
 // fieldsOf returns the fields of a JSON file that the condition uses; of one
 // that cannot be read, none.
 func (w *where) fieldsOf(g int32) map[string]any {
@@ -129,18 +163,23 @@ func (w *where) fieldsOf(g int32) map[string]any {
 	}
 	var used map[string]any
 	for name := range all {
-		if !w.fields[name] {
+		if slices.Contains(w.names, name) || len(w.fields) < maxColumns && !w.fields[name] {
 			w.fields[strings.Clone(name)] = true
 		}
 	}
 	for _, name := range w.names {
 		var v any
-		if text, there := all[name]; there && json.Unmarshal(text, &v) == nil && v != nil {
+		if text, there := all[name]; there && len(text) <= maxField && json.Unmarshal(text, &v) == nil && v != nil {
+			w.kept += len(text)
 			if used == nil {
 				used = make(map[string]any, len(w.names))
 			}
 			used[name] = v
 		}
+	}
+	if w.kept > maxKept {
+		clear(w.sidecars)
+		w.kept = 0
 	}
 	w.sidecars[g] = used
 	return used

@@ -1,6 +1,7 @@
 package bids
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -25,13 +26,16 @@ type where struct {
 	participants map[int32]columns // by root directory
 	sessions     map[int32]columns // by directory of the subject
 	scans        map[int32]columns // by directory
-	columns      [3][]string       // that tables of these kinds have: scans, sessions, participants
+	columns      [3]nameList       // that tables of these kinds have: scans, sessions, participants
+	everything   bool              // the cells of all columns are needed
 
 	sidecars map[int32]map[string]any // of JSON files, the fields that the condition uses
 	fields   map[string]bool          // that sidecars have been found to have
+	kept     int                      // bytes that sidecars holds
 
-	used bool // for at least one file
-	err  error
+	used     bool // for at least one file
+	err      error
+	tooLarge error // of a table
 }
 
 // compileWhere checks a condition. The error is a *UsageError.
@@ -83,13 +87,14 @@ func (sel *selector) newWhere(text string) (*where, error) {
 	}
 	w := sel.tablesOnly()
 	w.text, w.program, w.names, w.fields = text, program, names, make(map[string]bool)
+	w.everything = false
 	return w, nil
 }
 
 // match reports whether the condition holds for a file. It keeps the first
 // error and holds for nothing then.
 func (w *where) match(i int32) bool {
-	if w.err != nil {
+	if w.err != nil || !w.sel.more(1+len(w.names)) {
 		return false
 	}
 	w.used = true
@@ -136,16 +141,16 @@ func (w *where) evidence(i int32) string {
 // check returns an error when the condition could not be evaluated, or uses
 // names that neither a table nor a sidecar has.
 func (w *where) check() error {
-	if w.err != nil || !w.used {
-		return w.err
+	if err := cmp.Or(w.sel.err, w.err); err != nil || !w.used {
+		return err
 	}
 	for _, name := range w.names {
 		if !w.fields[name] && !w.hasColumn(name) {
 			have := slices.Sorted(maps.Keys(w.fields))
-			all := slices.Sorted(slices.Values(slices.Concat(have, slices.Concat(w.columns[:]...))))
+			all := slices.Sorted(slices.Values(slices.Concat(have, slices.Concat(w.columns[0].list, w.columns[1].list, w.columns[2].list))))
 			e := &NoMatchError{Dimension: "where", Value: w.text, Unknown: name, Nearest: nearest(name, slices.Compact(all))}
 			for kind := len(tableKinds) - 1; kind >= 0; kind-- {
-				if columns := w.columns[kind]; len(columns) > 0 {
+				if columns := w.columns[kind].list; len(columns) > 0 {
 					e.Hints = append(e.Hints, fmt.Sprintf("columns of %s.tsv: %s", tableKinds[kind], some(columns, "; list --facets names all")))
 				}
 			}

@@ -74,7 +74,10 @@ func TestWhereErrors(t *testing.T) {
 }
 
 func TestColumnTypes(t *testing.T) {
-	c := parseColumns([]byte(bom+"participant_id\ta\tb\tc\td\r\n1\t1\t1\ttrue\tn/a\r\n\r\n2\t1e3\tx\tFALSE\t\r\n"), "participant_id")
+	c, err := parseColumns([]byte(bom+"participant_id\ta\tb\tc\td\r\n1\t1\t1\ttrue\tn/a\r\n\r\n2\t1e3\tx\tFALSE\t\r\n"), "participant_id", everyColumn)
+	if err != nil {
+		t.Fatal(err)
+	}
 	for name, want := range map[string][]any{
 		"participant_id": {"1", "2"}, "a": {1.0, 1000.0}, "b": {"1", "x"}, "c": {true, false}, "d": {nil, nil},
 	} {
@@ -83,3 +86,5 @@ func TestColumnTypes(t *testing.T) {
 		}
 	}
 }
+
+func everyColumn(string) bool { return true }

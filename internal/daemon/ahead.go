@@ -23,7 +23,7 @@ type ahead struct {
 const (
 	maxAhead     = 256
 	maxAheadSize = 64 << 10 // bytes of a file
-	maxLook      = 16 << 10 // names looked at for a batch
+	lookOfFile   = 64       // names looked at for each file of a batch
 )
 
 // readGit returns the content of a file that is in git, by its number in the
@@ -73,7 +73,7 @@ func (c *chooser) alike(i, most int) (nodes []int) {
 	if at < 0 {
 		return nodes
 	}
-	for _, n := range c.nodes[i+1 : min(i+maxLook, len(c.nodes))] {
+	for _, n := range c.nodes[i+1 : min(i+lookOfFile*most, len(c.nodes))] {
 		if len(nodes) >= most {
 			break
 		}

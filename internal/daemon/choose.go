@@ -51,8 +51,8 @@ func (c *chooser) choose(ctx context.Context, s bids.Selection) (*selection, err
 // chooseBeside is choose where files of other selections are shown, too.
 func (c *chooser) chooseBeside(ctx context.Context, s bids.Selection, beside func(path string) bool) (*selection, error) {
 	var result *bids.Result
-	err := c.run(ctx, func(read bids.Read) (err error) {
-		result, err = c.catalog.SelectBeside(s, read, beside)
+	err := c.run(ctx, func(catalog *bids.Catalog, read bids.Read) (err error) {
+		result, err = catalog.SelectBeside(s, read, beside)
 		return err
 	})
 	if err != nil {
@@ -79,16 +79,20 @@ func (c *chooser) chooseBeside(ctx context.Context, s bids.Selection, beside fun
 // maxDeciding is the size in bytes of the largest file that is read to choose.
 const maxDeciding = 64 << 20
 
+// maxRounds bounds how often what was fetched may show that something else is
+// needed. In datasets that were not made for it, that ends after two or three.
+const maxRounds = 20
+
 // run asks a question. When git-annex holds sidecars or tables that it depends
 // on and they are not here, it fetches them and asks again.
-func (c *chooser) run(ctx context.Context, ask func(bids.Read) error) error {
-	for {
+func (c *chooser) run(ctx context.Context, ask func(*bids.Catalog, bids.Read) error) error {
+	for round := 1; ; round++ {
 		c.missing = nil
-		err := ask(func(i int) ([]byte, error) { return c.read(ctx, i) })
+		err := ask(c.catalog.Until(ctx), func(i int) ([]byte, error) { return c.read(ctx, i) })
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		if len(c.missing) == 0 {
+		if len(c.missing) == 0 || round == maxRounds {
 			c.keep()
 			return err
 		}

@@ -190,6 +190,9 @@ func (g *get) plan(ctx context.Context, r *reply) (p Plan, todo []int, err error
 	}
 	p.FreeBytes = int64(st.Bavail) * st.Bsize
 	for i, n := range g.files {
+		if ctx.Err() != nil {
+			return p, nil, ctx.Err()
+		}
 		size := g.view.Size(n)
 		p.Bytes += size
 		r.progress(Progress{Phase: "plan", Done: int64(i), Total: int64(len(g.files)), Text: "looking at what is there"})

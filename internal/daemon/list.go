@@ -43,6 +43,9 @@ func (d *daemon) listRequest(ctx context.Context, req ListRequest, r *reply) (re
 	}
 	res = ListResult{Files: chosen.view.Files(), Bytes: chosen.view.Bytes(), Commit: string(v.Commit), Hints: chosen.Hints}
 	for _, n := range chosen.files {
+		if ctx.Err() != nil {
+			return res, ctx.Err()
+		}
 		f := d.describe(v, chosen.view, n)
 		if f.Here() {
 			res.Cached++
@@ -82,8 +85,8 @@ func (d *daemon) describeSelection(ctx context.Context, v *version, req ListRequ
 	c := d.newChooser(v, listOwner(v), r)
 	res.Commit = string(v.Commit)
 	if req.Facets {
-		err = c.run(ctx, func(read bids.Read) (err error) {
-			res.Facets, err = c.catalog.Facets(req.Selection, read, func(i int) int64 { return v.Size(c.nodes[i]) })
+		err = c.run(ctx, func(catalog *bids.Catalog, read bids.Read) (err error) {
+			res.Facets, err = catalog.Facets(req.Selection, read, func(i int) int64 { return v.Size(c.nodes[i]) })
 			return err
 		})
 		if err != nil {
@@ -92,8 +95,8 @@ func (d *daemon) describeSelection(ctx context.Context, v *version, req ListRequ
 	}
 	for _, path := range req.Explain {
 		e := Explanation{Path: path}
-		err = c.run(ctx, func(read bids.Read) (err error) {
-			e.Shown, e.Why, err = c.catalog.Explain(req.Selection, read, path)
+		err = c.run(ctx, func(catalog *bids.Catalog, read bids.Read) (err error) {
+			e.Shown, e.Why, err = catalog.Explain(req.Selection, read, path)
 			return err
 		})
 		if errors.Is(err, fs.ErrNotExist) {
