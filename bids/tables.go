@@ -199,11 +199,14 @@ func (sel *selector) descriptions(t int32) (list []int32) {
 		}
 	}
 	for d := f.dir; d >= 0 && sel.more(1); d = sel.dirs[d].parent {
+		if sel.dirs[d].place == phenotype {
+			continue // done
+		}
 		for _, g := range sel.candidates(f, d, sel.words.text[f.suffix], ".json", nil) {
 			if !sel.more(1) {
 				return nil
 			}
-			if sel.files[g].place != phenotype && sel.describes(g, t) {
+			if sel.describes(g, t) {
 				list = append(list, g)
 			}
 		}

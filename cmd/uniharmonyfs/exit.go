@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"strings"
 
 	"github.com/uniharmony/uniharmonyfs/internal/daemon"
 )
@@ -71,13 +70,3 @@ func report(w io.Writer, asJSON bool, err error) int {
 }
 
 func wantsJSON(args []string) bool { return slices.Contains(args, "--json") }
-
-// printable escapes what could drive a terminal: names come from datasets.
-func printable(s string) string {
-	return strings.Map(func(r rune) rune {
-		if (r < 0x20 && r != '\n' && r != '\t') || (r >= 0x7f && r < 0xa0) || r == '\u2028' || r == '\u202e' {
-			return '\ufffd'
-		}
-		return r
-	}, s)
-}

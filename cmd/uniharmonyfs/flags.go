@@ -1,7 +1,10 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -116,15 +119,50 @@ func selection(c *cli.Context) (bids.Selection, error) {
 	}
 	s.Where = c.String("where")
 	if file := c.String("bids-filter-file"); file != "" {
-		data, err := os.ReadFile(file)
+		data, err := readFilterFile(c.Context, file)
 		if err != nil {
-			return s, usage("the filter file cannot be read: " + err.Error())
+			return s, err
 		}
 		if s.AnyOf, err = bids.ParseFilterFile(data); err != nil {
 			return s, err
 		}
 	}
 	return s, s.Validate()
+}
+
+// maxFilterFile bounds a filter file, in bytes.
+const maxFilterFile = 16 << 20
+
+// readFilterFile reads a file that may be a pipe, for which a signal does not
+// wait.
+func readFilterFile(ctx context.Context, name string) ([]byte, error) {
+	type result struct {
+		data []byte
+		err  error
+	}
+	done := make(chan result, 1)
+	go func() {
+		f, err := os.Open(name)
+		if err != nil {
+			done <- result{nil, err}
+			return
+		}
+		defer f.Close()
+		data, err := io.ReadAll(io.LimitReader(f, maxFilterFile+1))
+		if len(data) > maxFilterFile {
+			err = errors.New("it has more than 16 MiB")
+		}
+		done <- result{data, err}
+	}()
+	select {
+	case r := <-done:
+		if r.err != nil {
+			return nil, usage("the filter file cannot be read: " + r.err.Error())
+		}
+		return r.data, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 }
 
 func datasetFlags() []cli.Flag {

@@ -22,6 +22,9 @@ func listCommand() *cli.Command {
 		Description: `One path a line, relative to the dataset's root, in byte order. Only sidecars
 and tables that git-annex holds, and the selection depends on, are fetched.
 
+A program gets paths exactly as they are; on a terminal, what is not printable in
+them is replaced. With --json a path that is not UTF-8 is exact in path_base64.
+
 EXAMPLES:
    uniharmonyfs list --sub 03286
    uniharmonyfs list --sub 03286 --suffix T1w -l
@@ -105,6 +108,7 @@ func runList(c *cli.Context) error {
 
 // printer writes one file in the format that was asked for.
 func printer(c *cli.Context, out *bufio.Writer) func(daemon.File) error {
+	name := exactUnlessShown(c.App.Writer)
 	switch {
 	case c.Bool("json"):
 		enc := json.NewEncoder(out)
@@ -115,7 +119,7 @@ func printer(c *cli.Context, out *bufio.Writer) func(daemon.File) error {
 			if f.Pinned {
 				state += ",pinned"
 			}
-			_, err := fmt.Fprintf(out, "%9s  %-14s %s\n", strings.ReplaceAll(humanize.IBytes(uint64(f.Size)), " ", ""), state, f.Path)
+			_, err := fmt.Fprintf(out, "%9s  %-14s %s\n", strings.ReplaceAll(humanize.IBytes(uint64(f.Size)), " ", ""), state, name(f.Path))
 			return err
 		}
 	case c.Bool("tree"):
@@ -127,7 +131,7 @@ func printer(c *cli.Context, out *bufio.Writer) func(daemon.File) error {
 		}
 	}
 	return func(f daemon.File) error {
-		_, err := out.WriteString(f.Path + "\n")
+		_, err := out.WriteString(name(f.Path) + "\n")
 		return err
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"os"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/dustin/go-humanize"
 	"github.com/schollz/progressbar/v3"
@@ -31,6 +32,29 @@ func count(n int, what string) string {
 		what += "s"
 	}
 	return humanize.Comma(int64(n)) + " " + what
+}
+
+// printable replaces what could drive a terminal, or make a line read as
+// another: names come from datasets, and errors from servers.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		switch {
+		case r == '\n', r == '\t':
+			return r
+		case unicode.Is(unicode.Cc, r), unicode.Is(unicode.Bidi_Control, r), r == '\u2028', r == '\u2029':
+			return '\ufffd'
+		}
+		return r
+	}, s)
+}
+
+// exactUnlessShown returns how paths are written: exactly, byte for byte, for a
+// program that reads them; as far as they are printable on a terminal.
+func exactUnlessShown(out io.Writer) func(string) string {
+	if f, ok := out.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
+		return printable
+	}
+	return func(s string) string { return s }
 }
 
 // shellQuote makes a path safe to paste into a shell.

@@ -8,6 +8,7 @@ continues.
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import shutil
@@ -188,6 +189,19 @@ def _failed(out: str) -> list[FailedFile]:
         whole = json.loads(out)
         found = whole.get("failed") or []
     except ValueError:
-        events = [json.loads(line) for line in out.splitlines()]
-        found = [e for e in events if e.get("event") == "failed"]
-    return [FailedFile(f["path"], f["why"]) for f in found]
+        found = [e for e in objects(out) if e.get("event") == "failed"]
+    return [FailedFile(path_of(f), f["why"]) for f in found]
+
+
+def objects(out: str) -> list[dict[str, Any]]:
+    """Read output of one object a line.
+
+    A name may hold what str.splitlines takes for the end of a line.
+    """
+    return [json.loads(line) for line in out.split("\n") if line]
+
+
+def path_of(found: dict[str, Any]) -> str:
+    """Return the path of a file as os.fsdecode does, whatever bytes it has."""
+    exact = found.get("path_base64")
+    return os.fsdecode(base64.b64decode(exact)) if exact else str(found["path"])

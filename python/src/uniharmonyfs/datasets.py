@@ -16,7 +16,7 @@ from typing import Any
 
 from . import _selection
 from ._errors import NoMatchError
-from ._program import run
+from ._program import objects, path_of, run
 from ._progress import Progress
 from ._selection import PathLike, Values
 from ._status import status
@@ -195,10 +195,8 @@ def list_available_files(hidden_dataset_path: PathLike) -> list[Path]:
     if root.is_dir():
         return sorted(_walk(root))
     spec, cache = _known(root)
-    lines = run(
-        ["list", "--derivatives", "--sourcedata", "--code", f"--dataset={spec}", *cache]
-    ).splitlines()
-    return [root / json.loads(line)["path"] for line in lines]
+    out = run(["list", "--derivatives", "--sourcedata", "--code", f"--dataset={spec}", *cache])
+    return [root / path_of(found) for found in objects(out)]
 
 
 def _walk(root: Path) -> list[Path]:
