@@ -47,7 +47,7 @@ func (sel *selector) candidates(f file, d int32, suffix, ext string, extra []str
 	var found []int32
 	var id []byte
 	for _, keys := range index.keys {
-		if !sel.more(2 * (1 + len(keys))) {
+		if !sel.more(4 * (1 + len(keys))) {
 			return nil
 		}
 		id = id[:0]

@@ -21,7 +21,7 @@ type work struct {
 
 const (
 	stepsOfFile = 400
-	stepsAtAll  = 200_000_000
+	stepsAtAll  = 400_000_000
 	stepsOfLook = 10_000
 	// bytesOfStep is how much of a file is read in the time of a step.
 	bytesOfStep = 8
