@@ -2,6 +2,7 @@ package bids
 
 import (
 	"errors"
+	"reflect"
 	"testing"
 )
 
@@ -62,4 +63,79 @@ func wantKnownError(t *testing.T, err error) {
 	if err != nil && err.Error() == "" {
 		t.Fatal("an error without words")
 	}
+}
+
+// FuzzLinks: any sidecar and table has links that are kept and recalled alike,
+// and selecting by it ends.
+func FuzzLinks(f *testing.F) {
+	f.Add([]byte(`{"IntendedFor": ["bids::sub-01/func/sub-01_task-a_bold.nii", 1, null], "B0FieldSource": "x"}`), []byte("onset\tstim_file\n1\ta.png\n"))
+	f.Add([]byte("\xef\xbb\xbf{\"IntendedFor\": \"\", \"IntendedFor\": [[]]}"), []byte("stim_file\n..\n/\n"))
+	f.Add([]byte(`{"AssociatedEmptyRoom": "../../../x", "B0FieldIdentifier": {}}`), []byte{0})
+	f.Fuzz(func(t *testing.T, sidecar, table []byte) {
+		var l Links
+		l.fromJSON(sidecar)
+		l.Stimuli = stimuliIn(table)
+		again, err := DecodeLinks(l.Encode())
+		if err != nil || !reflect.DeepEqual(again, l) {
+			t.Fatalf("%+v comes back as %+v, %v", l, again, err)
+		}
+		d := made("sub-01/fmap/sub-01_epi.nii", "sub-01/fmap/sub-01_epi.json\n"+string(sidecar), "sub-01/func/sub-01_task-a_bold.nii", "sub-01/func/sub-01_task-a_bold.json\n"+string(sidecar),
+			"sub-01/func/sub-01_task-a_events.tsv\n"+string(table), "sub-01/anat/sub-01_T1w.nii", "stimuli/a.png")
+		_, err = d.catalog().Select(Selection{Modality: []string{"func"}}, d.read)
+		wantKnownError(t, err)
+	})
+}
+
+// FuzzDecodeLinks: whatever the index has kept is links or an error.
+func FuzzDecodeLinks(f *testing.F) {
+	f.Add(Links{IntendedFor: []string{"a", ""}, Stimuli: []string{"\xff"}}.Encode())
+	f.Add([]byte("2"))
+	f.Add([]byte(`1{"i":["a"]}`))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		if l, err := DecodeLinks(data); err == nil {
+			if again, err := DecodeLinks(l.Encode()); err != nil || !reflect.DeepEqual(again, l) {
+				t.Errorf("%+v comes back as %+v, %v", l, again, err)
+			}
+		}
+	})
+}
+
+// FuzzColumns: any table has as many cells in each column as there are rows,
+// and facets and conditions on it end.
+func FuzzColumns(f *testing.F) {
+	f.Add([]byte("participant_id\tage\nsub-01\t30\n\nsub-02\t\"4\t0\r\n"))
+	f.Add([]byte("\tparticipant_id\tparticipant_id\n\t\t\n1"))
+	f.Add([]byte("\xef\xbb\xbfparticipant_id\na"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		c, err := parseColumns(data, "participant_id", everyColumn)
+		if err != nil {
+			return
+		}
+		n := -1
+		for name, cells := range c.cells {
+			if n >= 0 && len(cells) != n {
+				t.Fatalf("column %q has %d cells, another %d", name, len(cells), n)
+			}
+			n = len(cells)
+		}
+		d := made("participants.tsv\n"+string(data), "sub-01/anat/sub-01_T1w.nii", "sub-02/anat/sub-02_T1w.nii")
+		if _, err := d.catalog().Facets(Selection{}, d.read, nil); err != nil {
+			t.Fatal(err)
+		}
+		_, err = d.catalog().Select(Selection{Where: `age != "x"`}, d.read)
+		wantKnownError(t, err)
+	})
+}
+
+// FuzzIsPart: a file is a part of itself, and any two can be compared.
+func FuzzIsPart(f *testing.F) {
+	f.Add([]byte("a\tb\n1\t2\n"), []byte("a\tb\n1\t2\n3\t4\n"))
+	f.Add([]byte(`{"IntendedFor": ["a"], "x": 1}`), []byte(`{"IntendedFor": ["a", "b"], "x": 1}`))
+	f.Fuzz(func(t *testing.T, part, whole []byte) {
+		IsPart("a.json", part, whole)
+		IsPart("a.tsv", part, whole)
+		if !IsPart("a.tsv", whole, whole) {
+			t.Error("a table is no part of itself")
+		}
+	})
 }

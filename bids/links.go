@@ -2,6 +2,7 @@ package bids
 
 import (
 	"bytes"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"slices"
@@ -10,11 +11,11 @@ import (
 // Links are what one file says of others: the fields of a JSON sidecar, or the
 // stimuli that a table presents. Most files have none.
 type Links struct {
-	IntendedFor         []string `json:"i,omitempty"`
-	B0FieldSource       []string `json:"s,omitempty"`
-	B0FieldIdentifier   []string `json:"b,omitempty"`
-	AssociatedEmptyRoom []string `json:"e,omitempty"`
-	Stimuli             []string `json:"t,omitempty"`
+	IntendedFor         []string
+	B0FieldSource       []string
+	B0FieldIdentifier   []string
+	AssociatedEmptyRoom []string
+	Stimuli             []string
 
 	unknown bool // the file cannot be read
 }
@@ -34,27 +35,66 @@ func (c *Catalog) Remembering(m Memory) *Catalog {
 }
 
 // linksFormat changes when Encode or what is taken for a link does.
-const linksFormat = '1'
+const linksFormat = '2'
 
-// Encode returns the links in a form that DecodeLinks reads.
-func (l Links) Encode() []byte {
-	out, err := json.Marshal(l)
-	if err != nil || string(out) == "{}" {
-		out = nil
-	}
-	return append([]byte{linksFormat}, out...)
+// lists are the links by field, in the order in which they are encoded.
+func (l *Links) lists() [5]*[]string {
+	return [...]*[]string{&l.IntendedFor, &l.B0FieldSource, &l.B0FieldIdentifier, &l.AssociatedEmptyRoom, &l.Stimuli}
 }
+
+// Encode returns the links in a form that DecodeLinks reads: of each field the
+// number of strings, and each string after its length. They may be any bytes.
+func (l Links) Encode() []byte {
+	out := []byte{linksFormat}
+	for _, list := range l.lists() {
+		if len(*list) == 0 {
+			continue
+		}
+		for _, list := range l.lists() {
+			out = binary.AppendUvarint(out, uint64(len(*list)))
+			for _, s := range *list {
+				out = append(binary.AppendUvarint(out, uint64(len(s))), s...)
+			}
+		}
+		return out
+	}
+	return out // most files have none
+}
+
+var errLinks = errors.New("bids: damaged links, or of another format")
 
 // DecodeLinks reads what Encode wrote. The error says that it was damaged, or
 // written in another format.
 func DecodeLinks(data []byte) (l Links, err error) {
 	if len(data) == 0 || data[0] != linksFormat {
-		return l, errors.New("bids: links of another format")
+		return l, errLinks
 	}
-	if len(data) > 1 {
-		err = json.Unmarshal(data[1:], &l)
+	if data = data[1:]; len(data) == 0 {
+		return l, nil
 	}
-	return l, err
+	number := func() int {
+		n, used := binary.Uvarint(data)
+		if used <= 0 || n > uint64(len(data)-used) { // each string has a length
+			err = errLinks
+			return 0
+		}
+		data = data[used:]
+		return int(n)
+	}
+	for _, list := range l.lists() {
+		for range number() {
+			n := number()
+			if err != nil {
+				return Links{}, err
+			}
+			*list = append(*list, string(data[:n]))
+			data = data[n:]
+		}
+	}
+	if err != nil || len(data) > 0 {
+		return Links{}, errLinks
+	}
+	return l, nil
 }
 
 // linksOf returns the links of one file.

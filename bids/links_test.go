@@ -70,7 +70,7 @@ func TestEncodeLinks(t *testing.T) {
 			t.Errorf("%+v became %+v, %v", l, got, err)
 		}
 	}
-	for _, bad := range []string{"", "2", "1{", "1[]"} {
+	for _, bad := range []string{"", "1", "2{", "3", "2\x00\x00", "2\x01\x05a", "2\x00\x00\x00\x00\x00x", "2\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01"} {
 		if l, err := DecodeLinks([]byte(bad)); err == nil {
 			t.Errorf("%q is %+v", bad, l)
 		}

@@ -151,3 +151,46 @@ func TestLongChainsOfLinks(t *testing.T) {
 		}
 	}
 }
+
+// FuzzFollow: any target leads to a node of the tree, or to nothing.
+func FuzzFollow(f *testing.F) {
+	f.Add("a/../b", "../a", "./a//b/")
+	f.Add("a", "b", "c")
+	f.Add("..", "../..", "/")
+	f.Fuzz(func(t *testing.T, x, y, z string) {
+		b := tree.NewBuilder()
+		key := annex.GitKey(strings.Repeat("0", 40), 0)
+		top := []tree.Entry{{Name: "a", Kind: tree.Dir}, {Name: "b", Kind: tree.Link, Target: x}, {Name: "c", Kind: tree.Git, Key: key}}
+		below := []tree.Entry{{Name: "a", Kind: tree.Git, Key: key}, {Name: "b", Kind: tree.Link, Target: y}, {Name: "c", Kind: tree.Link, Target: z}}
+		if b.AddDir("", top) != nil || b.AddDir("a", below) != nil {
+			return // no target of a link
+		}
+		s, err := b.Snapshot()
+		if err != nil {
+			t.Fatal(err)
+		}
+		walk := follower{s: s, known: make(map[int]followed)}
+		for n := range s.Len() {
+			if s.Kind(n) != tree.Link {
+				continue
+			}
+			if to := walk.follow(n, 1); to.node >= 0 && (to.node >= s.Len() || s.Kind(to.node) == tree.Link || to.hops > maxHops) {
+				t.Errorf("%s leads to %+v", s.Path(n), to)
+			}
+		}
+	})
+}
+
+// FuzzStoredDirectory: what the index has kept is a directory or an error.
+func FuzzStoredDirectory(f *testing.F) {
+	f.Add("", []byte{1, 0})
+	f.Add("a", []byte{})
+	f.Fuzz(func(t *testing.T, path string, value []byte) {
+		b := tree.NewBuilder()
+		if v, err := unseal(value); err == nil {
+			b.AddEncoded(path, v)
+		}
+		b.AddEncoded(path, value)
+		b.Snapshot()
+	})
+}

@@ -19,6 +19,9 @@ const (
 	maxChildren = 8
 	// maxIdle bounds, for each kind, the children that wait for work.
 	maxIdle = 2
+	// childMemory is how much memory in bytes a child may take: it holds objects
+	// that are stored as differences as a whole, of any size.
+	childMemory = 2 << 30
 	// idleTime is how long a child waits for work before it is ended.
 	idleTime = 30 * time.Second
 )
@@ -27,6 +30,7 @@ const (
 type git struct {
 	program string
 	repo    repository
+	memory  uint64        // bytes that a child may take
 	slots   chan struct{} // one for each working child
 
 	mu     sync.Mutex        // guards the following
@@ -38,7 +42,7 @@ type git struct {
 
 func newGit(program string, repo repository) *git {
 	return &git{
-		program: program, repo: repo, slots: make(chan struct{}, maxChildren),
+		program: program, repo: repo, memory: childMemory, slots: make(chan struct{}, maxChildren),
 		idle: make(map[bool][]*child), busy: make(map[*child]bool),
 	}
 }
@@ -177,6 +181,7 @@ func (g *git) takeSlot(bare, fresh bool) (*child, error) {
 	if err != nil {
 		return nil, fmt.Errorf("run git: %w", err)
 	}
+	boundMemory(c.cmd.Process.Pid, g.memory)
 	g.busy[c] = true
 	return c, nil
 }

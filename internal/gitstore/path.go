@@ -19,7 +19,7 @@ func (s *Store) ReadPath(ctx context.Context, rev, path string) ([]byte, error) 
 	fail := func(err error) ([]byte, error) {
 		return nil, fmt.Errorf("%.80q in %.80q: %w", path, rev, err)
 	}
-	if !fs.ValidPath(path) || path == "." {
+	if !fs.ValidPath(strings.ToValidUTF8(path, "?")) || path == "." {
 		return fail(fs.ErrNotExist)
 	}
 	at, err := s.rootTree(ctx, rev)

@@ -61,3 +61,21 @@ func FuzzParseTree(f *testing.F) {
 		}
 	})
 }
+
+// FuzzObjects: any commit and tag is parsed or damaged.
+func FuzzObjects(f *testing.F) {
+	f.Add([]byte("tree 4b825dc642cb6eb9a060e54bf8d69288fbee4904\nauthor a <a@b> 1 +0000\ncommitter a <a@b> 1 +0000\n\nx\n"))
+	f.Add([]byte("object 4b825dc642cb6eb9a060e54bf8d69288fbee4904\ntype commit\ntag x\n\nx"))
+	f.Add([]byte("tree \ncommitter >\n"))
+	f.Add([]byte("committer <>99999999999999999999"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		c, err := parseCommit(data)
+		if err == nil && !c.Tree.valid() || err != nil && !errors.Is(err, ErrDamaged) {
+			t.Errorf("%v, %v", c, err)
+		}
+		id, err := parseTag(data)
+		if err == nil && !id.valid() || err != nil && !errors.Is(err, ErrDamaged) {
+			t.Errorf("%v, %v", id, err)
+		}
+	})
+}
