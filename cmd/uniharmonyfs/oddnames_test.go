@@ -168,3 +168,21 @@ ended:
 		t.Errorf("from a pipe: %s, %v", out, err)
 	}
 }
+
+// A target that a request cannot name is refused, and no other is made.
+func TestTargetsThatAreNoText(t *testing.T) {
+	u := newUser(t)
+	repo := oddRepository(t, u)
+	for _, command := range []string{"get", "mount"} {
+		u.fails(2, []string{"UTF-8"}, command, "--dataset", repo, u.path("target\xff"))
+	}
+	if found, _ := filepath.Glob(u.path("target*")); len(found) > 0 {
+		t.Errorf("made: %q", found)
+	}
+	for i, name := range []string{"target\ufffd", `target\ufffd`, "žluť"} {
+		u.must("get", "--dataset", repo, u.path(name))
+		if _, err := os.Stat(filepath.Join(u.path(name), "README")); err != nil {
+			t.Errorf("%d: %v", i, err)
+		}
+	}
+}

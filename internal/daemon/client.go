@@ -132,6 +132,9 @@ func (c *Client) post(ctx context.Context, path string, body any, on func(event)
 	if err != nil {
 		return err
 	}
+	if isLossy(raw) {
+		return fault(Usage, "a path or a value is not UTF-8", errors.New("a request to the daemon is text"), "name it otherwise, or name a directory above it")
+	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://cache"+path, bytes.NewReader(raw))
 	if err != nil {
 		return err

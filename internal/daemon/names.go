@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"encoding/json"
+	"regexp"
 	"unicode/utf8"
 )
 
@@ -23,6 +24,13 @@ func restore(path *string, exact []byte) {
 		*path = string(exact)
 	}
 }
+
+// replaced is what encoding/json makes of bytes that are no UTF-8. The character
+// itself it writes as it is, and a backslash as two.
+var replaced = regexp.MustCompile(`(^|[^\\])(\\\\)*\\ufffd`)
+
+// isLossy reports whether something could not be written as JSON.
+func isLossy(raw []byte) bool { return replaced.Match(raw) }
 
 type exactFile struct {
 	*plainFile
