@@ -14,6 +14,7 @@ type Catalog struct {
 	paths  int
 	memory Memory          // may be nil
 	ctx    context.Context // of the one who asks; may be nil
+	steps  int             // that a selection may take; see work
 	words  words
 	dirs   []dir
 	files  []file
@@ -43,7 +44,7 @@ type pair struct{ key, value word }
 // NewCatalog parses the names of one dataset: n paths relative to its root, in
 // byte order, path(i) being one of them. path is called again by Select.
 func NewCatalog(n int, path func(i int) string) *Catalog {
-	c := &Catalog{path: path, paths: n, words: newWords(), files: make([]file, 0, n)}
+	c := &Catalog{path: path, paths: n, steps: stepsAtAll, words: newWords(), files: make([]file, 0, n)}
 	c.keySub, c.keySes = c.words.intern("sub"), c.words.intern("ses")
 	c.keyTpl, c.keyCohort = c.words.intern("tpl"), c.words.intern("cohort")
 	b := builder{Catalog: c, known: map[string]int32{"": 0}}

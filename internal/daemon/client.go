@@ -199,6 +199,7 @@ func (c *Client) List(ctx context.Context, req ListRequest, progress func(Progre
 			if err := json.Unmarshal(e.Item, &f); err != nil {
 				return err
 			}
+			restore(&f.Path, f.Exact)
 			return fn(f)
 		case e.Result != nil:
 			return json.Unmarshal(e.Result, &res)

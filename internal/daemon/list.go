@@ -111,7 +111,7 @@ func (d *daemon) describeSelection(ctx context.Context, v *version, req ListRequ
 
 // describe says what is known of one file of a view.
 func (d *daemon) describe(v *version, view *tree.View, n int) File {
-	f := File{Path: v.Path(n), Size: view.Size(n), State: "git"}
+	f := File{Path: v.Path(n), Exact: exact(v.Path(n)), Size: view.Size(n), State: "git"}
 	if v.Kind(n) != tree.Annexed {
 		return f
 	}

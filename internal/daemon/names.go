@@ -32,26 +32,6 @@ var replaced = regexp.MustCompile(`(^|[^\\])(\\\\)*\\ufffd`)
 // isLossy reports whether something could not be written as JSON.
 func isLossy(raw []byte) bool { return replaced.Match(raw) }
 
-type exactFile struct {
-	*plainFile
-	Exact []byte `json:"path_base64,omitempty"`
-}
-
-type plainFile File
-
-// MarshalJSON adds path_base64 when the path is not UTF-8.
-func (f File) MarshalJSON() ([]byte, error) {
-	return json.Marshal(exactFile{(*plainFile)(&f), exact(f.Path)})
-}
-
-// UnmarshalJSON is the reverse of MarshalJSON.
-func (f *File) UnmarshalJSON(data []byte) error {
-	e := exactFile{plainFile: (*plainFile)(f)}
-	err := json.Unmarshal(data, &e)
-	restore(&f.Path, e.Exact)
-	return err
-}
-
 type exactFailed struct {
 	*plainFailed
 	Exact []byte `json:"path_base64,omitempty"`

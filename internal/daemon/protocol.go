@@ -112,6 +112,7 @@ type Explanation struct {
 // File is one file of a dataset.
 type File struct {
 	Path   string `json:"path"`
+	Exact  []byte `json:"path_base64,omitempty"` // the path, when it is not UTF-8
 	Size   int64  `json:"size"`
 	State  string `json:"state"` // git, cached, local (the user's repository has it), partial, missing
 	Pinned bool   `json:"pinned,omitempty"`
