@@ -3,8 +3,6 @@ package main_test
 import (
 	"encoding/json"
 	"io/fs"
-	"net"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -284,9 +282,7 @@ func TestGetTargetsThatTheDaemonRefuses(t *testing.T) {
 	u := newUser(t)
 	repo := plainRepository(t, u, "repo")
 	u.must("mount", "--dataset", repo, u.path("mnt"))
-	client := http.Client{Transport: &http.Transport{Dial: func(string, string) (net.Conn, error) {
-		return net.Dial("unix", filepath.Join(u.cache, "daemon.sock"))
-	}}}
+	client := u.socket()
 	defer client.CloseIdleConnections()
 	os.Symlink(u.cache, u.path("link"))
 	for target, why := range map[string]string{"target": "absolute", "": "absolute", "../x": "absolute", u.path("link/new"): "overlaps the cache", filepath.Join(repo, ".git/hooks"): "git repository"} {

@@ -1,6 +1,7 @@
 package main_test
 
 import (
+	"context"
 	"encoding/json"
 	"io"
 	"io/fs"
@@ -85,9 +86,7 @@ func TestPathsStayInsideTheMount(t *testing.T) {
 	u := newUser(t)
 	repo := plainRepository(t, u, "repo")
 	u.must("mount", "--dataset", repo, u.path("mnt"))
-	client := http.Client{Transport: &http.Transport{Dial: func(string, string) (net.Conn, error) {
-		return net.Dial("unix", filepath.Join(u.cache, "daemon.sock"))
-	}}}
+	client := u.socket()
 	defer client.CloseIdleConnections()
 	mnt := u.path("mnt")
 	before := snapshotOf(t, filepath.Join(repo))
@@ -109,4 +108,11 @@ func TestPathsStayInsideTheMount(t *testing.T) {
 		t.Error("the repository was changed")
 	}
 	u.must("verify", mnt+"/README")
+}
+
+// socket speaks to the user's daemon as any program may.
+func (u *user) socket() http.Client {
+	return http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "unix", filepath.Join(u.cache, "daemon.sock"))
+	}}}
 }
