@@ -142,7 +142,7 @@ func TestPowerCut(t *testing.T) {
 		return true
 	})
 	tr := &trial{user: u}
-	tr.books("after a power cut")
+	tr.books("after a power cut", false)
 	for _, p := range tr.problems {
 		t.Error(p)
 	}

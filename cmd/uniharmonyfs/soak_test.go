@@ -42,6 +42,7 @@ type soak struct {
 // TestSoak does so for half a minute, or for as long as UNIHARMONYFS_TEST_LONG
 // says, and prints a report.
 func TestSoak(t *testing.T) {
+	t.Parallel()
 	files, readers, d := 1000, 16, 25*time.Second
 	if long() {
 		files, readers, d = 10_000, 64, longTime(t)
@@ -335,7 +336,7 @@ func (s *soak) atRest() {
 		s.should("unpin", s.mnts[i])
 	}
 	s.rereadAll()
-	s.books("at rest")
+	s.books("at rest", false)
 	eventually(s.t, "no file of the cache is open", func() bool { return s.openObjects() == 0 })
 	for _, mnt := range s.mnts {
 		s.should("unmount", "--clean", mnt)
