@@ -103,7 +103,7 @@ func TestFaultsAtEverySystemCall(t *testing.T) {
 			if long() {
 				everyCall(t, newTrial(t, func(u *user) string { return disks[disk](t, u) }))
 			} else {
-				someCalls(t, newTrial(t, func(u *user) string { return disks[disk](t, u) }), 35*time.Second)
+				someCalls(t, newTrial(t, func(u *user) string { return disks[disk](t, u) }), 30*time.Second)
 			}
 		})
 	}

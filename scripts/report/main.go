@@ -2,7 +2,8 @@
 // it: a line for each package, the output of what failed, and at the end how
 // many tests passed, failed and were skipped, and why they were. It fails when
 // a test failed or none ran. Where CI is set, it also fails when a test was
-// skipped for want of something that the scripts install.
+// skipped for want of something that the scripts install. With -v it also
+// writes what the tests said that passed.
 package main
 
 import (
@@ -25,6 +26,7 @@ type name struct{ pkg, test string }
 // tally is what is known so far.
 type tally struct {
 	out            io.Writer
+	verbose        bool
 	passed, failed int
 	broken         bool // a package did not build, or failed outside its tests
 	output         map[name]*strings.Builder
@@ -44,10 +46,13 @@ var allowed = regexp.MustCompile(`dataset .* is not here|no real dataset|dataset
 	`|takes (a while|minutes)|can be reached from here` +
 	`|no passthrough here|root may do everything`)
 
-func main() { os.Exit(run(os.Stdin, os.Stdout, os.Getenv("CI") != "")) }
+func main() {
+	verbose := len(os.Args) > 1 && os.Args[1] == "-v"
+	os.Exit(run(os.Stdin, os.Stdout, verbose, os.Getenv("CI") != ""))
+}
 
-func run(in io.Reader, out io.Writer, strict bool) (code int) {
-	t := &tally{out: out, output: make(map[name]*strings.Builder), running: make(map[name]bool)}
+func run(in io.Reader, out io.Writer, verbose, strict bool) (code int) {
+	t := &tally{out: out, verbose: verbose, output: make(map[name]*strings.Builder), running: make(map[name]bool)}
 	lines := bufio.NewScanner(in)
 	lines.Buffer(nil, 16<<20)
 	for lines.Scan() {
@@ -108,6 +113,9 @@ func (t *tally) close(n name, how string) {
 		t.broken = t.broken || how == "fail"
 	case how == "pass":
 		t.passed++
+		if t.verbose {
+			fmt.Fprint(t.out, said)
+		}
 	case how == "fail":
 		t.failed++
 		fmt.Fprint(t.out, said)

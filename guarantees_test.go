@@ -1,0 +1,91 @@
+package uniharmonyfs_test
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// everyGuaranteeHasATest makes a promise without a test, or with one that holds
+// it in part, a failure.
+const everyGuaranteeHasATest = false
+
+// TestGuaranteesHaveTests sees that docs/guarantees.md is complete and names
+// tests that exist.
+func TestGuaranteesHaveTests(t *testing.T) {
+	text, err := os.ReadFile("docs/guarantees.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	row := regexp.MustCompile(`(?m)^\| (I?\d+) \| (.+) \| (.+) \|$`)
+	var seen []string
+	todo := 0
+	for _, m := range row.FindAllStringSubmatch(string(text), -1) {
+		number, held := m[1], m[3]
+		seen = append(seen, number)
+		left := held
+		for _, name := range regexp.MustCompile("`([^`]+)`").FindAllStringSubmatch(held, -1) {
+			left = strings.Replace(left, name[0], "", 1)
+			if err := testExists(name[1]); err != nil {
+				t.Errorf("%s: %v", number, err)
+			}
+		}
+		if strings.TrimSpace(left) == "TODO" {
+			todo++
+			if everyGuaranteeHasATest {
+				t.Errorf("%s has no test, or none that holds all of it", number)
+			}
+		} else if strings.TrimSpace(left) != "" {
+			t.Errorf("%s: what is %q?", number, left)
+		}
+	}
+	var want []string
+	for i := range 78 {
+		want = append(want, fmt.Sprint(i+1))
+	}
+	for i := range 17 {
+		want = append(want, fmt.Sprint("I", i+1))
+	}
+	if !slices.Equal(seen, want) {
+		t.Errorf("the rows are %v", seen)
+	}
+	t.Logf("%d of %d wait for tests", todo, len(seen))
+}
+
+// testExists looks for a test as docs/guarantees.md names it: directory and
+// function with a dot between them, or a Python file and its function.
+func testExists(name string) error {
+	if file, function, python := strings.Cut(name, "::"); python {
+		return hasFunction([]string{file}, "def "+function+"(")
+	}
+	dir, function, ok := strings.Cut(name, ".")
+	if !ok {
+		return fmt.Errorf("%s names no test", name)
+	}
+	files, err := filepath.Glob(filepath.Join(dir, "*_test.go"))
+	if err != nil {
+		return err
+	}
+	if err := hasFunction(files, "func "+function+"("); err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	return nil
+}
+
+func hasFunction(files []string, declared string) error {
+	for _, f := range files {
+		text, err := os.ReadFile(f)
+		if err != nil {
+			return err
+		}
+		// What a build tag leaves out is not run.
+		if !strings.HasPrefix(string(text), "//go:build defects") && strings.Contains("\n"+string(text), "\n"+declared) {
+			return nil
+		}
+	}
+	return fmt.Errorf("nothing that is built declares %q", declared)
+}
