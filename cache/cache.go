@@ -129,7 +129,7 @@ type Cache struct {
 	stop context.CancelFunc
 	work sync.WaitGroup
 
-	pinning sync.Mutex // held while the pins' file is written
+	pinning disk.Turn // held while the pins' file is written
 
 	mu       sync.Mutex // guards the following, and all that hangs on it
 	objects  map[annex.Key]*object
@@ -151,6 +151,7 @@ func Open(dir string, o Options) (*Cache, error) {
 		options: o,
 		log:     o.Log,
 		queue:   queue.New(o.Requests),
+		pinning: disk.NewTurn(),
 		objects: make(map[annex.Key]*object),
 		books:   books{budget: o.Budget},
 		ledger:  ledgerState{dirty: make(map[annex.Key]bool)},

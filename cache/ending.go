@@ -20,7 +20,8 @@ func (t *transfer) finish() {
 	case t.ctx.Err() != nil:
 		t.c.do(func() { t.phase = filling })
 	default:
-		// What cannot be read is fetched again.
+		// What cannot be read is fetched again, and nothing can prove it.
+		t.disown(p)
 		t.throwAway(p)
 		t.c.do(func() {
 			t.phase = filling

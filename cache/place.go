@@ -178,26 +178,34 @@ func (t *transfer) placeWatched(ctx context.Context, from Placer, path string) e
 // makeWay removes the partial file, and takes the digests of what was in it if
 // somebody was served of that.
 func (t *transfer) makeWay() error {
-	old, have := t.content.part, t.content.stock.Have
-	if old == nil {
-		if t.account.made == 0 {
-			return nil
-		}
-		old = t.f.file // at rest, and never opened
-	}
-	var seen []partial.Digest
-	var err error
-	if t.f.exposed && t.content.part != nil {
-		if seen, err = old.Digests(have); err != nil {
-			t.disown(old) // nothing could ever prove it
-			seen = nil
-		}
-	}
+	var old *partial.File
+	var have partial.Ranges
+	exposed, never := false, false
 	t.c.do(func() {
-		if t.f.exposed && seen != nil {
-			t.content.past = append(t.content.past, past{old, seen})
-		}
+		c := &t.content
+		old, have, exposed = c.part, c.stock.Have, t.f.exposed
+		never = old == nil && t.account.made == 0
+		c.part, c.stock = nil, partial.Stock{} // nobody is served of it from now on
+		t.reclaim()
 	})
+	switch {
+	case never:
+		return nil
+	case old == nil: // at rest, and not opened
+		old = t.f.file
+		if exposed {
+			t.disown(old)
+		}
+		return t.throwAway(old)
+	case !exposed:
+		return t.throwAway(old)
+	}
+	seen, err := old.Digests(have)
+	if err != nil {
+		t.disown(old) // nothing could ever prove it
+	} else {
+		t.c.do(func() { t.content.past = append(t.content.past, past{old, seen}) })
+	}
 	return errors.Join(err, t.throwAway(old))
 }
 

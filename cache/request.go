@@ -1,12 +1,12 @@
 package cache
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/uniharmony/uniharmonyfs/cache/internal/disk"
@@ -33,15 +33,17 @@ type request struct {
 	pos     int64 // end of what was written
 	running bool  // it has room and its turn
 
-	mu     sync.Mutex // held while bytes are written; guards the following
-	closed bool
-	err    error // of the disk
+	writing disk.Turn // held while bytes are written; guards the following
+	closed  bool
+	err     error // of the disk
 }
 
 // askRanges starts requests to a source for what is wanted. Callers hold mu.
 func (t *transfer) askRanges(from Source, at int) {
 	all := interval{Off: 0, End: t.o.size}
 	t.refuseCheap(func(w *waiter) bool { return !t.inFaith(w.h) || !from.Exact() })
+	// What a reader waits for is asked for before the rest of the file.
+	slices.SortStableFunc(t.wanted.waiters, func(a, b *waiter) int { return cmp.Compare(a.class, b.class) })
 	for _, w := range t.wanted.waiters {
 		if t.needsWhole(w) && t.content.limit == 0 {
 			t.claim(from, at, all, readplan.MaxStep, w.class, true)
@@ -92,7 +94,7 @@ func (t *transfer) claim(from Source, at int, i interval, step int64, as queue.C
 		c.claimed.Add(gap)
 		r := &request{
 			interval: gap, t: t, at: at, source: from.String(), exact: from.Exact(), steady: steady,
-			part: c.part, pos: gap.Off, ticket: queue.NewTicket(as),
+			part: c.part, pos: gap.Off, ticket: queue.NewTicket(as), writing: disk.NewTurn(),
 		}
 		r.ctx, r.cancel = context.WithCancel(t.ctx)
 		c.requests = append(c.requests, r)
@@ -190,7 +192,7 @@ func (r *request) makeRoom() error {
 	})
 	whole := interval{Off: 0, End: t.o.size}
 	where := r.interval
-	if r.steady {
+	if r.steady && limit == 0 {
 		where = whole
 	}
 	if rest > 0 {
@@ -230,8 +232,8 @@ var (
 // Write takes a source's bytes: in order, not more than asked for, and none
 // after the source has returned, whatever it left running.
 func (r *request) Write(b []byte) (int, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
+	r.writing.Lock()
+	defer r.writing.Unlock()
 	off := r.position()
 	switch {
 	case r.closed:
@@ -249,20 +251,20 @@ func (r *request) Write(b []byte) (int, error) {
 }
 
 func (r *request) close() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
+	r.writing.Lock()
+	defer r.writing.Unlock()
 	r.closed = true
 }
 
 func (r *request) diskErr() error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
+	r.writing.Lock()
+	defer r.writing.Unlock()
 	return r.err
 }
 
 func (r *request) setDiskErr(err error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
+	r.writing.Lock()
+	defer r.writing.Unlock()
 	r.err = err
 }
 

@@ -69,6 +69,7 @@ type content struct {
 	suspect  bool   // there were wrong bytes: no more in good faith
 	limit    int64  // 0, or how much may be on disk of what never fits as a whole
 	proven   bool   // with a limit: all of it was hashed, and is right
+	unproven bool   // with a limit: some was given back before it was hashed
 	saved    time.Time
 	progress time.Time // when the last byte came
 }
@@ -222,6 +223,11 @@ func (t *transfer) open() {
 			t.failLocally(nil, fmt.Errorf("its partial file cannot be opened: %w", err))
 			return
 		}
+		if t.f.exposed && len(stock.Have) == 0 {
+			// Somebody has meddled with it: nothing can prove what was served.
+			t.c.revoke(t.o, t.f.dataset)
+			t.f.exposed = false
+		}
 		t.content.part, t.content.stock = p, stock
 		t.reclaim()
 		t.wakeWaiters()
@@ -248,7 +254,8 @@ func (t *transfer) hash(end int64) {
 	p := t.content.part // only the driver replaces it
 	err := p.CatchUp(t.ctx, end)
 	if err != nil && t.ctx.Err() == nil {
-		t.throwAway(p) // what cannot be read is fetched again
+		t.disown(p) // nothing can prove it
+		t.throwAway(p)
 		t.c.do(func() { t.failLocally(nil, fmt.Errorf("its partial file cannot be read: %w", err)) })
 	}
 }

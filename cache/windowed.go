@@ -74,7 +74,7 @@ func (t *transfer) hopeless(w *waiter) error {
 		why = "it streams through, so it cannot be verified before it is read"
 	case !t.supply.exact():
 		why = "it streams through, and its source does not name the exact version: it would have to be verified before it is read"
-	case w.End > readplan.Last(t.o.size) && !c.proven && c.part != nil && readplan.Last(t.o.size)-c.part.Hashed() > c.limit/2:
+	case w.End > readplan.Last(t.o.size) && !c.proven && c.part != nil && readplan.Last(t.o.size)-c.stock.Have.From(c.part.Hashed()) > c.limit/2:
 		why = "it streams through, and its end is verified only for a reader who goes through it from its start"
 	default:
 		return nil
@@ -140,6 +140,7 @@ func (t *transfer) giveBack(i interval) {
 	p := t.content.part
 	t.c.do(func() {
 		t.content.stock.Remove(i)
+		t.content.unproven = t.content.unproven || i.End > p.Hashed()
 	})
 	// The bytes are off the books before they are zeros on the disk, and their
 	// place is claimed until they are.
@@ -162,7 +163,11 @@ func (t *transfer) proveWindowed(p *partial.File) {
 	}
 	t.c.do(func() {
 		t.content.proven = true
-		t.f.exposed = false
+		if t.f.exposed && t.content.unproven {
+			// Others than those that were hashed may have been served.
+			t.c.revoke(t.o, t.f.dataset)
+		}
+		t.f.exposed, t.content.unproven = false, false
 		t.wakeWaiters()
 	})
 }

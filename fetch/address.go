@@ -20,14 +20,55 @@ type addresses struct {
 	allow []netip.Prefix
 }
 
-// refused are the networks that are not the public Internet
-// (IANA's special-purpose address registries).
+// refused are the networks that are not the public Internet: IANA's registries
+// of special-purpose addresses, of multicast, and of IPv6 space, where only
+// 2000::/3 was ever given out. What the registries call globally reachable by
+// anycast or for a protocol has no content either. The narrower ones come first:
+// errors name them.
 var refused = prefixes(
-	"0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12",
-	"192.0.0.0/24", "192.0.2.0/24", "192.168.0.0/16", "198.18.0.0/15", "198.51.100.0/24",
-	"203.0.113.0/24", "224.0.0.0/4", "240.0.0.0/4",
-	"::/128", "::1/128", "64:ff9b:1::/48", "100::/64", "2001:db8::/32", "fc00::/7", "fe80::/10", "fec0::/10", "ff00::/8",
+	"0.0.0.0/8",       // this host on this network
+	"10.0.0.0/8",      // private
+	"100.64.0.0/10",   // shared by a provider's customers
+	"127.0.0.0/8",     // loopback
+	"169.254.0.0/16",  // link-local, and the metadata of clouds
+	"172.16.0.0/12",   // private
+	"192.0.0.0/24",    // protocol assignments
+	"192.0.2.0/24",    // documentation
+	"192.31.196.0/24", // AS112
+	"192.52.193.0/24", // AMT
+	"192.88.99.0/24",  // relays to 6to4
+	"192.168.0.0/16",  // private
+	"192.175.48.0/24", // AS112
+	"198.18.0.0/15",   // benchmarks
+	"198.51.100.0/24", // documentation
+	"203.0.113.0/24",  // documentation
+	"224.0.0.0/4",     // multicast
+	"240.0.0.0/4",     // reserved, and broadcast
+
+	"::1/128",           // loopback
+	"::/128",            // unspecified
+	"::/96",             // IPv4-compatible
+	"::ffff:0:0:0/96",   // IPv4-translated
+	"64:ff9b:1::/48",    // NAT64 of one's own network
+	"100::/64",          // discard only
+	"100:0:0:1::/64",    // dummy
+	"2001::/32",         // Teredo
+	"2001::/23",         // protocol assignments: benchmarks, AMT, AS112, ORCHID, drones
+	"2001:db8::/32",     // documentation
+	"2620:4f:8000::/48", // AS112
+	"3fff::/20",         // documentation
+	"5f00::/16",         // segment routing
+	"fc00::/7",          // unique local
+	"fe80::/10",         // link-local
+	"fec0::/10",         // site-local
+	"ff00::/8",          // multicast
+	"::/3", "4000::/2", "8000::/1",
 )
+
+// nat64 holds all IPv4 addresses; what they embed decides.
+var nat64 = netip.MustParsePrefix("64:ff9b::/96")
+
+var sixToFour = netip.MustParsePrefix("2002::/16")
 
 func prefixes(list ...string) (out []netip.Prefix) {
 	for _, s := range list {
@@ -70,9 +111,7 @@ func (a addresses) check(ip netip.Addr) error {
 	}
 	// An IPv4 address may hide in a translated or tunnelled IPv6 one.
 	if inner, ok := embedded(ip); ok {
-		if err := a.check(inner); err != nil {
-			return err
-		}
+		return a.check(inner)
 	}
 	for _, p := range refused {
 		if p.Contains(ip) {
@@ -89,9 +128,9 @@ func embedded(ip netip.Addr) (netip.Addr, bool) {
 	}
 	b := ip.As16()
 	switch {
-	case netip.MustParsePrefix("64:ff9b::/96").Contains(ip):
+	case nat64.Contains(ip):
 		return netip.AddrFrom4([4]byte(b[12:])), true
-	case netip.MustParsePrefix("2002::/16").Contains(ip):
+	case sixToFour.Contains(ip):
 		return netip.AddrFrom4([4]byte(b[2:6])), true
 	}
 	return netip.Addr{}, false

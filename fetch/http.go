@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"golang.org/x/net/http/httpproxy"
+
+	"github.com/uniharmony/uniharmonyfs/internal/plain"
 )
 
 // httpOptions tune newHTTP.
@@ -77,6 +79,7 @@ func newHTTP(o httpOptions) (*httpClient, error) {
 		IdleConnTimeout:        90 * time.Second,
 		TLSHandshakeTimeout:    min(o.timeout, 20*time.Second),
 		ResponseHeaderTimeout:  o.timeout,
+		OnProxyConnectResponse: checkProxy,
 		MaxResponseHeaderBytes: 64 << 10,
 		ReadBufferSize:         64 << 10,
 	}
@@ -151,11 +154,22 @@ func (c *httpClient) isProxy(addr string) bool {
 	return false
 }
 
+// endsInNumber reports whether a resolver might take a host that is no address
+// for one, such as 2130706433, 0x7f.1 or 127.1.
+func endsInNumber(host string) bool {
+	host = strings.TrimSuffix(host, ".")
+	last := host[strings.LastIndexByte(host, '.')+1:]
+	if hex, ok := strings.CutPrefix(strings.ToLower(last), "0x"); ok {
+		return strings.Trim(hex, "0123456789abcdef") == ""
+	}
+	return last != "" && strings.Trim(last, "0123456789") == ""
+}
+
 // checkURL refuses URLs that must not be followed. Behind a proxy, which
 // connects for us, addresses can only be checked where the URL spells them.
 func (c *httpClient) checkURL(u *url.URL) error {
 	if u.Scheme != "https" && u.Scheme != "http" {
-		return fmt.Errorf("only https and http are followed, not %q", u.Scheme)
+		return fmt.Errorf("only https and http are followed, not %.80q", u.Scheme)
 	}
 	if u.Hostname() == "" || u.User != nil {
 		return errors.New("the URL has no host, or a password in it")
@@ -163,19 +177,43 @@ func (c *httpClient) checkURL(u *url.URL) error {
 	if ip, err := netip.ParseAddr(u.Hostname()); err == nil {
 		return c.allowed.check(ip)
 	}
+	if endsInNumber(u.Hostname()) {
+		return fmt.Errorf("%w: %.80q is an odd way to write one", ErrAddress, u.Hostname())
+	}
 	if host := strings.ToLower(strings.TrimSuffix(u.Hostname(), ".")); !c.allowed.all && (host == "localhost" || strings.HasSuffix(host, ".localhost")) {
 		return c.allowed.check(netip.AddrFrom4([4]byte{127, 0, 0, 1}))
 	}
 	return nil
 }
 
+// refusedRedirect is a redirect that is not followed.
+type refusedRedirect struct{ error }
+
+func (r refusedRedirect) Unwrap() error { return r.error }
+
 func (c *httpClient) checkRedirect(r *http.Request, via []*http.Request) error {
 	if len(via) > maxRedirects {
-		return fmt.Errorf("more than %d redirects", maxRedirects)
+		return refusedRedirect{fmt.Errorf("more than %d redirects", maxRedirects)}
 	}
-	if via[len(via)-1].URL.Scheme == "https" && r.URL.Scheme != "https" {
-		return errors.New("redirected from https to http")
+	if via[len(via)-1].URL.Scheme == "https" && r.URL.Scheme == "http" {
+		return refusedRedirect{errors.New("redirected from https to http")}
 	}
 	r.Header.Del("Referer")
-	return c.checkURL(r.URL)
+	if err := c.checkURL(r.URL); err != nil {
+		return refusedRedirect{fmt.Errorf("redirected: %w", err)}
+	}
+	return nil
+}
+
+// checkProxy tells a proxy that cannot connect at the moment from one that does
+// not want to.
+func checkProxy(_ context.Context, _ *url.URL, _ *http.Request, r *http.Response) error {
+	if r.StatusCode == http.StatusOK {
+		return nil
+	}
+	status := "the proxy says " + plain.Short(r.Status, maxStatus)
+	if isBusy(r.StatusCode) {
+		return &busy{status: status}
+	}
+	return errors.New(status)
 }

@@ -6,16 +6,13 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
-	"net"
 	"net/http"
+	"net/http/httptrace"
 	"net/url"
-	"strconv"
-	"strings"
 	"sync"
-	"sync/atomic"
-	"syscall"
 	"time"
 
+	"github.com/uniharmony/uniharmonyfs/internal/plain"
 	"github.com/uniharmony/uniharmonyfs/internal/source"
 )
 
@@ -33,27 +30,20 @@ func (s *httpSource) String() string {
 		return "a malformed URL"
 	}
 	u.User = nil
-	return u.String()
+	return plain.Short(u.String(), maxURL)
 }
 
 func (s *httpSource) Exact() bool { return s.exact }
 
-// permanent is a failure that trying again does not mend.
-type permanent struct{ error }
-
-func (p permanent) Unwrap() error { return p.error }
-
-// busy is a server's wish to be asked later.
-type busy struct {
-	status string
-	after  time.Duration
-}
-
-func (b *busy) Error() string { return b.status }
-
 const (
+	// maxURL is how much of a URL is shown, in bytes.
+	maxURL     = 500
 	firstPause = 200 * time.Millisecond
-	maxPause   = 5 * time.Second
+	maxPause   = 2 * time.Second
+	// retryFor is how long a request is tried again without a new byte: a
+	// hiccup passes within it. Longer outages are the asker's to wait out, who
+	// knows other places and how patient its reader is.
+	retryFor = 4 * time.Second
 	// unreached is how often a host that cannot be connected to is tried.
 	unreached = 3
 	// minSpeed is what a server must send, in bytes a second, over the whole
@@ -62,7 +52,8 @@ const (
 )
 
 // Fetch writes the bytes [off, off+n) to w. After a drop it goes on where it
-// was; it gives up when nothing new came for the timeout.
+// was. It ends with an outage when nothing new came for some seconds, or next
+// to nothing for the timeout.
 func (s *httpSource) Fetch(ctx context.Context, off, n int64, w io.Writer) error {
 	u, err := url.Parse(s.url)
 	if err != nil {
@@ -71,22 +62,30 @@ func (s *httpSource) Fetch(ctx context.Context, off, n int64, w io.Writer) error
 	if err := s.c.checkURL(u); err != nil {
 		return err
 	}
-	if off < 0 || n < 0 || off+n > s.size {
+	if off < 0 || n < 0 || n > s.size || off > s.size-n {
 		return fmt.Errorf("bytes %d to %d of %d", off, off+n, s.size)
 	}
-	a := &attempts{s: s, u: u, off: off, end: off + n, w: w, last: time.Now()}
+	working, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	a := &attempts{s: s, u: u, off: off, end: off + n, w: w, last: time.Now(), pace: &pace{}}
+	defer a.pace.watch(s.c.timeout, func() { cancel(errSlow) })()
 	for a.off < a.end {
-		if err := s.c.hosts.check(u.Host); err != nil {
-			return err
+		if err := s.c.hosts.check(u.Host, s.url); err != nil {
+			return source.Outage(err)
 		}
-		err := a.once(ctx)
-		if err == nil {
+		err := a.once(working)
+		switch {
+		case err == nil:
 			continue
-		}
-		if ctx.Err() != nil {
+		case ctx.Err() != nil:
 			return ctx.Err()
+		case working.Err() != nil:
+			return source.Outage(errSlow)
 		}
-		if err := a.pause(ctx, err); err != nil {
+		if err := a.pause(working, err); err != nil {
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
 			return err
 		}
 	}
@@ -103,13 +102,13 @@ type attempts struct {
 	last     time.Time // of progress
 	failures int       // without progress
 	unmet    int       // failures to connect
+	pace     *pace
 }
 
 // pause waits before the next attempt, or returns why there is none.
 func (a *attempts) pause(ctx context.Context, err error) error {
-	var p permanent
-	if errors.As(err, &p) {
-		return p.error
+	if !source.IsOutage(err) {
+		return err
 	}
 	a.failures++
 	wait := min(firstPause<<min(a.failures-1, 10), maxPause)
@@ -118,40 +117,36 @@ func (a *attempts) pause(ctx context.Context, err error) error {
 	if errors.As(err, &b) && b.after > 0 {
 		wait = b.after
 	}
-	if IsUnreached(err) {
-		a.s.c.hosts.note(a.u.Host, err)
+	if isUnmet(err) {
 		if a.unmet++; a.unmet >= unreached {
 			return err
 		}
 	}
-	if left := a.s.c.timeout - time.Since(a.last); wait > left {
-		return fmt.Errorf("gave up after %v without progress: %w", a.s.c.timeout, err)
+	if left := min(a.s.c.timeout, retryFor) - time.Since(a.last); wait > left {
+		if b != nil && b.after > 0 {
+			a.s.c.hosts.leave(a.s.url, min(b.after, a.s.c.timeout), err)
+		}
+		return err
 	}
 	select {
 	case <-ctx.Done():
-		return ctx.Err()
+		return source.Outage(errSlow)
 	case <-time.After(wait):
 		return nil
 	}
 }
 
-// IsUnreached reports whether no connection came about, or git says so.
-func IsUnreached(err error) bool {
-	var dns *net.DNSError
-	var op *net.OpError
-	if advice := new(AdviceError); errors.As(err, &advice) && advice.Kind == Network {
-		return true
-	}
-	return errors.As(err, &dns) || errors.Is(err, syscall.ECONNREFUSED) || errors.As(err, &op) && op.Op == "dial"
-}
-
 // once asks for what is missing and passes on what comes.
 func (a *attempts) once(ctx context.Context) error {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		GetConn: func(string) { a.pace.hold() },
+		GotConn: func(httptrace.GotConnInfo) { a.pace.release(0) },
+	})
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, a.u.String(), nil)
 	if err != nil {
-		return permanent{err}
+		return err
 	}
 	req.Header.Set("User-Agent", "uniharmonyfs")
 	req.Header.Set("Accept-Encoding", "identity")
@@ -163,182 +158,50 @@ func (a *attempts) once(ctx context.Context) error {
 	}
 	resp, err := a.s.c.client.Do(req)
 	if err != nil {
+		a.pace.release(0)
 		return a.failed(err)
 	}
-	a.s.c.hosts.note(a.u.Host, nil)
 	defer resp.Body.Close()
+	a.s.c.hosts.note(resp.Request.URL.Host, nil)
 	n, err := a.check(resp)
 	if err != nil {
 		return err
 	}
-	body := &watched{r: resp.Body}
-	stop := body.watch(a.s.c.timeout, cancel)
-	defer stop()
-	to := &own{w: a.w}
 	buf := buffers.Get().(*[bufferSize]byte)
 	defer buffers.Put(buf)
-	written, err := io.CopyBuffer(to, io.LimitReader(body, n), buf[:])
-	if err == nil && written < n {
-		err = io.ErrUnexpectedEOF
-	}
-	if written > 0 {
-		a.off += written
-		a.last, a.failures = time.Now(), 0
-	}
-	if err != nil {
-		if cause := context.Cause(ctx); errors.Is(cause, errSlow) {
-			return cause
+	return a.pass(io.LimitReader(resp.Body, n), n, buf[:])
+}
+
+// pass passes on the n bytes that a reply brings. An error of the reader is the
+// server's, one of the writer is not.
+func (a *attempts) pass(body io.Reader, n int64, buf []byte) error {
+	for n > 0 {
+		got, err := body.Read(buf)
+		if got > 0 {
+			a.pace.hold()
+			put, werr := a.w.Write(buf[:got])
+			a.pace.release(got)
+			if werr == nil && put < got {
+				werr = io.ErrShortWrite
+			}
+			if werr != nil {
+				return werr
+			}
+			a.off, n = a.off+int64(got), n-int64(got)
+			a.last, a.failures, a.unmet = time.Now(), 0, 0
 		}
-		if to.err != nil {
-			return permanent{to.err} // ours, not the server's
+		if err == nil || n == 0 {
+			continue
 		}
-	}
-	return err
-}
-
-// failed sorts out the errors of the client: those of our own rules stay.
-func (a *attempts) failed(err error) error {
-	var u *url.Error
-	if errors.As(err, &u) {
-		err = u.Err
-	}
-	var op *net.OpError
-	if errors.Is(err, ErrAddress) || !errors.As(err, &op) && strings.Contains(err.Error(), "redirect") {
-		return permanent{err}
-	}
-	if strings.Contains(err.Error(), "x509:") || strings.Contains(err.Error(), "tls:") {
-		return permanent{advise("no trustworthy connection", a.s.url, err.Error())}
-	}
-	return err
-}
-
-// check returns how many bytes the reply brings, if it is what was asked for.
-func (a *attempts) check(r *http.Response) (int64, error) {
-	refuse := func(format string, args ...any) (int64, error) {
-		return 0, permanent{fmt.Errorf(format, args...)}
-	}
-	switch {
-	case r.StatusCode == http.StatusTooManyRequests || r.StatusCode == http.StatusRequestTimeout || r.StatusCode >= 500:
-		return 0, &busy{status: "the server says " + r.Status, after: retryAfter(r.Header.Get("Retry-After"))}
-	case r.StatusCode != http.StatusOK && r.StatusCode != http.StatusPartialContent:
-		return refuse("the server says %s", r.Status)
-	}
-	if enc := r.Header.Get("Content-Encoding"); enc != "" && enc != "identity" {
-		return refuse("the server sends it encoded (%s)", enc)
-	}
-	etag := r.Header.Get("Etag")
-	if a.etag != "" && etag != "" && a.etag != etag {
-		return refuse("the content changed while it was fetched")
-	}
-	if !strings.HasPrefix(etag, "W/") {
-		a.etag = etag
-	}
-	n := a.end - a.off
-	if r.StatusCode == http.StatusOK {
-		if a.off > 0 || n < a.s.size {
-			return 0, permanent{fmt.Errorf("the server ignores what range is asked for: %w", source.ErrWholeOnly)}
+		if err == io.EOF {
+			err = io.ErrUnexpectedEOF
 		}
-		if r.ContentLength >= 0 && r.ContentLength != a.s.size {
-			return refuse("it has %d bytes, not the key's %d", r.ContentLength, a.s.size)
-		}
-		return n, nil
+		return source.Outage(harmless(err))
 	}
-	start, end, total, ok := parseContentRange(r.Header.Get("Content-Range"))
-	switch {
-	case !ok:
-		return refuse("the server's Content-Range is malformed: %.80q", r.Header.Get("Content-Range"))
-	case total >= 0 && total != a.s.size:
-		return refuse("it has %d bytes, not the key's %d", total, a.s.size)
-	case start != a.off || end >= a.end || end < start:
-		return refuse("the server sends bytes %d to %d instead of %d to %d", start, end, a.off, a.end-1)
-	case r.ContentLength >= 0 && r.ContentLength != end-start+1:
-		return refuse("the server's Content-Range and Content-Length disagree")
-	}
-	return end - start + 1, nil
-}
-
-// parseContentRange reads "bytes 0-9/100"; total is -1 for "*".
-func parseContentRange(s string) (start, end, total int64, ok bool) {
-	spec, found := strings.CutPrefix(s, "bytes ")
-	span, size, found2 := strings.Cut(spec, "/")
-	from, to, found3 := strings.Cut(span, "-")
-	if !found || !found2 || !found3 {
-		return 0, 0, 0, false
-	}
-	total = -1
-	var err1, err2, err3 error
-	start, err1 = strconv.ParseInt(from, 10, 64)
-	end, err2 = strconv.ParseInt(to, 10, 64)
-	if size != "*" {
-		total, err3 = strconv.ParseInt(size, 10, 64)
-	}
-	return start, end, total, err1 == nil && err2 == nil && err3 == nil && start >= 0
-}
-
-// retryAfter reads the header of that name: seconds, or a date.
-func retryAfter(s string) time.Duration {
-	if n, err := strconv.Atoi(s); err == nil && n >= 0 {
-		return max(time.Duration(min(n, 1<<20))*time.Second, time.Millisecond)
-	}
-	if t, err := http.ParseTime(s); err == nil {
-		return max(time.Until(t), time.Millisecond)
-	}
-	return 0
-}
-
-// own remembers the error of whoever takes the bytes.
-type own struct {
-	w   io.Writer
-	err error
-}
-
-func (o *own) Write(p []byte) (int, error) {
-	n, err := o.w.Write(p)
-	if err != nil {
-		o.err = err
-	}
-	return n, err
+	return nil
 }
 
 // bufferSize is what is passed on at once, in bytes.
 const bufferSize = 256 << 10
 
 var buffers = sync.Pool{New: func() any { return new([bufferSize]byte) }}
-
-var errSlow = errors.New("the server sends next to nothing")
-
-// watched is a body whose speed is looked after.
-type watched struct {
-	r    io.Reader
-	seen atomic.Int64
-}
-
-func (b *watched) Read(p []byte) (int, error) {
-	n, err := b.r.Read(p)
-	b.seen.Add(int64(n))
-	return n, err
-}
-
-// watch cancels when less than minSpeed came over a whole timeout.
-func (b *watched) watch(timeout time.Duration, cancel context.CancelCauseFunc) (stop func()) {
-	done := make(chan struct{})
-	go func() {
-		tick := time.NewTicker(timeout)
-		defer tick.Stop()
-		last := int64(0)
-		for {
-			select {
-			case <-done:
-				return
-			case <-tick.C:
-			}
-			now := b.seen.Load()
-			if now-last < int64(minSpeed*timeout.Seconds()) {
-				cancel(errSlow)
-				return
-			}
-			last = now
-		}
-	}()
-	return func() { close(done) }
-}

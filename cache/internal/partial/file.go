@@ -31,12 +31,12 @@ type File struct {
 	wrong  atomic.Bool  // the bytes turned out not to be the key's
 	hashed atomic.Int64 // bytes from the start that the hash has seen
 
-	hashing sync.Mutex // guards the following
+	hashing disk.Turn // guards the following
 	hash    hash.Hash
 
 	// mapping is held while the map is written, and guards the following. It
 	// is taken with no other lock held but for the caller's own.
-	mapping sync.Mutex
+	mapping disk.Turn
 	version int  // of the map on disk
 	sealed  bool // no map any more
 }
@@ -45,7 +45,7 @@ type opened struct{ disk.File }
 
 // New returns the partial file of a content in dir. Nothing is opened.
 func New(d disk.Disk, dir string, of Ident, size int64) *File {
-	p := &File{Ident: of, Size: size, disk: d, path: filepath.Join(dir, of.Name())}
+	p := &File{Ident: of, Size: size, disk: d, path: filepath.Join(dir, of.Name()), hashing: disk.NewTurn(), mapping: disk.NewTurn()}
 	p.hash, p.want, _ = of.Key.NewHash()
 	return p
 }
@@ -65,7 +65,7 @@ func Adopt(d disk.Disk, path string, of Ident, size int64) (*File, error) {
 		f.Close()
 		return nil, err
 	}
-	p := &File{Ident: of, Size: size, disk: d, path: path, sealed: true}
+	p := &File{Ident: of, Size: size, disk: d, path: path, sealed: true, hashing: disk.NewTurn(), mapping: disk.NewTurn()}
 	p.hash, p.want, _ = of.Key.NewHash()
 	p.f.Store(&opened{f})
 	return p, nil

@@ -1,0 +1,554 @@
+package cache
+
+import (
+	"fmt"
+	"io"
+	"io/fs"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/uniharmony/uniharmonyfs/cache/internal/disk"
+)
+
+// simDisk is a disk in memory that has inodes, holes and blocks as a real one,
+// fails and delays as it is told, counts what is allocated, loses what was not
+// flushed, and says when a published inode is changed.
+type simDisk struct {
+	mu     sync.Mutex
+	nodes  map[string]*simNode // by path
+	ino    uint64
+	total  int64 // bytes
+	linked int64 // allocated, of files that have a name
+	rnd    *rand.Rand
+	dead   bool // it was left behind by a kill
+	broken func(format string, args ...any)
+	limit  func() int64 // what may be allocated below the cache, or <0
+	mood   diskMood
+}
+
+// diskMood is how often operations fail, in percent, and how long they take.
+type diskMood struct {
+	open, read, write, full, sync, remove int
+	slow                                  time.Duration
+}
+
+type simNode struct {
+	ino          uint64
+	dir          bool
+	blocks       map[int64]*[disk.Block]byte // allocated
+	size         int64
+	mode         fs.FileMode
+	mtime, ctime int64
+	synced       map[int64][disk.Block]byte // what a power cut leaves
+	syncedSize   int64
+	published    bool
+	links        int
+}
+
+func newSimDisk(seed uint64, total int64) *simDisk {
+	return &simDisk{nodes: map[string]*simNode{"/": {dir: true}}, total: total, rnd: rand.New(rand.NewPCG(seed, 7)), broken: func(string, ...any) {}, limit: func() int64 { return -1 }}
+}
+
+// clone is the disk as another process finds it, after a power cut or not.
+func (d *simDisk) clone(powerCut bool) *simDisk {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.dead = true
+	c := newSimDisk(d.rnd.Uint64(), d.total)
+	c.ino = d.ino
+	for path, n := range d.nodes {
+		m := *n
+		m.blocks = make(map[int64]*[disk.Block]byte)
+		for at, b := range n.blocks {
+			copied := *b
+			m.blocks[at] = &copied
+		}
+		if powerCut && !n.dir {
+			c.cutPower(&m)
+		}
+		m.synced = make(map[int64][disk.Block]byte)
+		for at, b := range m.blocks {
+			m.synced[at] = *b
+		}
+		m.syncedSize = m.size
+		c.nodes[path] = &m
+		c.linked += int64(len(m.blocks)) * disk.Block
+	}
+	return c
+}
+
+// cutPower makes of a file what may be left of it: each block as it was flushed
+// last, or as it is, or zeros.
+func (d *simDisk) cutPower(n *simNode) {
+	if d.rnd.IntN(4) == 0 {
+		n.size = n.syncedSize
+	}
+	for at := range n.blocks {
+		old, was := n.synced[at]
+		switch d.rnd.IntN(3) {
+		case 0:
+		case 1:
+			if was {
+				*n.blocks[at] = old
+			} else {
+				*n.blocks[at] = [disk.Block]byte{}
+			}
+		case 2:
+			if was {
+				*n.blocks[at] = old
+			}
+		}
+	}
+}
+
+// begin is what every operation does first: it may take its time, and fail.
+func (d *simDisk) begin(percent int, no error) error {
+	d.mu.Lock()
+	slow, hit, dead := time.Duration(0), d.rnd.IntN(100) < percent, d.dead
+	if d.mood.slow > 0 {
+		slow = time.Duration(d.rnd.Int64N(int64(d.mood.slow)))
+	}
+	d.mu.Unlock()
+	if slow > 0 {
+		time.Sleep(slow)
+	}
+	if dead {
+		return syscall.EIO
+	}
+	if hit {
+		return no
+	}
+	return nil
+}
+
+func (d *simDisk) moodNow() diskMood {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.mood
+}
+
+func pathErr(op, path string, err error) error { return &fs.PathError{Op: op, Path: path, Err: err} }
+
+type simFile struct {
+	d      *simDisk
+	n      *simNode
+	path   string
+	write  bool
+	closed bool
+}
+
+func (d *simDisk) open(path string, write, create bool) (disk.File, error) {
+	if err := d.begin(d.moodNow().open, syscall.EMFILE); err != nil {
+		return nil, pathErr("open", path, err)
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	n := d.nodes[path]
+	switch {
+	case create && n != nil:
+		return nil, pathErr("open", path, syscall.EEXIST)
+	case create:
+		if p := d.nodes[filepath.Dir(path)]; p == nil || !p.dir {
+			return nil, pathErr("open", path, syscall.ENOENT)
+		}
+		if d.rnd.IntN(100) < d.mood.full {
+			return nil, pathErr("open", path, syscall.ENOSPC)
+		}
+		d.ino++
+		n = &simNode{ino: d.ino, blocks: make(map[int64]*[disk.Block]byte), synced: make(map[int64][disk.Block]byte), mode: 0o600, links: 1}
+		n.touch()
+		d.nodes[path] = n
+	case n == nil:
+		return nil, pathErr("open", path, syscall.ENOENT)
+	case n.dir:
+		return nil, pathErr("open", path, disk.ErrNotRegular)
+	}
+	if write && n.published {
+		d.broken("a published inode is opened for writing: %s", path)
+	}
+	return &simFile{d: d, n: n, path: path, write: write}, nil
+}
+
+func (n *simNode) touch() {
+	n.mtime = time.Now().UnixNano()
+	n.ctime = n.mtime
+}
+
+func (d *simDisk) Open(path string) (disk.File, error)      { return d.open(path, false, false) }
+func (d *simDisk) OpenWrite(path string) (disk.File, error) { return d.open(path, true, false) }
+func (d *simDisk) Create(path string) (disk.File, error)    { return d.open(path, true, true) }
+
+func (n *simNode) info() disk.Info {
+	mode := n.mode
+	if n.dir {
+		mode |= fs.ModeDir
+	}
+	return disk.Info{ID: disk.ID{Dev: 1, Inode: n.ino, Size: n.size, MTime: n.mtime, CTime: n.ctime}, Mode: mode, Blocks: int64(len(n.blocks)) * disk.Block}
+}
+
+func (d *simDisk) Stat(path string) (disk.Info, error) {
+	if err := d.begin(0, nil); err != nil {
+		return disk.Info{}, pathErr("stat", path, err)
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if n := d.nodes[path]; n != nil {
+		return n.info(), nil
+	}
+	return disk.Info{}, pathErr("stat", path, syscall.ENOENT)
+}
+
+func (d *simDisk) List(dir string) (names []string, err error) {
+	if err := d.begin(0, nil); err != nil {
+		return nil, pathErr("readdir", dir, err)
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if n := d.nodes[dir]; n == nil || !n.dir {
+		return nil, pathErr("readdir", dir, syscall.ENOENT)
+	}
+	for path := range d.nodes {
+		if path != dir && filepath.Dir(path) == dir {
+			names = append(names, filepath.Base(path))
+		}
+	}
+	slices.Sort(names)
+	return names, nil
+}
+
+func (d *simDisk) MkdirAll(dir string, _ fs.FileMode) error {
+	if err := d.begin(d.moodNow().full, syscall.ENOSPC); err != nil {
+		return pathErr("mkdir", dir, err)
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for at := dir; at != "/"; at = filepath.Dir(at) {
+		if n := d.nodes[at]; n == nil {
+			d.nodes[at] = &simNode{dir: true, mode: 0o755}
+		} else if !n.dir {
+			return pathErr("mkdir", dir, syscall.ENOTDIR)
+		}
+	}
+	return nil
+}
+
+func (d *simDisk) Chmod(path string, mode fs.FileMode) error {
+	if err := d.begin(d.moodNow().remove, syscall.EPERM); err != nil {
+		return pathErr("chmod", path, err)
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	n := d.nodes[path]
+	if n == nil {
+		return pathErr("chmod", path, syscall.ENOENT)
+	}
+	n.mode, n.ctime = mode, time.Now().UnixNano()
+	return nil
+}
+
+func (d *simDisk) Rename(from, to string) error {
+	if err := d.begin(d.moodNow().full, syscall.ENOSPC); err != nil {
+		return pathErr("rename", from, err)
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	n, over := d.nodes[from], d.nodes[to]
+	if p := d.nodes[filepath.Dir(to)]; n == nil || p == nil {
+		return pathErr("rename", from, syscall.ENOENT)
+	}
+	if over != nil {
+		if over.published {
+			d.broken("a published object is replaced: %s", to)
+		}
+		d.linked -= int64(len(over.blocks)) * disk.Block
+		over.links--
+	}
+	n.published = strings.Contains(to, "/objects/")
+	n.ctime = time.Now().UnixNano()
+	d.nodes[to] = n
+	delete(d.nodes, from)
+	return nil
+}
+
+func (d *simDisk) Remove(path string) error {
+	if err := d.begin(d.moodNow().remove, syscall.EPERM); err != nil {
+		return pathErr("remove", path, err)
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	n := d.nodes[path]
+	if n == nil {
+		return pathErr("remove", path, syscall.ENOENT)
+	}
+	if n.dir {
+		for other := range d.nodes {
+			if other != path && filepath.Dir(other) == path {
+				return pathErr("remove", path, syscall.ENOTEMPTY)
+			}
+		}
+	}
+	d.linked -= int64(len(n.blocks)) * disk.Block
+	n.links--
+	delete(d.nodes, path)
+	return nil
+}
+
+func (d *simDisk) SyncDir(dir string) error { return d.begin(d.moodNow().sync, syscall.EIO) }
+
+func (d *simDisk) Space(string) (free, total int64, err error) {
+	if err := d.begin(0, nil); err != nil {
+		return 0, 0, err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.total - d.linked, d.total, nil
+}
+
+func (f *simFile) check(op string) error {
+	f.d.mu.Lock()
+	defer f.d.mu.Unlock()
+	if f.closed {
+		return pathErr(op, f.path, fs.ErrClosed)
+	}
+	return nil
+}
+
+func (f *simFile) ReadAt(p []byte, off int64) (int, error) {
+	if err := f.d.begin(f.d.moodNow().read, syscall.EIO); err != nil {
+		return 0, pathErr("read", f.path, err)
+	}
+	if err := f.check("read"); err != nil {
+		return 0, err
+	}
+	f.d.mu.Lock()
+	defer f.d.mu.Unlock()
+	return f.n.readAt(p, off)
+}
+
+func (n *simNode) readAt(p []byte, off int64) (int, error) {
+	if off >= n.size {
+		return 0, io.EOF
+	}
+	want := p[:min(int64(len(p)), n.size-off)]
+	for done := 0; done < len(want); {
+		at := off + int64(done)
+		in := int(at % disk.Block)
+		k := min(len(want)-done, disk.Block-in)
+		if b := n.blocks[at/disk.Block]; b != nil {
+			copy(want[done:done+k], b[in:])
+		} else {
+			clear(want[done : done+k])
+		}
+		done += k
+	}
+	if len(want) < len(p) {
+		return len(want), io.EOF
+	}
+	return len(want), nil
+}
+
+func (f *simFile) WriteAt(p []byte, off int64) (int, error) {
+	mood := f.d.moodNow()
+	if err := f.d.begin(mood.write, syscall.EIO); err != nil {
+		return 0, pathErr("write", f.path, err)
+	}
+	if err := f.check("write"); err != nil {
+		return 0, err
+	}
+	f.d.mu.Lock()
+	defer f.d.mu.Unlock()
+	if f.n.published {
+		f.d.broken("a published inode is written to: %s", f.path)
+	}
+	if f.d.rnd.IntN(100) < f.d.mood.full { // a short write
+		p = p[:f.d.rnd.IntN(len(p)+1)]
+		f.put(p, off)
+		return len(p), pathErr("write", f.path, syscall.ENOSPC)
+	}
+	f.put(p, off)
+	return len(p), nil
+}
+
+// put writes, allocating. Callers hold mu.
+func (f *simFile) put(p []byte, off int64) {
+	for done := 0; done < len(p); {
+		at := off + int64(done)
+		in := int(at % disk.Block)
+		k := min(len(p)-done, disk.Block-in)
+		copy(f.block(at / disk.Block)[in:], p[done:done+k])
+		done += k
+	}
+	f.n.size = max(f.n.size, off+int64(len(p)))
+	f.n.touch()
+	f.watch()
+}
+
+func (f *simFile) block(i int64) *[disk.Block]byte {
+	b := f.n.blocks[i]
+	if b == nil {
+		b = new([disk.Block]byte)
+		f.n.blocks[i] = b
+		if f.n.links > 0 {
+			f.d.linked += disk.Block
+		}
+	}
+	return b
+}
+
+// watch tells when more is allocated than may be. Callers hold mu.
+func (f *simFile) watch() {
+	if limit := f.d.limit(); limit >= 0 && f.d.linked > limit {
+		f.d.broken("%d bytes on the disk, %d may be", f.d.linked, limit)
+	}
+}
+
+func (f *simFile) Stat() (disk.Info, error) {
+	if err := f.check("stat"); err != nil {
+		return disk.Info{}, err
+	}
+	f.d.mu.Lock()
+	defer f.d.mu.Unlock()
+	return f.n.info(), nil
+}
+
+func (f *simFile) Chmod(mode fs.FileMode) error {
+	f.d.mu.Lock()
+	defer f.d.mu.Unlock()
+	f.n.mode, f.n.ctime = mode, time.Now().UnixNano()
+	return nil
+}
+
+func (f *simFile) Truncate(size int64) error {
+	if err := f.d.begin(f.d.moodNow().write, syscall.EIO); err != nil {
+		return pathErr("truncate", f.path, err)
+	}
+	f.d.mu.Lock()
+	defer f.d.mu.Unlock()
+	if f.n.published {
+		f.d.broken("a published inode is truncated: %s", f.path)
+	}
+	for i := range f.n.blocks {
+		if i*disk.Block >= size {
+			f.free(i)
+		}
+	}
+	if b := f.n.blocks[size/disk.Block]; b != nil {
+		clear(b[size%disk.Block:])
+	}
+	f.n.size = size
+	f.n.touch()
+	return nil
+}
+
+func (f *simFile) free(i int64) {
+	delete(f.n.blocks, i)
+	if f.n.links > 0 {
+		f.d.linked -= disk.Block
+	}
+}
+
+func (f *simFile) Allocate(off, n int64) error {
+	if err := f.d.begin(f.d.moodNow().full, syscall.ENOSPC); err != nil {
+		return pathErr("fallocate", f.path, err)
+	}
+	f.d.mu.Lock()
+	defer f.d.mu.Unlock()
+	if f.n.published {
+		f.d.broken("a published inode is allocated: %s", f.path)
+	}
+	for i := off / disk.Block; i*disk.Block < off+n; i++ {
+		f.block(i)
+	}
+	f.watch()
+	return nil
+}
+
+func (f *simFile) Punch(off, n int64) error {
+	f.d.mu.Lock()
+	defer f.d.mu.Unlock()
+	if f.n.published {
+		f.d.broken("a published inode is punched: %s", f.path)
+	}
+	for i := disk.RoundUp(off) / disk.Block; (i+1)*disk.Block <= off+n; i++ {
+		f.free(i)
+	}
+	return nil
+}
+
+func (f *simFile) Sync() error {
+	if err := f.d.begin(f.d.moodNow().sync, syscall.EIO); err != nil {
+		return pathErr("fsync", f.path, err)
+	}
+	f.d.mu.Lock()
+	defer f.d.mu.Unlock()
+	clear(f.n.synced)
+	for i, b := range f.n.blocks {
+		f.n.synced[i] = *b
+	}
+	f.n.syncedSize = f.n.size
+	return nil
+}
+
+func (f *simFile) Close() error {
+	f.d.mu.Lock()
+	defer f.d.mu.Unlock()
+	f.closed = true
+	return nil
+}
+
+func (f *simFile) OS() *os.File { return nil }
+
+// harm changes a file behind the cache's back.
+func (d *simDisk) harm(path, how string, rnd *rand.Rand) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	n := d.nodes[path]
+	if n == nil || n.dir || n.size == 0 {
+		return false
+	}
+	at := rnd.Int64N(n.size)
+	b := n.blocks[at/disk.Block]
+	switch how {
+	case "rot": // the medium: nothing tells
+		if b == nil {
+			return false
+		}
+		b[at%disk.Block] ^= 1
+	case "change":
+		if b == nil {
+			return false
+		}
+		b[at%disk.Block] ^= 1
+		n.ctime = time.Now().UnixNano() // its mtime is set back
+	case "cut":
+		n.size = at
+		n.touch()
+	case "remove":
+		d.linked -= int64(len(n.blocks)) * disk.Block
+		n.links--
+		delete(d.nodes, path)
+	default:
+		panic(fmt.Sprint("harm ", how))
+	}
+	return true
+}
+
+// below sums what is allocated below directories.
+func (d *simDisk) below(dirs ...string) (sum int64) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for path, n := range d.nodes {
+		for _, dir := range dirs {
+			if strings.HasPrefix(path, dir+"/") {
+				sum += int64(len(n.blocks)) * disk.Block
+			}
+		}
+	}
+	return sum
+}
