@@ -139,9 +139,29 @@ type world struct {
 
 // simPages are what the kernel keeps of a file.
 type simPages struct {
-	sync.RWMutex // held by reads, which a revocation waits for
-	mu           sync.Mutex
-	pages        map[int64][]byte
+	reads   chan struct{} // a token for each read, all for a revocation, which waits for reads
+	revokes disk.Turn
+	mu      sync.Mutex
+	pages   map[int64][]byte
+}
+
+const simReads = 64
+
+func (p *simPages) RLock()   { p.reads <- struct{}{} }
+func (p *simPages) RUnlock() { <-p.reads }
+
+func (p *simPages) Lock() {
+	p.revokes.Lock()
+	for range simReads {
+		p.RLock()
+	}
+}
+
+func (p *simPages) Unlock() {
+	for range simReads {
+		p.RUnlock()
+	}
+	p.revokes.Unlock()
 }
 
 // simMood is how a dataset's sources are today.
@@ -263,7 +283,7 @@ func (w *world) pagesOf(dataset string, key annex.Key) *simPages {
 	defer w.mu.Unlock()
 	id := dataset + " " + key.String()
 	if w.kernel[id] == nil {
-		w.kernel[id] = &simPages{pages: map[int64][]byte{}}
+		w.kernel[id] = &simPages{reads: make(chan struct{}, simReads), revokes: disk.NewTurn(), pages: map[int64][]byte{}}
 	}
 	return w.kernel[id]
 }
