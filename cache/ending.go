@@ -47,6 +47,7 @@ func (t *transfer) publish(p *partial.File) {
 		return
 	}
 	info, err := t.c.store.Stat(t.c.store.object(t.o.key))
+	var useless []*item
 	t.end(func() {
 		o := t.o
 		o.publishing = nil
@@ -61,8 +62,28 @@ func (t *transfer) publish(p *partial.File) {
 		t.c.touch(o)
 		delete(t.c.failures, t.f.id())
 		t.f.exposed = false
+		useless = t.c.outdo(o)
 		t.refuse(nil, nil)
 	})
+	t.c.evict(useless)
+}
+
+// outdo marks what is at rest of an object that is present now: it is of no
+// more use. What was served of it was never proven, and right bytes must not be
+// added to it. Callers hold mu and then call evict.
+func (c *Cache) outdo(o *object) (useless []*item) {
+	for _, f := range o.fills {
+		if f.transfer != nil || f.removed != nil || f.item.blocks == 0 {
+			continue
+		}
+		if f.exposed {
+			c.revoke(o, f.dataset)
+			f.exposed = false
+		}
+		c.mark(&f.item)
+		useless = append(useless, &f.item)
+	}
+	return useless
 }
 
 // claimName returns true when the transfer may put a file under the object's

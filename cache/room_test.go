@@ -94,8 +94,8 @@ func TestHeaderOfAFileThatDoesNotFitNow(t *testing.T) {
 
 // A file that just fits can be read in any order.
 func TestFileThatJustFitsIsReadAtRandom(t *testing.T) {
-	one := makeContent(t, 425, 8*mib)
-	c := open(t, t.TempDir(), cache.Options{Budget: 8*mib + 64*kib, RoomWait: 100 * time.Millisecond})
+	one := makeContent(t, 425, 20*mib+5)
+	c := open(t, t.TempDir(), cache.Options{Budget: 20*mib + 32*kib, RoomWait: 100 * time.Millisecond})
 	h := mustOpen(t, c, one.key, cache.Use{Origin: newFar(one), NoReadAhead: true})
 	rnd := rand.New(rand.NewPCG(1, 2))
 	for range 300 {
@@ -103,7 +103,7 @@ func TestFileThatJustFitsIsReadAtRandom(t *testing.T) {
 		mustReadAt(t, h, one, off, 4096)
 	}
 	for off := 0; off < len(one.data); off += 64 * kib {
-		mustReadAt(t, h, one, off, 64*kib)
+		mustReadAt(t, h, one, off, min(64*kib, len(one.data)-off))
 	}
 }
 

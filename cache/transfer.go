@@ -153,7 +153,7 @@ func (t *transfer) next() (step func(), again time.Time) {
 	switch {
 	case t.phase >= ending:
 		return nil, again
-	case t.closing, unwanted, t.o.phase == present:
+	case t.closing, unwanted && !(c.part != nil && t.isWhole()), t.o.phase == present:
 		if !idle {
 			if t.o.phase == present {
 				t.dropRequests(0)

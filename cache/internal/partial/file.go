@@ -389,9 +389,15 @@ func (p *File) Close() {
 }
 
 // Leave closes the file, with its map if anything is in it and the whole stays
-// within limit bytes of disk; else it is removed. It returns the blocks, in
-// bytes, that are left.
+// within limit bytes of disk; else it is removed, as a file is that a source
+// brought as a whole. It returns the blocks, in bytes, that are left.
 func (p *File) Leave(s Stock, limit int64) (left int64, err error) {
+	p.mapping.Lock()
+	sealed := p.sealed
+	p.mapping.Unlock()
+	if sealed {
+		return 0, p.Discard()
+	}
 	blocks, err := p.trim(s.Have)
 	if err == nil && blocks > 0 {
 		if err = p.SaveMap(s); err == nil {
