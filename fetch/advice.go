@@ -1,12 +1,12 @@
 package fetch
 
 import (
-	"fmt"
 	neturl "net/url"
 	"path/filepath"
 	"regexp"
 	"strings"
-	"unicode"
+
+	"github.com/uniharmony/uniharmonyfs/internal/plain"
 )
 
 // Kind is a sort of failure that has a known remedy.
@@ -75,12 +75,14 @@ var remedies = []struct {
 			"check the spelling of the dataset: servers ask for a password also when it does not exist",
 			"if it is private, set up a credential helper: git config --global credential.helper store; git ls-remote {url}",
 		}},
-	{Network, regexp.MustCompile(`(?i)could not resolve host|name or service not known|temporary failure in name resolution|no such host|connection refused|network is unreachable|no route to host|connection timed out|operation timed out|operation too slow|connection reset|early eof|i/o timeout|failed to connect`),
+	{Network, regexp.MustCompile(`(?i)could not resolve host|name or service not known|temporary failure in name resolution|no such host|connection refused|network is unreachable|no route to host|connection timed out|operation timed out|operation too slow|connection reset|early eof|i/o timeout|failed to connect|git was silent for`),
 		[]string{"check the network connection, and the dataset's URL", "once it was mounted, a dataset needs no network to be mounted again"}},
 	{Network, regexp.MustCompile(`(?i)requested URL returned error: 5\d\d|status code: 5\d\d|requested URL returned error: 429`),
 		[]string{"the server has a problem, or too much to do: try again later"}},
 	{NotFound, regexp.MustCompile(`(?i)repository not found|requested URL returned error: 404|does not exist|not found`),
 		[]string{"check the spelling of the dataset"}},
+	{Damaged, regexp.MustCompile(`(?i)git says too much|out of memory`),
+		[]string{"its server's list of branches and tags is far too long, or has no end: get the dataset from elsewhere"}},
 	{Damaged, regexp.MustCompile(`(?i)bad object|missing (blob|tree|commit|object)|object file .* is empty|loose object|packfile|pack has|not our ref|index-pack|unpack-objects|corrupt|inflate|bad (pack|tree|signature)|did not send all necessary objects|sha1 mismatch|invalid index-pack|premature end|unresolved deltas|early eof|prerequisite commits`),
 		[]string{"look at it with: git fsck (a repository), git bundle verify (a bundle)", "get the dataset anew"}},
 	{NotRepository, regexp.MustCompile(`(?i)not a git repository|does not appear to be a git repository|not a bundle|unrecognized header|does not look like a v2 or v3 bundle|not valid: is this a git repository|repository not exported|invalid pkt-len|has no branches|could not read from remote repository`),
@@ -111,6 +113,21 @@ func advise(what, url, said string) *AdviceError {
 		return e
 	}
 	return e
+}
+
+// annexNetwork is how git-annex speaks of a network or server that may come
+// back.
+var annexNetwork = regexp.MustCompile(`ConnectionFailure|ConnectionTimeout|ResponseTimeout|NoResponseDataReceived|ConnectionClosed|IncompleteHeaders|ResponseBodyTooShort|InternalException|getAddrInfo|Service Unavailable|Too Many Requests|Bad Gateway|Gateway Time-?[Oo]ut|Internal Server Error|statusCode = (408|425|429|5\d\d)|transfer already in progress`)
+
+// speaksOfNetwork reports whether a program's words are about a network or a
+// server that may come back by itself.
+func speaksOfNetwork(said string) bool {
+	for _, r := range remedies {
+		if r.kind == Network && r.says.MatchString(said) {
+			return true
+		}
+	}
+	return annexNetwork.MatchString(said)
 }
 
 // connecting is how curl says which host it cannot connect to.
@@ -168,19 +185,13 @@ var idle = regexp.MustCompile(`^hint:|^remote: (Counting|Enumerating|Compressing
 func lastLines(said string, n int) string {
 	var lines []string
 	for l := range strings.Lines(said) {
-		l = strings.Map(func(r rune) rune {
-			if unicode.IsControl(r) && r != '\r' && r != '\t' {
-				return -1
-			}
-			return r
-		}, l)
 		l = strings.TrimSpace(strings.TrimPrefix(strings.TrimPrefix(strings.TrimSpace(l), "fatal: "), "error: "))
 		if l != "" && !strings.Contains(l, "\r") && !idle.MatchString(l) {
-			lines = append(lines, l)
+			lines = append(lines, plain.Text(l))
 		}
 	}
 	if len(lines) > n {
 		lines = lines[len(lines)-n:]
 	}
-	return fmt.Sprintf("%.600s", strings.Join(lines, "; "))
+	return plain.Short(strings.Join(lines, "; "), maxSaid)
 }

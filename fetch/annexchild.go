@@ -1,24 +1,21 @@
 package fetch
 
 import (
-	"bufio"
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
 	"time"
 
 	"github.com/uniharmony/uniharmonyfs/internal/annex"
+	"github.com/uniharmony/uniharmonyfs/internal/source"
 )
 
 // AnnexProgram returns the path of git-annex, or "" when there is none. It is
@@ -31,92 +28,189 @@ func AnnexProgram() string {
 	return path
 }
 
-// annexJobs is how many keys git-annex fetches at once.
-const annexJobs = 4
-
-// annexIdle is how long git-annex stays without work: it keeps some 100 MB.
-const annexIdle = 30 * time.Second
+const (
+	// annexJobs is how many keys git-annex fetches at once. It is given no more
+	// than these, so that each of them is on its way, and can be silent.
+	annexJobs = 4
+	// annexIdle is how long git-annex stays without work: it keeps some 100 MB.
+	annexIdle = 30 * time.Second
+	// annexPatience is how many times the timeout git-annex may be silent about
+	// a key: it waits for slower things than servers, and hashes what it has.
+	annexPatience = 10
+	// annexTries is how often a key is given to git-annex when that ended for
+	// another key's sake.
+	annexTries = 3
+)
 
 // annexChild is a long-lived git-annex that fetches keys into the hidden
 // clone: starting one takes longer than most files do. It is started at the
-// first key, and again when it ended.
+// first key, and again when it ended. Nothing of it depends on the reader that
+// came first: it is started and set up for all.
+//
+// git-annex cannot be told to let go of one key. So it is ended when a key is
+// given up or has been silent for too long; the other keys are given to the
+// next one, which goes on where they were.
 type annexChild struct {
-	dir string // of the hidden clone
+	annexProgram
+	hidden  *Hidden // whose clone it works in; nil: a user's own
+	silence time.Duration
+	log     *slog.Logger
+	slots   chan struct{} // one for each key at work
+
+	ctx  context.Context // ends with Close
+	stop context.CancelFunc
+	work sync.WaitGroup
+
+	mu       sync.Mutex // guards the following; not held while anything is waited for
+	run      *annexRun
+	starting *annexStart
+	remotes  annexRemotes
+	idle     *time.Timer
+}
+
+// annexStart is a git-annex that is being started.
+type annexStart struct {
+	done chan struct{}
+	run  *annexRun // valid after done, as err
+	err  error
+}
+
+// annexProgram runs git-annex in one repository.
+type annexProgram struct {
+	dir string
 	env []string
 	// allow are the addresses that the user opened, as git-annex wants them.
 	allow string
-	log   *slog.Logger
-
-	mu      sync.Mutex // guards the following
-	run     *annexRun
-	closed  bool
-	enabled bool // special remotes were set up
-	idle    *time.Timer
+	// local says that origin is a repository on this machine. git-annex would
+	// run what that one's configuration and branch name, and write to it.
+	local bool
 }
 
-func newAnnexChild(dir string, o OriginOptions) *annexChild {
-	return &annexChild{dir: dir, env: o.Env, allow: strings.Join(o.AllowAddresses, " "), log: o.Log}
+// ownName is the author of what git-annex commits in the hidden clone, which
+// leaves it never. git refuses commits where the user has no name.
+var ownName = []string{
+	"GIT_AUTHOR_NAME=uniharmonyfs", "GIT_AUTHOR_EMAIL=uniharmonyfs@localhost",
+	"GIT_COMMITTER_NAME=uniharmonyfs", "GIT_COMMITTER_EMAIL=uniharmonyfs@localhost",
 }
 
-// annexRun is one process of git-annex, and those who wait for its answers.
-type annexRun struct {
-	cmd   *exec.Cmd
-	in    io.WriteCloser
-	ended chan struct{} // closed when the process is gone
-	said  *progressWriter
-
-	mu      sync.Mutex // guards the following
-	waiting map[annex.Key]*annexWait
-	gone    error
+func newAnnexChild(c *Clone, o OriginOptions) *annexChild {
+	timeout := o.Timeout
+	if timeout <= 0 {
+		timeout = DefaultTimeout
+	}
+	child := &annexChild{
+		annexProgram: annexProgram{dir: c.Dir, env: append(slices.Clip(o.Env), ownName...), allow: strings.Join(o.AllowAddresses, " "), local: filepath.IsAbs(c.Spec.URL)},
+		hidden:       c.hidden, silence: annexPatience * timeout, log: o.Log, slots: make(chan struct{}, annexJobs),
+	}
+	child.ctx, child.stop = context.WithCancel(context.Background())
+	return child
 }
 
-type annexWait struct {
-	done     chan error
-	progress func(int64)
+func (p annexProgram) command(args ...string) *exec.Cmd {
+	if p.allow != "" {
+		args = append(args, "-c", "annex.security.allowed-ip-addresses="+p.allow)
+	}
+	if p.local {
+		args = append(args, "-c", "remote.origin.annex-ignore=true")
+	}
+	cmd := exec.Command(AnnexProgram(), args...)
+	cmd.Dir = p.dir
+	cmd.Env = append(without(gitProgram{env: p.env}.environment(), "PATH"), "PATH="+minimalPath())
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	cmd.WaitDelay = 5 * time.Second
+	return cmd
 }
 
-// annexLine is a line of git-annex's JSON output: progress, or a result.
-type annexLine struct {
-	Key      string   `json:"key"`
-	Success  *bool    `json:"success"`
-	Note     string   `json:"note"`
-	Errors   []string `json:"error-messages"`
-	Progress *int64   `json:"byte-progress"`
-	Action   *struct {
-		Key string `json:"key"`
-	} `json:"action"`
+// minimalPath is where git-annex finds programs: the system's, git and itself.
+// Others may lie in the user's PATH that a dataset knows how to name.
+func minimalPath() string {
+	var dirs []string
+	for _, path := range []string{AnnexProgram(), FindGit(), "/usr/bin/env", "/bin/sh"} {
+		if dir := filepath.Dir(path); filepath.IsAbs(path) && !slices.Contains(dirs, dir) {
+			dirs = append(dirs, dir)
+		}
+	}
+	return strings.Join(dirs, string(os.PathListSeparator))
 }
 
 // get brings a key's content into the hidden clone's objects.
 func (c *annexChild) get(ctx context.Context, key annex.Key, progress func(int64)) error {
-	r, err := c.start(ctx)
+	select {
+	case c.slots <- struct{}{}:
+		defer func() { <-c.slots }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	for try := 1; ; try++ {
+		r, err := c.running(ctx)
+		if err != nil {
+			return err
+		}
+		c.dropPoison(key)
+		err = c.ask(ctx, r, key, progress)
+		if errors.Is(err, errForOther) && try < annexTries {
+			continue
+		}
+		if err != nil {
+			c.failed(r, key, errors.Is(err, ctx.Err()) || errors.Is(err, errSilent))
+		}
+		return err
+	}
+}
+
+var (
+	errSilent   = errors.New("git-annex was silent for too long")
+	errForOther = source.Outage(errors.New("git-annex was ended for the sake of another file"))
+)
+
+// ask gives a key to git-annex and waits for the answer.
+func (c *annexChild) ask(ctx context.Context, r *annexRun, key annex.Key, progress func(int64)) error {
+	w, err := r.add(key, progress)
 	if err != nil {
 		return err
 	}
-	w := &annexWait{done: make(chan error, 1), progress: progress}
-	r.mu.Lock()
-	if r.gone != nil {
-		r.mu.Unlock()
-		return r.gone
-	}
-	r.waiting[key] = w
-	r.mu.Unlock()
-	c.dropPoison(key)
-	if _, err := io.WriteString(r.in, key.String()+"\n"); err != nil {
-		r.forget(key)
-		return fmt.Errorf("git-annex ended: %s", r.why(err))
-	}
-	select {
-	case err := <-w.done:
-		c.rest()
-		return err
-	case <-ctx.Done():
-		// git-annex cannot be told to stop one key. Alone it is ended, which
-		// keeps what it has; else it goes on for nobody.
-		if r.forget(key) == 0 {
-			c.stop(r)
+	silent := time.NewTimer(c.silence)
+	defer silent.Stop()
+	for {
+		select {
+		case err := <-w.done:
+			c.rest(r)
+			return err
+		case <-w.heard:
+			silent.Reset(c.silence)
+		case <-silent.C:
+			return source.Outage(fmt.Errorf("%w (%v)", errSilent, c.silence))
+		case <-ctx.Done():
+			return ctx.Err()
 		}
-		return ctx.Err()
+	}
+}
+
+// failed removes what git-annex has of a key that nobody waits for any more:
+// the cache does not count it. stuck says that git-annex still works on it.
+// Then that is done when git-annex has ended, which is not waited for.
+func (c *annexChild) failed(r *annexRun, key annex.Key, stuck bool) {
+	switch {
+	case stuck:
+		r.abandon(key)
+		r.kill(errForOther)
+		return
+	case c.remotesDue() && r.quiet():
+		r.kill(errForOther) // the next one sets them up first
+	}
+	removeTmp(c.dir, key)
+}
+
+func (c *annexChild) remotesDue() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.remotes.due(time.Now())
+}
+
+// removeTmp removes what git-annex has put aside of a key.
+func removeTmp(dir string, key annex.Key) {
+	for _, name := range []string{key.FileName(), "work." + key.FileName()} {
+		os.RemoveAll(filepath.Join(dir, "annex", "tmp", name))
 	}
 }
 
@@ -130,284 +224,104 @@ func (c *annexChild) dropPoison(key annex.Key) {
 	}
 }
 
-// start returns the running git-annex, starting it when there is none.
-func (c *annexChild) start(ctx context.Context) (*annexRun, error) {
+// running returns the running git-annex, and starts it when there is none.
+func (c *annexChild) running(ctx context.Context) (*annexRun, error) {
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.closed {
-		return nil, errors.New("the dataset is closed")
+	if c.ctx.Err() != nil {
+		c.mu.Unlock()
+		return nil, errClosed
 	}
 	if c.idle != nil {
 		c.idle.Stop()
 	}
-	if c.run != nil {
-		select {
-		case <-c.run.ended:
-		default:
-			return c.run, nil
-		}
+	if c.run != nil && c.run.alive() {
+		defer c.mu.Unlock()
+		return c.run, nil
 	}
-	if !c.enabled {
-		c.enableRemotes(ctx)
-		c.enabled = true
+	s := c.starting
+	if s == nil {
+		s = &annexStart{done: make(chan struct{})}
+		c.starting = s
+		before := c.run
+		guarded(&c.work, func() {
+			s.err = errPanic // unless it returns
+			defer func() {
+				c.mu.Lock()
+				defer c.mu.Unlock()
+				c.starting = nil
+				if s.err == nil {
+					c.run = s.run
+				}
+				close(s.done)
+			}()
+			s.run, s.err = c.start(before)
+		})
 	}
-	r := &annexRun{ended: make(chan struct{}), said: &progressWriter{}, waiting: make(map[annex.Key]*annexWait)}
-	r.cmd = c.command("get", "--batch-keys", "--json", "--json-progress", "--json-error-messages", fmt.Sprintf("-J%d", annexJobs))
-	r.cmd.Stderr = r.said
-	in, err := r.cmd.StdinPipe()
-	if err != nil {
-		return nil, err
-	}
-	out, err := r.cmd.StdoutPipe()
-	if err != nil {
-		return nil, err
-	}
-	r.in = in
-	if err := startLocked(r.cmd, func() {
-		r.read(out)
-		r.end(r.cmd.Wait())
-	}); err != nil {
-		return nil, fmt.Errorf("git-annex: %w", err)
-	}
-	c.run = r
-	return r, nil
-}
-
-func (c *annexChild) command(args ...string) *exec.Cmd {
-	if c.allow != "" {
-		args = append(args, "-c", "annex.security.allowed-ip-addresses="+c.allow)
-	}
-	cmd := exec.Command(AnnexProgram(), args...)
-	cmd.Dir = c.dir
-	cmd.Env = gitProgram{env: c.env}.environment()
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
-	cmd.WaitDelay = 5 * time.Second
-	return cmd
-}
-
-// startLocked starts a command from a thread that lives as long as it: the
-// kernel ties Pdeathsig to the thread. then must wait for the command.
-func startLocked(cmd *exec.Cmd, then func()) error {
-	started := make(chan error, 1)
-	go func() {
-		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
-		err := cmd.Start()
-		started <- err
-		if err == nil {
-			then()
-		}
-	}()
-	return <-started
-}
-
-// read takes git-annex's answers until its output ends.
-func (r *annexRun) read(out io.Reader) {
-	lines := bufio.NewScanner(out)
-	lines.Buffer(make([]byte, 64<<10), 16<<20)
-	for lines.Scan() {
-		var l annexLine
-		if err := json.Unmarshal(lines.Bytes(), &l); err != nil {
-			continue
-		}
-		name := l.Key
-		if l.Action != nil {
-			name = l.Action.Key
-		}
-		key, err := annex.ParseKey(name)
-		if err != nil {
-			continue
-		}
-		r.answer(key, l)
+	c.mu.Unlock()
+	select {
+	case <-s.done:
+		return s.run, s.err
+	case <-ctx.Done():
+		return nil, ctx.Err()
 	}
 }
 
-func (r *annexRun) answer(key annex.Key, l annexLine) {
-	r.mu.Lock()
-	w := r.waiting[key]
-	if l.Success != nil {
-		delete(r.waiting, key)
+var errClosed = errors.New("the dataset is closed")
+
+// start makes the clone ready and starts git-annex.
+func (c *annexChild) start(before *annexRun) (*annexRun, error) {
+	if before != nil {
+		<-before.ended
 	}
-	r.mu.Unlock()
-	switch {
-	case w == nil:
-	case l.Success == nil:
-		if l.Progress != nil {
-			w.progress(*l.Progress)
-		}
-	case *l.Success:
-		w.done <- nil
-	default:
-		w.done <- annexError(append(l.Errors, l.Note))
+	if c.hidden != nil {
+		c.hidden.sweepAnnex()
 	}
+	c.remotes.enable(c.ctx, c.annexProgram, &c.mu, c.log)
+	if c.ctx.Err() != nil {
+		return nil, errClosed
+	}
+	return startAnnex(c.dir, c.command("get", "--batch-keys", "--json", "--json-progress", "--json-error-messages", fmt.Sprintf("-J%d", annexJobs)))
 }
 
-// annexError makes an error of what git-annex says.
-func annexError(said []string) error {
-	text := lastLines(strings.Join(said, "\n"), 4)
-	if len(text) > 300 {
-		text = text[:300] + "…"
-	}
-	if strings.Contains(text, "not enough free space") || strings.Contains(text, "No space left") {
-		return fmt.Errorf("%s: %w", text, syscall.ENOSPC)
-	}
-	if text == "" {
-		text = "failed, and does not say why"
-	}
-	return errors.New(text)
-}
-
-// end tells all who still wait that the process is gone.
-func (r *annexRun) end(err error) {
-	why := errors.New("git-annex ended: " + r.why(err))
-	r.mu.Lock()
-	r.gone = why
-	for _, w := range r.waiting {
-		w.done <- why
-	}
-	clear(r.waiting)
-	r.mu.Unlock()
-	close(r.ended)
-}
-
-func (r *annexRun) why(err error) string {
-	if err == nil {
-		return "no reason given"
-	}
-	return err.Error()
-}
-
-func (r *annexRun) forget(key annex.Key) (left int) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	delete(r.waiting, key)
-	return len(r.waiting)
-}
-
-// rest ends git-annex after a while without work.
-func (c *annexChild) rest() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.idle != nil {
-		c.idle.Stop()
-	}
-	r := c.run
-	c.idle = time.AfterFunc(annexIdle, func() {
-		if r != nil && r.forget(annex.Key{}) == 0 {
-			c.stop(r)
+// sweepAnnex removes what git-annex has put aside in the hidden clone before
+// this process: nobody else fetches there, and the cache does not count it.
+func (h *Hidden) sweepAnnex() {
+	h.swept.Do(func() {
+		for _, name := range []string{"tmp", "othertmp", "misctmp"} {
+			os.RemoveAll(filepath.Join(h.dir, "annex", name))
 		}
 	})
 }
 
-// stop ends a git-annex and returns when it is gone.
-func (c *annexChild) stop(r *annexRun) {
+// rest ends git-annex after a while without work.
+func (c *annexChild) rest(r *annexRun) {
 	c.mu.Lock()
-	if c.run == r {
-		c.run = nil
+	defer c.mu.Unlock()
+	if c.idle != nil {
+		c.idle.Stop()
 	}
-	c.mu.Unlock()
-	syscall.Kill(-r.cmd.Process.Pid, syscall.SIGTERM)
-	select {
-	case <-r.ended:
-	case <-time.After(3 * time.Second):
-		syscall.Kill(-r.cmd.Process.Pid, syscall.SIGKILL)
-		<-r.ended
-	}
+	c.idle = time.AfterFunc(annexIdle, func() {
+		if r.quiet() {
+			r.kill(errForOther)
+		}
+	})
 }
 
-// Close ends git-annex.
+// Close ends git-annex and returns when it is gone.
 func (c *annexChild) Close() error {
 	c.mu.Lock()
-	c.closed = true
-	r := c.run
+	c.stop()
 	if c.idle != nil {
 		c.idle.Stop()
 	}
 	c.mu.Unlock()
+	c.work.Wait() // it may be being started
+	c.mu.Lock()
+	r := c.run
+	c.mu.Unlock()
 	if r != nil {
-		c.stop(r)
+		r.kill(errClosed)
+		<-r.ended
 	}
 	return nil
-}
-
-// enableRemotes sets up the special remotes that only move bytes. Those that
-// run programs, or read this machine's directories, stay off.
-func (c *annexChild) enableRemotes(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
-	defer cancel()
-	for _, name := range c.safeRemotes(ctx) {
-		cmd := c.command("enableremote", name, "autoenable=false")
-		var said bytes.Buffer
-		cmd.Stdout, cmd.Stderr = &said, &said
-		if err := runGroup(ctx, cmd); err != nil {
-			c.log.Info("special remote not enabled", "remote", name, "said", lastLines(said.String(), 2))
-			continue
-		}
-		// Newer versions of git-annex ask the user to look at a remote first.
-		// What it sends is verified here anyway.
-		git := gitProgram{path: FindGit(), env: c.env}
-		if _, err := git.run(ctx, nil, "-C", c.dir, "config", "remote."+name+".annex-verified", "verified"); err != nil {
-			c.log.Info("special remote not marked as verified", "remote", name, "err", err)
-		}
-	}
-}
-
-// safeRemotes names the special remotes of the git-annex branch that hold
-// content behind public URLs.
-func (c *annexChild) safeRemotes(ctx context.Context) (names []string) {
-	git := gitProgram{path: FindGit(), env: c.env}
-	if git.path == "" {
-		return nil
-	}
-	log, err := git.run(ctx, nil, "-C", c.dir, "cat-file", "blob", "refs/heads/git-annex:remote.log")
-	if err != nil {
-		return nil
-	}
-	for _, config := range annex.ParseRemoteLog([]byte(log)) {
-		public := config.Type() == "httpalso" || config.Type() == "S3" && (config["publicurl"] != "" || config["public"] == "yes")
-		if name := config.Name(); public && name != "" && !strings.HasPrefix(name, "-") {
-			names = append(names, name)
-		}
-	}
-	return names
-}
-
-// annexSource is git-annex itself: whatever remote it knows.
-type annexSource struct {
-	child *annexChild
-	key   annex.Key
-}
-
-func (s *annexSource) String() string { return "git-annex" }
-func (s *annexSource) Exact() bool    { return true }
-
-// Fetch is not how git-annex works; Place is.
-func (s *annexSource) Fetch(context.Context, int64, int64, io.Writer) error {
-	return errors.ErrUnsupported
-}
-
-// Place lets git-annex bring the content and moves it to path.
-func (s *annexSource) Place(ctx context.Context, path string, progress func(done int64)) error {
-	object := filepath.Join(s.child.dir, "annex", "objects", s.key.ObjectPath())
-	// What is there already, git-annex passes over without a word.
-	if _, err := os.Lstat(object); err != nil {
-		if err := s.child.get(ctx, s.key, progress); err != nil {
-			return err
-		}
-	}
-	dir := filepath.Dir(object)
-	if err := os.Chmod(dir, 0o755); err != nil {
-		return err
-	}
-	if err := os.Rename(object, path); err != nil {
-		return err
-	}
-	// Only empty directories go.
-	for range 3 {
-		if os.Remove(dir) != nil {
-			break
-		}
-		dir = filepath.Dir(dir)
-	}
-	return os.Chmod(path, 0o600)
 }

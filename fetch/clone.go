@@ -43,6 +43,8 @@ type Hidden struct {
 	work sync.WaitGroup
 	git  chan struct{} // holds the turn of who lets git write there
 
+	swept sync.Once // git-annex's leftovers are removed
+
 	mu     sync.Mutex            // guards the following
 	behind map[gitstore.OID]bool // versions without the git-annex branch; nil: not known yet
 	coming *coming               // the branch on its way, or nil
@@ -231,6 +233,12 @@ func configure(dir string, spec Spec, objects string) error {
 	if err != nil {
 		return err
 	}
+	ignore := ""
+	if filepath.IsAbs(spec.URL) {
+		// git-annex would run what the repository's configuration and branch
+		// name, and write to it. Its content is read without git-annex.
+		ignore = "\tannex-ignore = true\n"
+	}
 	_, err = fmt.Fprintf(f, `[annex]
 	uuid = %s
 	version = 10
@@ -243,7 +251,7 @@ func configure(dir string, spec Spec, objects string) error {
 [remote "origin"]
 	url = %s
 	fetch = +refs/heads/*:refs/remotes/origin/*
-`, newUUID(), quote(spec.URL))
+%s`, newUUID(), quote(spec.URL), ignore)
 	if err := errors.Join(err, f.Close()); err != nil {
 		return err
 	}

@@ -14,7 +14,7 @@ var contentRemedies = []struct {
 		"update the system's certificates: apt-get install ca-certificates (and check the clock: date)",
 		"behind an institution's proxy, trust its certificate: export SSL_CERT_FILE=/path/to/ca.pem",
 	}},
-	{regexp.MustCompile(`proxyconnect|407 Proxy`), []string{
+	{regexp.MustCompile(`proxyconnect|407 Proxy|the proxy says`), []string{
 		"check the proxy: env | grep -i proxy",
 		"without a proxy: unset http_proxy https_proxy all_proxy",
 	}},
@@ -24,7 +24,7 @@ var contentRemedies = []struct {
 	{regexp.MustCompile(`no source is known`), []string{
 		"some datasets need git-annex to fetch their content: apt-get install git-annex",
 	}},
-	{regexp.MustCompile(`connection refused|no such host|network is unreachable|no route to host|without progress|i/o timeout|server misbehaving`), []string{
+	{regexp.MustCompile(`connection refused|no such host|network is unreachable|no route to host|next to nothing|left alone|i/o timeout|server misbehaving`), []string{
 		"check the network connection",
 	}},
 	{regexp.MustCompile(`is not allowed|--allow-address`), []string{

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/uniharmony/uniharmonyfs/internal/annex"
@@ -143,12 +144,12 @@ func (d *Direct) clone(ctx context.Context, spec Spec, version, commit, what str
 			args = append(args, "-b", name)
 		}
 	}
-	if _, err := w.run(ctx, append(args, "--", spec.URL, part)...); err != nil {
+	if _, err := w.transfer(ctx, append(args, "--", spec.URL, part)...); err != nil {
 		return err
 	}
 	if _, err := w.run(ctx, "-C", part, "cat-file", "-e", commit+"^{commit}"); err != nil {
 		// No branch has it any more.
-		if _, err := w.run(ctx, "-C", part, "fetch", "--quiet", "--progress", "--no-auto-maintenance", "--", "origin", commit); err != nil {
+		if _, err := w.transfer(ctx, "-C", part, "fetch", "--quiet", "--progress", "--no-auto-maintenance", "--", "origin", commit); err != nil {
 			return err
 		}
 	}
@@ -188,18 +189,21 @@ func (d *Direct) initAnnex(ctx context.Context, what string) error {
 		d.uuid = strings.TrimSpace(out)
 		return nil
 	}
-	child := &annexChild{dir: d.Dir, env: d.git.env, log: discard}
+	child := d.annex()
 	cmd := child.command("init", "--quiet", "--no-autoenable")
 	var said bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &said, &said
-	if err := runGroup(ctx, cmd); err != nil {
+	if err := runGroup(ctx, cmd, gitMemory); err != nil {
 		return errors.Join(ctx.Err(), advise(what, d.Dir, said.String()))
 	}
-	child.enableRemotes(ctx)
+	new(annexRemotes).enable(ctx, child, new(sync.Mutex), discard)
 	out, err := d.git.run(ctx, nil, "-C", d.Dir, "config", "annex.uuid")
 	d.uuid = strings.TrimSpace(out)
 	return err
 }
+
+// annex is git-annex for this dataset.
+func (d *Direct) annex() annexProgram { return annexProgram{dir: d.Dir, env: d.git.env} }
 
 // ObjectPath returns where a dataset keeps a key's content, below its .git/annex.
 func ObjectPath(key annex.Key) string {
@@ -210,7 +214,7 @@ func ObjectPath(key annex.Key) string {
 // Present tells git-annex that the dataset now has the content of keys, and
 // fills in the work tree files that are pointers (unlocked paths).
 func (d *Direct) Present(ctx context.Context, keys []annex.Key, unlocked []string) error {
-	child := &annexChild{dir: d.Dir, env: d.git.env, log: discard}
+	child := d.annex()
 	var lines strings.Builder
 	for _, k := range keys {
 		fmt.Fprintf(&lines, "%s %s 1\n", k, d.uuid)
@@ -225,7 +229,7 @@ func (d *Direct) Present(ctx context.Context, keys []annex.Key, unlocked []strin
 		cmd.Stdout, cmd.Stderr = &said, &said
 		ctx, cancel := context.WithTimeout(ctx, time.Hour)
 		defer cancel()
-		if err := runGroup(ctx, cmd); err != nil {
+		if err := runGroup(ctx, cmd, gitMemory); err != nil {
 			return fmt.Errorf("git-annex %s: %w: %s", args[0], err, lastLines(said.String(), 3))
 		}
 		return nil

@@ -2,18 +2,21 @@ package fetch
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
 	"regexp"
-	"runtime"
 	"slices"
 	"strconv"
 	"strings"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // FindGit returns the path of the git program, or "" when there is none.
@@ -72,48 +75,93 @@ func without(env []string, name string) []string {
 	return out
 }
 
+const (
+	// maxOutput is how much of what git prints is taken, in bytes.
+	maxOutput = 32 << 20
+	// gitMemory bounds the data that git, and what it starts, keeps in memory,
+	// in bytes: others decide how much there is. It holds what index-pack needs
+	// for objects that it does not stream.
+	gitMemory = 4 << 30
+	// listMemory is the same for a list of refs, of which there may be a million.
+	listMemory = 256 << 20
+	// gitSilence is how long git may be silent about what it gets: a server may
+	// count objects for some minutes.
+	gitSilence = 10 * time.Minute
+	// listTime is how long a list of refs may take.
+	listTime = 2 * time.Minute
+)
+
+// limits bound a run of git. The zero value has those for what is done on this
+// machine: it may take as long as it takes.
+type limits struct {
+	memory  uint64        // of data, in bytes; 0: gitMemory
+	silence time.Duration // 0: no bound
+}
+
 // run runs git and returns what it prints. Its progress goes to progress.
 func (g gitProgram) run(ctx context.Context, progress func(Progress), args ...string) (string, error) {
+	return g.bounded(ctx, limits{}, progress, args...)
+}
+
+// bounded is run with bounds.
+func (g gitProgram) bounded(ctx context.Context, l limits, progress func(Progress), args ...string) (string, error) {
 	all := append([]string{
 		"-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false", "-c", "protocol.ext.allow=never",
 		"-c", "gc.auto=0", "-c", "maintenance.auto=false", "-c", "submodule.recurse=false", "-c", "fetch.recurseSubmodules=false",
 	}, args...)
 	cmd := exec.Command(g.path, all...)
 	cmd.Env = g.environment()
-	var out bytes.Buffer
-	said := &progressWriter{tell: progress}
-	cmd.Stdout, cmd.Stderr = &out, said
-	err := runGroup(ctx, cmd)
-	if ctx.Err() != nil {
-		return "", ctx.Err()
+	within, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	out := &boundedBuffer{full: func() { stop(errTooMuch) }}
+	words := &progressWriter{tell: progress}
+	if l.silence > 0 {
+		silent := time.AfterFunc(l.silence, func() { stop(fmt.Errorf("git was silent for %v", l.silence)) })
+		defer silent.Stop()
+		words.heard = func() { silent.Reset(l.silence) }
 	}
-	if err != nil {
-		return "", &gitError{args: args, said: said.text(), err: err}
+	cmd.Stdout, cmd.Stderr = out, words
+	err := runGroup(within, cmd, cmp.Or(l.memory, gitMemory))
+	switch {
+	case ctx.Err() != nil:
+		return "", ctx.Err()
+	case within.Err() != nil:
+		return "", &gitError{args: args, said: context.Cause(within).Error(), err: context.Cause(within)}
+	case err != nil:
+		return "", &gitError{args: args, said: words.text(), err: err}
 	}
 	return out.String(), nil
 }
 
+var errTooMuch = errors.New("git says too much")
+
+// boundedBuffer keeps what a command prints, up to maxOutput.
+type boundedBuffer struct {
+	bytes.Buffer
+	full func()
+}
+
+func (b *boundedBuffer) Write(p []byte) (int, error) {
+	if b.Len()+len(p) > maxOutput {
+		b.full()
+		return 0, errTooMuch
+	}
+	return b.Buffer.Write(p)
+}
+
 // runGroup runs a command in a process group of its own, which dies with this
 // process and is killed as a whole when ctx ends: git's helpers are not its
-// direct children only.
-func runGroup(ctx context.Context, cmd *exec.Cmd) error {
+// direct children only. memory bounds the data that it keeps, in bytes.
+func runGroup(ctx context.Context, cmd *exec.Cmd, memory uint64) error {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	cmd.WaitDelay = 5 * time.Second
 	ended := make(chan error, 1)
-	started := make(chan error, 1)
-	go func() {
-		// The kernel ties Pdeathsig to the thread that started the child.
-		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
-		err := cmd.Start()
-		started <- err
-		if err == nil {
-			ended <- cmd.Wait()
-		}
-	}()
-	if err := <-started; err != nil {
+	if err := startLocked(cmd, func() { ended <- cmd.Wait() }); err != nil {
 		return err
 	}
+	// It starts others later than this, which inherit it. Without it, git would
+	// still work.
+	unix.Prlimit(cmd.Process.Pid, unix.RLIMIT_DATA, &unix.Rlimit{Cur: memory, Max: memory}, nil)
 	select {
 	case err := <-ended:
 		return err
@@ -126,14 +174,18 @@ func runGroup(ctx context.Context, cmd *exec.Cmd) error {
 
 // progressWriter keeps the end of what git says and finds its progress in it.
 type progressWriter struct {
-	tell func(Progress)
-	tail []byte
-	line []byte
+	tell  func(Progress)
+	heard func() // is called with everything that is said; or nil
+	tail  []byte
+	line  []byte
 }
 
 var percent = regexp.MustCompile(`^(?:remote: )?([A-Z][A-Za-z ]+): +\d+% \((\d+)/(\d+)\)`)
 
 func (w *progressWriter) Write(b []byte) (int, error) {
+	if w.heard != nil {
+		w.heard()
+	}
 	for _, c := range b {
 		if c != '\r' && c != '\n' {
 			if len(w.line) < 4096 {

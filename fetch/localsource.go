@@ -13,6 +13,8 @@ import (
 
 	"github.com/uniharmony/uniharmonyfs/internal/annex"
 	"github.com/uniharmony/uniharmonyfs/internal/gitstore"
+	"github.com/uniharmony/uniharmonyfs/internal/plain"
+	"github.com/uniharmony/uniharmonyfs/internal/source"
 )
 
 // gitSource is a file that lies in git itself.
@@ -24,19 +26,12 @@ type gitSource struct {
 func (s *gitSource) String() string { return "git" }
 func (s *gitSource) Exact() bool    { return true }
 
-func (s *gitSource) Fetch(ctx context.Context, off, n int64, w io.Writer) error {
-	part := &window{w: w, skip: off, left: n}
-	_, err := s.store.Copy(ctx, s.id, part)
-	if errors.Is(err, errEnough) {
-		return nil
-	}
-	if err == nil && part.left > 0 {
-		return io.ErrUnexpectedEOF
-	}
-	return err
+// Fetch is not how git gives objects: from their start only.
+func (s *gitSource) Fetch(context.Context, int64, int64, io.Writer) error {
+	return fmt.Errorf("git: %w", source.ErrWholeOnly)
 }
 
-// Place writes the whole file: git gives objects from their start only.
+// Place writes the whole file.
 func (s *gitSource) Place(ctx context.Context, path string, progress func(done int64)) error {
 	to, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
@@ -44,37 +39,6 @@ func (s *gitSource) Place(ctx context.Context, path string, progress func(done i
 	}
 	_, err = s.store.Copy(ctx, s.id, &counted{w: to, tell: progress})
 	return errors.Join(err, to.Close())
-}
-
-// window passes on a part of a stream.
-type window struct {
-	w          io.Writer
-	skip, left int64
-}
-
-var errEnough = errors.New("the part is complete")
-
-func (w *window) Write(p []byte) (int, error) {
-	all := len(p)
-	if w.skip >= int64(len(p)) {
-		w.skip -= int64(len(p))
-		return all, nil
-	}
-	p = p[w.skip:]
-	w.skip = 0
-	cut := int64(len(p)) > w.left
-	if cut {
-		p = p[:w.left]
-	}
-	n, err := w.w.Write(p)
-	w.left -= int64(n)
-	if err == nil && cut {
-		err = errEnough
-	}
-	if err != nil {
-		return n, err
-	}
-	return all, nil
 }
 
 // objectDirs returns the directories with git-annex's objects of a repository
@@ -105,17 +69,49 @@ func findObject(dirs []string, key annex.Key) string {
 }
 
 // fileSource is a file on this machine. It is copied, never changed.
-type fileSource struct{ path string }
+type fileSource struct {
+	path string
+	key  annex.Key
+}
 
-func (s *fileSource) String() string { return s.path }
+func (s *fileSource) String() string { return plain.Short(s.path, maxURL) }
 func (s *fileSource) Exact() bool    { return true }
 
 func (s *fileSource) Fetch(ctx context.Context, off, n int64, w io.Writer) error {
-	f, err := os.OpenFile(s.path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
+	f, err := s.open()
 	if err != nil {
 		return err
 	}
 	defer f.Close()
+	if off < 0 || n < 0 {
+		return fmt.Errorf("bytes %d to %d", off, off+n)
+	}
+	return s.copy(ctx, f, off, n, w)
+}
+
+// open opens the file, which must have the key's size.
+func (s *fileSource) open() (*os.File, error) {
+	f, err := os.OpenFile(s.path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	st, err := f.Stat()
+	size, known := s.key.Size()
+	switch {
+	case err != nil:
+	case !st.Mode().IsRegular():
+		err = fmt.Errorf("%s is not a regular file", s)
+	case known && st.Size() != size:
+		err = fmt.Errorf("%s has %d bytes, not the key's %d", s, st.Size(), size)
+	}
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+func (s *fileSource) copy(ctx context.Context, f *os.File, off, n int64, w io.Writer) error {
 	r := io.NewSectionReader(f, off, n)
 	for n > 0 {
 		if err := ctx.Err(); err != nil {
@@ -135,7 +131,10 @@ func (s *fileSource) Fetch(ctx context.Context, off, n int64, w io.Writer) error
 // Place clones the file where the file system can share its blocks, and
 // copies it elsewhere.
 func (s *fileSource) Place(ctx context.Context, path string, progress func(done int64)) error {
-	from, err := os.OpenFile(s.path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	from, err := s.open()
 	if err != nil {
 		return err
 	}
@@ -144,16 +143,13 @@ func (s *fileSource) Place(ctx context.Context, path string, progress func(done 
 	if err != nil {
 		return err
 	}
-	if !st.Mode().IsRegular() {
-		return fmt.Errorf("%s is not a regular file", s.path)
-	}
 	to, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return err
 	}
 	err = unix.IoctlFileClone(int(to.Fd()), int(from.Fd()))
 	if err != nil {
-		err = s.Fetch(ctx, 0, st.Size(), &counted{w: to, tell: progress})
+		err = s.copy(ctx, from, 0, st.Size(), &counted{w: to, tell: progress})
 	}
 	return errors.Join(err, to.Close())
 }

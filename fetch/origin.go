@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
-	"path/filepath"
 	"slices"
 	"sync"
 	"time"
@@ -25,10 +24,12 @@ var discard = slog.New(slog.DiscardHandler)
 
 // OriginOptions tune NewOrigin. The zero value works.
 type OriginOptions struct {
-	Fetcher        string        // auto (or empty), native, or annex
-	AllowAddresses []string      // addresses, networks or "all", beyond the public ones
-	Timeout        time.Duration // longest wait without a new byte; 0 is DefaultTimeout
-	Env            []string      // the caller's environment, for proxies and git-annex
+	Fetcher        string   // auto (or empty), native, or annex
+	AllowAddresses []string // addresses, networks or "all", beyond the public ones
+	// Timeout is the longest wait for a source that sends next to nothing; 0 is
+	// DefaultTimeout. git-annex may be silent for ten times as long.
+	Timeout time.Duration
+	Env     []string // the caller's environment, for proxies and git-annex
 	// Paths returns the paths of a key in the version, for places that keep
 	// files under their names. nil knows none.
 	Paths func(annex.Key) []string
@@ -44,7 +45,8 @@ type Origin struct {
 	http  *httpClient
 	annex *annexChild // nil when git-annex is not to be used
 
-	remotes func() (remotes, error)
+	mu    sync.Mutex // guards the following; not held while git is asked
+	known *remotes   // nil until they were read once
 }
 
 // remotes is what the git-annex branch says of all keys.
@@ -70,18 +72,17 @@ func NewOrigin(clone *Clone, git *gitstore.Store, o OriginOptions) (*Origin, err
 	switch o.Fetcher {
 	case "", "auto":
 		if AnnexProgram() != "" {
-			r.annex = newAnnexChild(clone.Dir, o)
+			r.annex = newAnnexChild(clone, o)
 		}
 	case "annex":
 		if AnnexProgram() == "" {
 			return nil, &AdviceError{Kind: Other, What: "the program git-annex is missing", Do: []string{"install it: apt-get install git-annex", "or use --fetcher native, where the dataset has URLs"}}
 		}
-		r.annex = newAnnexChild(clone.Dir, o)
+		r.annex = newAnnexChild(clone, o)
 	case "native":
 	default:
 		return nil, fmt.Errorf("there is no fetcher %q", o.Fetcher)
 	}
-	r.remotes = sync.OnceValues(r.readRemotes)
 	return r, nil
 }
 
@@ -94,10 +95,39 @@ func (r *Origin) Close() error {
 	return nil
 }
 
-// readRemotes reads what the git-annex branch says of all keys. A dataset
-// without that branch has none.
-func (r *Origin) readRemotes() (remotes, error) {
-	ctx := context.Background()
+const (
+	// maxURLs is how many URLs of a key are tried: the best ones. After them
+	// comes git-annex, which knows all.
+	maxURLs = 32
+	// maxURLLength is the length in bytes of the longest URL that is followed.
+	maxURLLength = 8 << 10
+	// maxLog is the size in bytes of the largest log of the git-annex branch
+	// that is read: thousands of lines about one key.
+	maxLog = 1 << 20
+	// maxRemotes bounds the special remotes that are looked at for every key.
+	maxRemotes = 200
+)
+
+// remotes returns what the git-annex branch says of all keys. It is remembered
+// once it was read; a failure is not. A dataset without that branch has none.
+func (r *Origin) remotes(ctx context.Context) (remotes, error) {
+	r.mu.Lock()
+	known := r.known
+	r.mu.Unlock()
+	if known != nil {
+		return *known, nil
+	}
+	m, err := r.readRemotes(ctx)
+	if err != nil || m.branch == "" {
+		return m, err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.known = &m
+	return m, nil
+}
+
+func (r *Origin) readRemotes(ctx context.Context) (remotes, error) {
 	id, err := r.git.Resolve(ctx, annexRef)
 	if errors.Is(err, fs.ErrNotExist) {
 		return remotes{}, nil
@@ -105,7 +135,7 @@ func (r *Origin) readRemotes() (remotes, error) {
 		return remotes{}, err
 	}
 	m := remotes{branch: string(id)}
-	log, err := r.git.ReadPath(ctx, m.branch, "remote.log")
+	log, err := r.git.ReadPathMax(ctx, m.branch, "remote.log", maxLog)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return remotes{}, err
 	}
@@ -116,24 +146,26 @@ func (r *Origin) readRemotes() (remotes, error) {
 	slices.SortFunc(m.order, func(a, b annex.UUID) int {
 		return cmp.Or(cmp.Compare(m.configs[a].Name(), m.configs[b].Name()), cmp.Compare(a, b))
 	})
+	m.order = m.order[:min(len(m.order), maxRemotes)]
 	return m, nil
 }
 
 // Sources returns the places that may have a key's content, best first: git
 // itself, a repository on this machine, exact versions by URL, URLs that the
-// dataset records, exported trees, and git-annex.
+// dataset records, exported trees, and git-annex. With an error there may be
+// sources too: those that could be found.
 func (r *Origin) Sources(ctx context.Context, key annex.Key) ([]Source, error) {
 	if key.Backend() == "GIT" {
 		return []Source{&gitSource{store: r.git, id: gitstore.OID(key.Name())}}, nil
 	}
 	var sources []Source
-	if dir := r.clone.Spec.URL; filepath.IsAbs(dir) && !r.clone.Spec.Bundle && r.o.Fetcher != "annex" {
+	if dir := r.clone.Spec.URL; r.clone.Local() {
 		if path := findObject(objectDirs(dir), key); path != "" {
-			sources = append(sources, &fileSource{path: path})
+			sources = append(sources, &fileSource{path: path, key: key})
 		}
 	}
 	if err := r.clone.WaitBranch(ctx); err != nil {
-		return sources, err
+		return sources, classify(err)
 	}
 	var failed error
 	if r.o.Fetcher != "annex" {
@@ -149,24 +181,47 @@ func (r *Origin) Sources(ctx context.Context, key annex.Key) ([]Source, error) {
 	return sources, failed
 }
 
-// urls returns the URLs of a key, each once.
+// classify marks what git says of the network as an outage.
+func classify(err error) error {
+	if advice := new(AdviceError); errors.As(err, &advice) && advice.Kind == Network {
+		return source.Outage(err)
+	}
+	return err
+}
+
+// urlList collects the URLs of a key, each once, the best ones first.
+type urlList struct {
+	c    *httpClient
+	size int64 // of the key, in bytes
+	seen map[string]bool
+	urls []*httpSource
+}
+
+func (l *urlList) full() bool { return len(l.urls) >= maxURLs }
+
+func (l *urlList) add(exact bool, urls ...string) {
+	for _, u := range urls {
+		if l.full() {
+			return
+		}
+		if !l.seen[u] && len(u) <= maxURLLength {
+			l.seen[u] = true
+			l.urls = append(l.urls, &httpSource{c: l.c, url: u, size: l.size, exact: exact})
+		}
+	}
+}
+
+// urls returns the URLs of a key, the best ones first, at most maxURLs. Without
+// all logs it returns those that it knows, and the error.
 func (r *Origin) urls(ctx context.Context, key annex.Key) (urls []*httpSource, err error) {
-	m, err := r.remotes()
+	m, err := r.remotes(ctx)
 	if err != nil || m.branch == "" {
 		return nil, err
 	}
 	size, _ := key.Size()
-	seen := make(map[string]bool)
-	add := func(exact bool, list ...string) {
-		for _, u := range list {
-			if !seen[u] {
-				seen[u] = true
-				urls = append(urls, &httpSource{c: r.http, url: u, size: size, exact: exact})
-			}
-		}
-	}
+	l := &urlList{c: r.http, size: size, seen: make(map[string]bool)}
 	read := func(suffix string) []byte {
-		log, readErr := r.git.ReadPath(ctx, m.branch, key.HashDirLower()+"/"+key.FileName()+suffix)
+		log, readErr := r.git.ReadPathMax(ctx, m.branch, key.HashDirLower()+"/"+key.FileName()+suffix, maxLog)
 		if readErr != nil && !errors.Is(readErr, fs.ErrNotExist) {
 			err = errors.Join(err, readErr)
 		}
@@ -180,26 +235,26 @@ func (r *Origin) urls(ctx context.Context, key annex.Key) (urls []*httpSource, e
 	})
 	versions := annex.ParseRemoteMetadata(read(".log.rmet"))
 	for _, u := range order {
-		add(true, m.configs[u].VersionedURLs(versions[u])...)
+		l.add(true, m.configs[u].VersionedURLs(versions[u])...)
 	}
-	add(false, annex.ParseWebLog(read(".log.web"))...)
+	l.add(false, annex.ParseWebLog(read(".log.web"))...)
 	for _, u := range order {
 		if here[m.configs[u].LocationUUID(u)] {
-			add(false, m.configs[u].KeyURLs(key)...)
+			l.add(false, m.configs[u].KeyURLs(key)...)
 		}
 	}
 	paths := sync.OnceValue(func() []string { return r.o.Paths(key) })
 	for _, u := range order {
-		if !m.configs[u].HoldsTree() {
+		if l.full() || !m.configs[u].HoldsTree() {
 			continue
 		}
 		for _, p := range paths() {
 			if url, ok := m.configs[u].ExportURL(p); ok {
-				add(false, url)
+				l.add(false, url)
 			}
 		}
 	}
-	return urls, err
+	return l.urls, err
 }
 
 func boolRank(b bool) int {

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/uniharmony/uniharmonyfs/internal/gitstore"
+	"github.com/uniharmony/uniharmonyfs/internal/plain"
 )
 
 // refs are what a repository offers.
@@ -35,12 +36,22 @@ func (r refs) choose(version string) (ref string, err error) {
 }
 
 func (r refs) unknownVersion(version string) error {
-	e := &AdviceError{Kind: UnknownVersion, What: fmt.Sprintf("the dataset has no version %q", version)}
+	e := &AdviceError{Kind: UnknownVersion, What: fmt.Sprintf("the dataset has no version %.200q", version)}
 	if tags := r.names("refs/tags/"); len(tags) > 0 {
 		slices.Reverse(tags)
-		e.Do = []string{"its versions are: " + strings.Join(tags[:min(len(tags), 10)], ", ")}
+		e.Do = []string{"its versions are: " + some(tags)}
 	}
 	return e
+}
+
+// some lists the first few of a dataset's names.
+func some(names []string) string {
+	const most = 10
+	text := plain.Short(strings.Join(names[:min(len(names), most)], ", "), maxSaid)
+	if len(names) > most {
+		text += ", …"
+	}
+	return text
 }
 
 // defaultBranch is HEAD's, or else main, master, or the only one.
@@ -65,7 +76,7 @@ func (r refs) defaultBranch() (string, error) {
 	case 0:
 		return "", &AdviceError{Kind: NotRepository, What: "the dataset has no branch with files", Do: []string{"give a --version, if it has one"}}
 	}
-	return "", &AdviceError{Kind: UnknownVersion, What: "the dataset has several branches, and none of them is its main one", Do: []string{"choose one with --version: " + strings.Join(branches, ", ")}}
+	return "", &AdviceError{Kind: UnknownVersion, What: "the dataset has several branches, and none of them is its main one", Do: []string{"choose one with --version: " + some(branches)}}
 }
 
 // annexBranch returns the ref of the git-annex branch, or "".

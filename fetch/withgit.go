@@ -1,10 +1,13 @@
 package fetch
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/uniharmony/uniharmonyfs/internal/gitstore"
 )
@@ -14,10 +17,16 @@ type withGit struct {
 	spec     Spec
 	git      gitProgram
 	progress func(Progress)
+	silence  time.Duration // 0: gitSilence, and listTime
 }
 
 func (w *withGit) run(ctx context.Context, args ...string) (string, error) {
 	return w.git.run(ctx, w.progress, args...)
+}
+
+// transfer is run for what may talk to another machine.
+func (w *withGit) transfer(ctx context.Context, args ...string) (string, error) {
+	return w.git.bounded(ctx, limits{silence: cmp.Or(w.silence, gitSilence)}, w.progress, args...)
 }
 
 func (w *withGit) init(ctx context.Context, dir string) error {
@@ -83,13 +92,13 @@ func (w *withGit) fetchRefs(ctx context.Context, dir string, refspecs []string) 
 	args := []string{"-C", dir, "fetch", "--quiet", "--progress", "--no-tags", "--no-auto-maintenance", "--update-head-ok", "--no-write-fetch-head"}
 	shallow := append(append(append([]string(nil), args...), "--depth=1", "--", w.spec.URL), refspecs...)
 	if !w.spec.Bundle {
-		_, err := w.run(ctx, shallow...)
+		_, err := w.transfer(ctx, shallow...)
 		g, ok := isGitError(err)
 		if !ok || !strings.Contains(g.said, "shallow") {
 			return err
 		}
 	}
-	_, err := w.run(ctx, append(append(args, "--", w.spec.URL), refspecs...)...)
+	_, err := w.transfer(ctx, append(append(args, "--", w.spec.URL), refspecs...)...)
 	return err
 }
 
@@ -103,7 +112,7 @@ func (w *withGit) fetchCommit(ctx context.Context, dir, id string, r refs) (anne
 			return r.annexBranch(), err
 		}
 	}
-	_, err = w.run(ctx, "-C", dir, "fetch", "--quiet", "--progress", "--no-auto-maintenance", "--update-head-ok", "--no-write-fetch-head", "--",
+	_, err = w.transfer(ctx, "-C", dir, "fetch", "--quiet", "--progress", "--no-auto-maintenance", "--update-head-ok", "--no-write-fetch-head", "--",
 		w.spec.URL, "+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*")
 	if r.annexBranch() != annexRef {
 		annex = r.annexBranch()
@@ -122,10 +131,20 @@ func (w *withGit) offered(ctx context.Context) (refs, error) {
 			return refs{}, err
 		}
 	}
-	out, err := w.run(ctx, "ls-remote", "--quiet", "--symref", "--", url)
+	// It says nothing before it has all.
+	bounds := limits{memory: listMemory, silence: cmp.Or(w.silence, listTime)}
+	out, err := w.git.bounded(ctx, bounds, w.progress, "ls-remote", "--quiet", "--symref", "--", url)
 	if err != nil {
 		return refs{}, err
 	}
+	return parseRefs(out)
+}
+
+// maxRefs is how many refs a dataset may have.
+const maxRefs = 200_000
+
+// parseRefs reads what git ls-remote --symref prints.
+func parseRefs(out string) (refs, error) {
 	r := refs{commit: make(map[string]gitstore.OID)}
 	head := ""
 	for line := range strings.Lines(out) {
@@ -139,7 +158,9 @@ func (w *withGit) offered(ctx context.Context) (refs, error) {
 			}
 			continue
 		}
-		r.commit[name] = gitstore.OID(left)
+		if r.commit[name] = gitstore.OID(left); len(r.commit) > maxRefs {
+			return refs{}, fmt.Errorf("%w: it has more than %d branches and tags", errTooMuch, maxRefs)
+		}
 	}
 	if len(r.commit) == 0 {
 		return refs{}, errors.New("not a git repository: it has no branches")

@@ -16,6 +16,12 @@ import (
 // way is not in the repository. The trees last used are remembered, so that
 // many lookups in one commit given by its id are cheap.
 func (s *Store) ReadPath(ctx context.Context, rev, path string) ([]byte, error) {
+	return s.ReadPathMax(ctx, rev, path, s.max)
+}
+
+// ReadPathMax is ReadPath for a blob of at most max bytes; the error wraps
+// ErrTooLarge when it is larger.
+func (s *Store) ReadPathMax(ctx context.Context, rev, path string, max int64) ([]byte, error) {
 	fail := func(err error) ([]byte, error) {
 		return nil, fmt.Errorf("%.80q in %.80q: %w", path, rev, err)
 	}
@@ -37,7 +43,7 @@ func (s *Store) ReadPath(ctx context.Context, rev, path string) ([]byte, error) 
 		case !more && entry.Mode == ModeDir:
 			return fail(syscall.EISDIR)
 		case !more:
-			_, data, err := s.Read(ctx, entry.ID)
+			_, data, err := s.read(ctx, entry.ID, min(max, s.max))
 			if err != nil {
 				return fail(err)
 			}

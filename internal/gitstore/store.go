@@ -156,7 +156,11 @@ func (s *Store) Commit(ctx context.Context, id OID) (Commit, error) {
 // Read returns a whole object. The error wraps ErrMissing, ErrDamaged or
 // ErrTooLarge where one of them is the reason.
 func (s *Store) Read(ctx context.Context, id OID) (kind string, data []byte, err error) {
-	err = s.ReadAll(ctx, []OID{id}, func(_ int, k string, d []byte) error {
+	return s.read(ctx, id, s.max)
+}
+
+func (s *Store) read(ctx context.Context, id OID, max int64) (kind string, data []byte, err error) {
+	err = s.readAll(ctx, []OID{id}, max, func(_ int, k string, d []byte) error {
 		kind, data = k, d
 		return nil
 	})
@@ -173,16 +177,21 @@ func (s *Store) Read(ctx context.Context, id OID) (kind string, data []byte, err
 // delivered. fn must not call the store: it would wait for a free child that
 // it holds itself.
 func (s *Store) ReadAll(ctx context.Context, ids []OID, fn func(i int, kind string, data []byte) error) error {
+	return s.readAll(ctx, ids, s.max, fn)
+}
+
+// readAll is ReadAll for objects of at most max bytes.
+func (s *Store) readAll(ctx context.Context, ids []OID, max int64, fn func(i int, kind string, data []byte) error) error {
 	if err := validIDs(ids); err != nil {
 		return err
 	}
 	var buf []byte
 	return s.backend.stream(ctx, ids, false, func(i int, o object) error {
-		if o.size > s.max {
+		if o.size > max {
 			return fmt.Errorf("%s has %d bytes: %w", ids[i], o.size, ErrTooLarge)
 		}
 		if int64(cap(buf)) < o.size {
-			buf = make([]byte, max(o.size, 4096))
+			buf = make([]byte, o.size+4096)
 		}
 		data := buf[:o.size]
 		if _, err := io.ReadFull(o.content, data); err != nil {
