@@ -49,10 +49,17 @@ func (u *user) attach(call, what string) (detach func() (fired bool)) {
 		close(ended)
 	}()
 	return func() bool {
-		if u.daemon() != 0 { // else it ends by itself, and has more to say
-			cmd.Process.Signal(syscall.SIGTERM)
+		for over := false; !over; {
+			if u.daemon() != 0 { // else it ends by itself, and has more to say
+				cmd.Process.Signal(syscall.SIGTERM)
+				u.run("status") // it heeds the signal when the daemon does something
+			}
+			select {
+			case <-ended:
+				over = true
+			case <-time.After(200 * time.Millisecond):
+			}
 		}
-		<-ended
 		cmd.Wait()
 		seen, _ := os.ReadFile(trace)
 		return bytes.Contains(seen, []byte("INJECTED")) || bytes.Contains(seen, []byte("killed by SIGKILL"))
@@ -80,73 +87,78 @@ func smallDisk(t *testing.T, u *user, options string) (disk string) {
 // is well again so is everything.
 func TestDiskThatTakesNothing(t *testing.T) {
 	t.Parallel()
-	always := func(call, what string) func(t *testing.T, u *user, disk string) func() {
-		return func(t *testing.T, u *user, _ string) func() {
-			detach := u.attach(call, what+":when=1+")
-			return func() {
-				if !detach() {
-					t.Error("no fault was injected")
-				}
-			}
-		}
-	}
-	for name, begin := range map[string]func(t *testing.T, u *user, disk string) (end func()){
-		"no inodes": func(t *testing.T, u *user, disk string) func() {
-			more := filepath.Join(disk, "more")
-			os.Mkdir(more, 0o755)
-			for i := 0; ; i++ {
-				if err := os.WriteFile(filepath.Join(more, fmt.Sprint(i)), nil, 0o644); errors.Is(err, syscall.ENOSPC) {
-					return func() { os.RemoveAll(more) }
-				} else if err != nil {
-					t.Fatal(err)
-				}
-			}
-		},
+	for name, begin := range map[string]diskFault{
+		"no inodes":     noInodes,
 		"over quota":    always("pwrite64,fallocate", "error=EDQUOT"),
 		"broken writes": always("pwrite64", "error=EIO"),
-		"no new files":  always("mkdirat,mkdir", "error=EROFS"),
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			u := newUser(t)
-			disk := smallDisk(t, u, "size=256m,nr_inodes=4000")
-			_, m := serve(t, u, files("full", 8, 30_000))
-			want := contents(t, m)
-			read := func(i int) error {
-				name := m.Files[i].Path
-				got, err := os.ReadFile(filepath.Join(u.path("mnt"), name))
-				if err == nil && !bytes.Equal(got, want[name]) {
-					t.Errorf("%s: wrong bytes", name)
-				}
-				return err
-			}
-			first := annexedFiles(m)
-			u.must("mount", "--no-readahead", "--dataset", m.Dir, u.path("mnt"))
-			u.waitForBranch()
-			if err := read(first[0]); err != nil {
-				t.Fatal(err)
-			}
-			pid := u.daemon()
-			end := begin(t, u, disk)
-			if err := read(first[1]); !errors.Is(err, syscall.ENOSPC) && !errors.Is(err, syscall.EIO) && !errors.Is(err, syscall.EDQUOT) {
-				t.Errorf("what is not here: %v", err)
-			}
-			if err := read(first[0]); err != nil {
-				t.Errorf("what is cached: %v", err)
-			}
-			end()
-			if u.daemon() != pid {
-				t.Error("the daemon did not live")
-			}
-			var err error
-			eventually(t, fmt.Sprintf("the disk is well again (%v)", err), func() bool { err = read(first[1]); return err == nil })
-			for _, i := range first {
-				if err := read(i); err != nil {
-					t.Error(err)
-				}
-			}
-			u.must("unmount", "--clean", u.path("mnt"))
+			underDiskFault(t, begin)
 		})
+	}
+}
+
+// A diskFault makes the disk of a user's cache fail until end is called.
+type diskFault func(t *testing.T, u *user, disk string) (end func())
+
+// always makes a system call of the daemon fail.
+func always(call, what string) diskFault {
+	return func(t *testing.T, u *user, _ string) func() {
+		detach := u.attach(call, what+":when=1+")
+		return func() {
+			if !detach() {
+				t.Error("no fault was injected")
+			}
+		}
+	}
+}
+
+func noInodes(t *testing.T, u *user, disk string) (end func()) {
+	more := filepath.Join(disk, "more")
+	os.Mkdir(more, 0o755)
+	for i := 0; ; i++ {
+		if err := os.WriteFile(filepath.Join(more, fmt.Sprint(i)), nil, 0o644); errors.Is(err, syscall.ENOSPC) {
+			return func() { os.RemoveAll(more) }
+		} else if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func underDiskFault(t *testing.T, begin diskFault) {
+	u := newUser(t)
+	disk := smallDisk(t, u, "size=256m,nr_inodes=4000")
+	_, m := serve(t, u, files("full", 8, 30_000))
+	tr := &trial{user: u, made: m, want: contents(t, m), mnt: u.path("mnt")}
+	at := annexedFiles(m)
+	read := func(i int) error { return tr.read(m.Files[at[i]].Path, 0, -1) }
+	u.must("mount", "--no-readahead", "--dataset", m.Dir, u.path("mnt"))
+	u.waitForBranch()
+	if err := read(0); err != nil {
+		t.Fatal(err)
+	}
+	pid := u.daemon()
+	end := begin(t, u, disk)
+	if err := read(1); err == nil {
+		t.Error("a file came to a disk that takes nothing")
+	}
+	if err := read(0); err != nil {
+		t.Errorf("what is cached: %v", err)
+	}
+	if u.daemon() != pid {
+		t.Error("the daemon did not live")
+	}
+	end()
+	eventually(t, "the disk is well again", func() bool { return read(1) == nil })
+	for i := range at {
+		if err := read(i); err != nil {
+			t.Error(err)
+		}
+	}
+	u.must("unmount", "--clean", u.path("mnt"))
+	for _, p := range tr.problems {
+		t.Error(p)
 	}
 }
 
@@ -203,6 +215,61 @@ func TestCacheBecomesReadOnly(t *testing.T) {
 	readers(t, u.path("mnt"), want, 4)()
 	u.must("unmount", u.path("mnt"))
 	u.leaveDaemon()
+}
+
+// A daemon that may open no more files: reads fail and recover, and nothing
+// that is cached or pinned is lost.
+func TestNoDescriptorsLeft(t *testing.T) {
+	t.Parallel()
+	u := newUser(t)
+	server, m := serve(t, u, files("descriptors", 60, 20_000))
+	want := contents(t, m)
+	at := annexedFiles(m)
+	path := func(i int) string { return filepath.Join(u.path("mnt"), m.Files[at[i]].Path) }
+	u.must("mount", "--no-readahead", "--dataset", m.Dir, u.path("mnt"))
+	u.must("pin", filepath.Dir(path(0)))
+	u.waitForBranch()
+	before := u.status().Store
+	asked := server.Counts().Requests
+	var was unix.Rlimit
+	if err := unix.Prlimit(u.daemon(), unix.RLIMIT_NOFILE, nil, &was); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Prlimit(u.daemon(), unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: 64, Max: was.Max}, nil); err != nil {
+		t.Fatal(err)
+	}
+	var held []*os.File
+	failed := 0
+	for i := range at {
+		f, err := os.Open(path(i))
+		if err == nil {
+			held = append(held, f)
+			_, err = f.ReadAt(make([]byte, 100), 0)
+		}
+		if err != nil {
+			failed++
+			if !errors.Is(err, syscall.EIO) && !errors.Is(err, syscall.EMFILE) && !errors.Is(err, syscall.ENFILE) {
+				t.Errorf("%v, want EIO", err)
+			}
+		}
+	}
+	for _, f := range held {
+		f.Close()
+	}
+	if err := unix.Prlimit(u.daemon(), unix.RLIMIT_NOFILE, &was, nil); err != nil {
+		t.Fatal(err)
+	}
+	if failed == 0 {
+		t.Error("the limit was not reached")
+	}
+	eventually(t, "files can be opened again", func() bool { _, err := os.ReadFile(path(len(at) - 1)); return err == nil })
+	readers(t, u.path("mnt"), want, 4)()
+	if s := u.status().Store; s.Objects != before.Objects || s.Pinned != before.Pinned {
+		t.Errorf("before %d objects, %d bytes pinned; then %d and %d", before.Objects, before.Pinned, s.Objects, s.Pinned)
+	}
+	if n := server.Counts().Requests; n != asked {
+		t.Errorf("%d files were fetched again", n-asked)
+	}
 }
 
 // A machine whose clocks stand elsewhere after a start: what was used last is

@@ -333,7 +333,7 @@ func (tr *trial) onDisk() (sum int64) {
 
 // strictBooks makes a reservation that nobody uses any more a problem already
 // while there are faults, not only after the next start.
-const strictBooks = false
+const strictBooks = true
 
 // slack is what a file system may give to files that are being written, and
 // take back later (XFS, beyond their ends).
