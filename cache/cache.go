@@ -249,6 +249,17 @@ func (c *Cache) spawn(what string, fn func(), failed func(error)) {
 	})
 }
 
+// guard calls what is not ours: a panic there is its failure.
+func (c *Cache) guard(what string, fn func() error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			c.log.Error("panic in a source", "in", what, "panic", p, "stack", string(debug.Stack()))
+			err = fmt.Errorf("a defect of the program: %v: %w", p, errDefect)
+		}
+	}()
+	return fn()
+}
+
 var errDefect = errors.New("see the log")
 
 // SetBudget changes the budget. Objects above it are evicted at once, as far

@@ -159,7 +159,7 @@ func (t *transfer) placeWatched(ctx context.Context, from Placer, path string) e
 		}
 	})
 	defer watch.Stop()
-	err := from.Place(ctx, path, func(done int64) {
+	progress := func(done int64) {
 		watch.Reset(silence)
 		t.c.do(func() {
 			done = min(max(done, 0), t.o.size)
@@ -168,7 +168,8 @@ func (t *transfer) placeWatched(ctx context.Context, from Placer, path string) e
 			}
 			t.content.placed = done
 		})
-	})
+	}
+	err := t.c.guard("Place", func() error { return from.Place(ctx, path, progress) })
 	if err != nil && errors.Is(context.Cause(ctx), errSilent) {
 		return errSilent
 	}

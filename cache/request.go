@@ -128,7 +128,7 @@ func (t *transfer) conclude(r *request, err, local error) {
 	switch {
 	case errors.As(err, &full) && full.Never && r.steady && t.content.limit == 0 && r.part == t.content.part:
 		t.becomeWindowed(full)
-	case errors.As(err, &full), local != nil, errors.Is(err, errDefect), isDiskFull(err):
+	case errors.As(err, &full), local != nil, isDiskFull(err):
 		t.failLocally(&r.interval, err)
 	case errors.Is(err, source.ErrWholeOnly):
 		if r.at < len(t.supply.list) && t.supply.list[r.at].String() == r.source {
@@ -151,7 +151,7 @@ func (r *request) fetch(from Source) error {
 	t.c.do(func() { r.running = true })
 	for try := 0; ; try++ {
 		pos := r.position()
-		err := from.Fetch(r.ctx, pos, r.End-pos, r)
+		err := t.c.guard("Fetch", func() error { return from.Fetch(r.ctx, pos, r.End-pos, r) })
 		if own := r.diskErr(); own != nil {
 			err = own
 			if isDiskFull(err) && try == 0 && t.c.evictForDisk(r.Len()) {

@@ -173,7 +173,10 @@ func (t *transfer) load() {
 	var err error
 	origin := t.use.Origin
 	if origin != nil {
-		list, err = origin.Sources(t.ctx, t.o.key)
+		err = t.c.guard("Sources", func() (err error) {
+			list, err = origin.Sources(t.ctx, t.o.key)
+			return err
+		})
 	}
 	t.c.do(func() {
 		t.supply = supply{
