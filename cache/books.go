@@ -166,7 +166,7 @@ func (c *Cache) removeMarked(i *item, aside bool) error {
 	case objectItem:
 		err = c.store.remove(i.o.key, aside)
 	case partialItem:
-		err = i.f.file.Discard()
+		err = c.store.removeFill(i.f)
 	case asideItem:
 		if err = c.store.Remove(c.store.setAside(i.o.key)); errors.Is(err, fs.ErrNotExist) {
 			err = nil

@@ -47,7 +47,6 @@ func (t *transfer) publish(p *partial.File) {
 		return
 	}
 	info, err := t.c.store.Stat(t.c.store.object(t.o.key))
-	var useless []*item
 	t.end(func() {
 		o := t.o
 		o.publishing = nil
@@ -62,10 +61,18 @@ func (t *transfer) publish(p *partial.File) {
 		t.c.touch(o)
 		delete(t.c.failures, t.f.id())
 		t.f.exposed = false
-		useless = t.c.outdo(o)
 		t.refuse(nil, nil)
 	})
-	t.c.evict(useless)
+}
+
+// discard removes a partial file. It returns what is left of it on the disk, in
+// bytes: nothing, unless it cannot be removed.
+func (t *transfer) discard(p *partial.File) (left int64) {
+	if err := p.Discard(); err != nil {
+		t.c.log.Error("a partial file cannot be removed", "key", t.o.key, "err", err)
+		left = t.c.store.leftOf(t.f)
+	}
+	return left
 }
 
 // outdo marks what is at rest of an object that is present now: it is of no
@@ -145,13 +152,12 @@ func (t *transfer) overtaken() {
 			t.disown(p)
 		}
 	}
+	left := t.account.made // of a partial file that was never opened
 	if p != nil {
-		if err := p.Discard(); err != nil {
-			t.c.log.Error("a partial file cannot be removed", "key", t.o.key, "err", err)
-		}
+		left = t.discard(p)
 	}
 	t.end(func() {
-		t.c.release(t, -1, 0)
+		t.c.release(t, -1, left)
 		t.f.exposed = false
 		t.f.file = partial.New(t.c.store, t.c.store.partials(), t.f.file.Ident, t.o.size)
 		t.refuse(errEnded, nil)
@@ -165,20 +171,21 @@ func (t *transfer) rest() {
 	var err error
 	switch p := c.part; {
 	case p != nil && c.limit > 0:
-		left, err = 0, p.Discard()
+		left = t.discard(p)
 	case p != nil:
-		left, err = p.Leave(c.stock, t.account.reserved)
+		if left, err = p.Leave(c.stock, t.account.reserved); err != nil {
+			t.c.log.Warn("what came of a content cannot be kept", "key", t.o.key, "err", err)
+			left, c.stock = t.discard(p), partial.Stock{}
+		}
 	}
-	if err != nil {
-		t.c.log.Warn("what came of a content cannot be kept", "key", t.o.key, "err", err)
-	}
+	useless := len(c.stock.Have) == 0 && c.part != nil
 	t.end(func() {
 		t.c.release(t, -1, left)
-		if t.f.exposed && left == 0 || len(c.past) > 0 {
+		if t.f.exposed && (left == 0 || useless) || len(c.past) > 0 {
 			t.c.revoke(t.o, t.f.dataset) // nothing can prove it any more
-			t.f.exposed = t.f.exposed && left > 0
+			t.f.exposed = t.f.exposed && left > 0 && !useless
 		}
-		if left == 0 {
+		if left == 0 || useless {
 			t.f.file = partial.New(t.c.store, t.c.store.partials(), t.f.file.Ident, t.o.size)
 		} else {
 			t.c.ledger.resting = append(t.c.ledger.resting, t.f)
@@ -189,14 +196,19 @@ func (t *transfer) rest() {
 
 // end closes the books.
 func (t *transfer) end(books func()) {
+	var useless []*item
 	t.c.do(func() {
 		books()
 		t.phase = ended
 		t.f.transfer = nil
 		t.refuse(ErrClosed, nil)
 		close(t.done)
+		if t.o.phase == present {
+			useless = t.c.outdo(t.o)
+		}
 		t.c.settle(t.o)
 	})
+	t.c.evict(useless)
 	t.cancel()
 	t.c.pump()
 }
@@ -212,11 +224,13 @@ func (t *transfer) crash(err error) {
 	if over {
 		return
 	}
+	t.discard(t.f.file)
 	if p := t.content.part; p != nil {
-		p.Discard()
+		t.discard(p)
 	}
+	left := t.c.store.leftOf(t.f)
 	t.end(func() {
-		t.c.release(t, -1, 0)
+		t.c.release(t, -1, left)
 		if t.f.exposed {
 			t.c.revoke(t.o, t.f.dataset)
 			t.f.exposed = false

@@ -239,11 +239,16 @@ func (h *Handle) Share(do func(*os.File) error) error {
 func (h *Handle) Close() error {
 	c := h.c
 	again := false
+	c.do(func() { again, h.closed = h.closed, true })
+	if again {
+		return nil
+	}
+	// An object can be evicted as soon as nobody has it open: by then its file
+	// must be closed, or its blocks would stay in use.
+	if f := h.file.Swap(nil); f != nil {
+		f.Close()
+	}
 	c.do(func() {
-		if again = h.closed; again {
-			return
-		}
-		h.closed = true
 		if t := h.t; t != nil {
 			h.t = nil
 			t.leave(h)
@@ -254,12 +259,6 @@ func (h *Handle) Close() error {
 		}
 		c.settle(h.o)
 	})
-	if again {
-		return nil
-	}
-	if f := h.file.Swap(nil); f != nil {
-		f.Close()
-	}
 	c.pump()
 	return nil
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"path/filepath"
 	"time"
 
 	"github.com/uniharmony/uniharmonyfs/cache/internal/disk"
@@ -91,7 +90,7 @@ func (t *transfer) place(ctx context.Context, cancel context.CancelFunc, from Pl
 		case errors.Is(err, errSilent):
 			t.pass(at, source.Outage(err))
 		case left:
-		case errors.As(err, &full), isDiskFull(err):
+		case errors.As(err, &full), isDiskFull(err), errors.Is(err, errLocal):
 			t.failLocally(nil, err)
 		case errors.Is(err, ErrMismatch):
 			t.blame([]string{from.String()})
@@ -101,6 +100,9 @@ func (t *transfer) place(ctx context.Context, cancel context.CancelFunc, from Pl
 		t.reclaim()
 	})
 }
+
+// errLocal marks a failure of this machine, which says nothing of the source.
+var errLocal = errors.New("it cannot be put into the cache")
 
 var errSilent = errors.New("it brings nothing")
 
@@ -120,25 +122,32 @@ func (t *transfer) bringWhole(ctx context.Context, from Placer) (*partial.File, 
 	}
 	defer t.c.queue.Give()
 	if err := t.makeWay(); err != nil {
-		return nil, err
+		return nil, errors.Join(errLocal, err)
 	}
-	path := filepath.Join(t.c.store.placing(), t.f.file.Ident.Name())
+	path := t.c.store.placed(t.f)
 	if err := t.c.store.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, err
+		return nil, errors.Join(errLocal, err)
 	}
 	err := t.placeWatched(ctx, from, path)
 	var p *partial.File
 	if err == nil {
 		p, err = partial.Adopt(t.c.store, path, t.f.file.Ident, t.o.size)
-	}
-	if err == nil {
-		err = p.Verify(ctx)
+		if err == nil {
+			err = p.Verify(ctx)
+		}
+		if err != nil && !errors.Is(err, ErrMismatch) {
+			err = errors.Join(errLocal, err)
+		}
 	}
 	if err != nil {
 		if p != nil {
 			p.Close()
 		}
-		t.c.store.Remove(path)
+		if removeErr := t.c.store.Remove(path); removeErr != nil && !errors.Is(removeErr, fs.ErrNotExist) {
+			t.c.log.Error("what a source brought cannot be removed", "key", t.o.key, "err", removeErr)
+			left := t.c.store.leftOf(t.f)
+			t.c.do(func() { t.c.allocated(t, left) })
+		}
 		return nil, err
 	}
 	t.c.do(func() { t.c.allocated(t, disk.RoundUp(t.o.size)) })
@@ -212,16 +221,17 @@ func (t *transfer) makeWay() error {
 
 // throwAway removes the partial file. What was in it is not there any more.
 func (t *transfer) throwAway(p *partial.File) error {
-	err := p.Discard()
-	if err != nil {
-		t.c.log.Error("a partial file cannot be removed", "key", t.o.key, "err", err)
+	var err error
+	left := t.discard(p)
+	if left > 0 {
+		err = fmt.Errorf("a partial file cannot be removed")
 	}
 	t.c.do(func() {
 		c := &t.content
 		c.part, c.stock = nil, partial.Stock{}
 		t.f.file = partial.New(t.c.store, t.c.store.partials(), t.f.file.Ident, t.o.size)
 		t.reclaim()
-		t.c.allocated(t, -t.account.made)
+		t.c.allocated(t, min(left, t.account.made)-t.account.made)
 	})
 	return err
 }

@@ -40,6 +40,27 @@ func (s store) aside() string    { return filepath.Join(s.dir, "aside") }
 func (s store) object(k annex.Key) string   { return filepath.Join(s.objects(), k.ObjectPath()) }
 func (s store) setAside(k annex.Key) string { return filepath.Join(s.aside(), k.FileName()) }
 
+// placed is where a source brings the whole of a fill.
+func (s store) placed(f *fill) string { return filepath.Join(s.placing(), f.file.Ident.Name()) }
+
+// leftOf returns what is on disk of a fill, in bytes.
+func (s store) leftOf(f *fill) int64 {
+	n := partial.Left(s, filepath.Join(s.partials(), f.file.Ident.Name()))
+	if info, err := s.Stat(s.placed(f)); err == nil {
+		n += info.Charge()
+	}
+	return n
+}
+
+// removeFill removes all that is on disk of a fill.
+func (s store) removeFill(f *fill) error {
+	err := f.file.Discard()
+	if placed := s.Remove(s.placed(f)); !errors.Is(placed, fs.ErrNotExist) {
+		err = errors.Join(err, placed)
+	}
+	return err
+}
+
 func (s store) make() error {
 	return errors.Join(s.MkdirAll(s.objects(), 0o755), s.MkdirAll(s.placing(), 0o700))
 }

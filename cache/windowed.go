@@ -163,11 +163,9 @@ func (t *transfer) proveWindowed(p *partial.File) {
 	}
 	t.c.do(func() {
 		t.content.proven = true
-		if t.f.exposed && t.content.unproven {
-			// Others than those that were hashed may have been served.
-			t.c.revoke(t.o, t.f.dataset)
-		}
-		t.f.exposed, t.content.unproven = false, false
+		// Others than those that were hashed may have been served: they are
+		// revoked when nobody reads any more.
+		t.f.exposed = t.f.exposed && t.content.unproven
 		t.wakeWaiters()
 	})
 }

@@ -92,6 +92,17 @@ func (p *File) Open() (Stock, error) {
 		}
 	}
 	f, openErr := p.disk.OpenWrite(p.path)
+	if openErr == nil && err == nil {
+		// The map may have outlived its bytes.
+		info, statErr := f.Stat()
+		if statErr != nil {
+			f.Close()
+			return Stock{}, statErr
+		}
+		if n := len(s.Have); n > 0 && info.Size < s.Have[n-1].End {
+			s, err = Stock{}, ErrMap
+		}
+	}
 	if errors.Is(openErr, fs.ErrNotExist) {
 		s = Stock{}
 		f, openErr = p.disk.Create(p.path)
@@ -356,13 +367,28 @@ func (p *File) reopen() {
 	p.sealed = false
 }
 
-// Discard throws the file and its map away.
+// Discard throws the file and its map away. Should it not be possible to remove
+// them, nothing is left in the file that could be taken for content.
 func (p *File) Discard() error {
 	p.mapping.Lock()
+	adopted := p.sealed
 	p.sealed = true
 	p.mapping.Unlock()
+	if f := p.f.Load(); f != nil && !adopted {
+		f.Truncate(0)
+	}
 	p.Close()
 	return Remove(p.disk, p.path)
+}
+
+// Left returns what is on disk of the partial file at path, in bytes.
+func Left(d disk.Disk, path string) (n int64) {
+	for _, path := range []string{path, MapPath(path)} {
+		if info, err := d.Stat(path); err == nil {
+			n += info.Charge()
+		}
+	}
+	return n
 }
 
 // Remove removes the partial file at path and its map: the map first, for it
