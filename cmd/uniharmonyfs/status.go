@@ -10,6 +10,7 @@ import (
 	"github.com/dustin/go-humanize"
 	"github.com/urfave/cli/v2"
 
+	"github.com/uniharmony/uniharmonyfs/cache"
 	"github.com/uniharmony/uniharmonyfs/internal/daemon"
 )
 
@@ -106,6 +107,12 @@ func writeStatus(w io.Writer, s daemon.Status) {
 			head = ""
 		}
 		fmt.Fprintf(w, "%-10s %s  %s of %s, %s waiting, from %s\n", head, printable(t.Name), size(t.Done), size(t.Total), count(t.Waiters, "reader"), printable(t.Source))
+		for _, r := range t.Waiting {
+			fmt.Fprintf(w, "%-10s   %s\n", "", waiting(r))
+		}
+		if t.Out != "" {
+			fmt.Fprintf(w, "%-10s   no source can be reached: %s\n", "", printable(t.Out))
+		}
 	}
 	const most = 5
 	errs := st.Errors
@@ -119,6 +126,15 @@ func writeStatus(w io.Writer, s daemon.Status) {
 		}
 		fmt.Fprintf(w, "%-10s %s %s: %s\n", head, e.Time.Format(time.TimeOnly), printable(e.Name), printable(e.Text))
 	}
+}
+
+// waiting says who waits since when, and how long still.
+func waiting(r cache.ReaderStatus) string {
+	text := fmt.Sprintf("a reader of %s waits since %s", printable(r.Name), r.Since.Format(time.TimeOnly))
+	if !r.Until.IsZero() {
+		text += fmt.Sprintf(", at most until %s unless bytes come", r.Until.Format(time.TimeOnly))
+	}
+	return text
 }
 
 // mode says how a mount's files are read.

@@ -58,7 +58,7 @@ func (d *daemon) status(_ context.Context, req StatusRequest, _ *reply) (Status,
 		for _, n := range nodes {
 			ps := PathStatus{File: d.describe(m.version, m.view, n), Mount: m.target}
 			for _, e := range s.Store.Errors {
-				if e.Key == ps.Key && e.Key != "" {
+				if e.Key == ps.Key && e.Key != "" && (e.Dataset == "" || e.Dataset == m.version.name) {
 					ps.Errors = append(ps.Errors, e)
 				}
 			}
