@@ -74,7 +74,7 @@ func (p annexProgram) enableRemote(ctx context.Context, name string) error {
 	cmd := p.command("enableremote", name, "autoenable=false")
 	var words progressWriter
 	cmd.Stdout, cmd.Stderr = &words, &words
-	if err := runGroup(ctx, cmd, gitMemory); err != nil {
+	if err := runGroup(ctx, cmd); err != nil {
 		return &gitError{args: []string{"annex enableremote"}, said: words.text(), err: err}
 	}
 	// Newer versions of git-annex ask the user to look at a remote first. What

@@ -193,7 +193,7 @@ func (d *Direct) initAnnex(ctx context.Context, what string) error {
 	cmd := child.command("init", "--quiet", "--no-autoenable")
 	var said bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &said, &said
-	if err := runGroup(ctx, cmd, gitMemory); err != nil {
+	if err := runGroup(ctx, cmd); err != nil {
 		return errors.Join(ctx.Err(), advise(what, d.Dir, said.String()))
 	}
 	new(annexRemotes).enable(ctx, child, new(sync.Mutex), discard)
@@ -229,7 +229,7 @@ func (d *Direct) Present(ctx context.Context, keys []annex.Key, unlocked []strin
 		cmd.Stdout, cmd.Stderr = &said, &said
 		ctx, cancel := context.WithTimeout(ctx, time.Hour)
 		defer cancel()
-		if err := runGroup(ctx, cmd, gitMemory); err != nil {
+		if err := runGroup(ctx, cmd); err != nil {
 			return fmt.Errorf("git-annex %s: %w: %s", args[0], err, lastLines(said.String(), 3))
 		}
 		return nil

@@ -15,8 +15,6 @@ import (
 	"strings"
 	"syscall"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // FindGit returns the path of the git program, or "" when there is none.
@@ -109,7 +107,7 @@ func (g gitProgram) bounded(ctx context.Context, l limits, progress func(Progres
 		"-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false", "-c", "protocol.ext.allow=never",
 		"-c", "gc.auto=0", "-c", "maintenance.auto=false", "-c", "submodule.recurse=false", "-c", "fetch.recurseSubmodules=false",
 	}, args...)
-	cmd := exec.Command(g.path, all...)
+	cmd := withMemory(cmp.Or(l.memory, gitMemory), g.path, all...)
 	cmd.Env = g.environment()
 	within, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
@@ -121,7 +119,7 @@ func (g gitProgram) bounded(ctx context.Context, l limits, progress func(Progres
 		words.heard = func() { silent.Reset(l.silence) }
 	}
 	cmd.Stdout, cmd.Stderr = out, words
-	err := runGroup(within, cmd, cmp.Or(l.memory, gitMemory))
+	err := runGroup(within, cmd)
 	switch {
 	case ctx.Err() != nil:
 		return "", ctx.Err()
@@ -130,38 +128,43 @@ func (g gitProgram) bounded(ctx context.Context, l limits, progress func(Progres
 	case err != nil:
 		return "", &gitError{args: args, said: words.text(), err: err}
 	}
-	return out.String(), nil
+	return out.kept.String(), nil
 }
 
 var errTooMuch = errors.New("git says too much")
 
-// boundedBuffer keeps what a command prints, up to maxOutput.
+// boundedBuffer keeps what a command prints, up to maxOutput. It offers no way
+// around Write.
 type boundedBuffer struct {
-	bytes.Buffer
+	kept bytes.Buffer
 	full func()
 }
 
 func (b *boundedBuffer) Write(p []byte) (int, error) {
-	if b.Len()+len(p) > maxOutput {
+	if b.kept.Len()+len(p) > maxOutput {
 		b.full()
 		return 0, errTooMuch
 	}
-	return b.Buffer.Write(p)
+	return b.kept.Write(p)
+}
+
+// withMemory is a command that keeps at most so many bytes of data in memory,
+// and so does each program that it starts: the limit is there before it is.
+func withMemory(bytes uint64, path string, args ...string) *exec.Cmd {
+	const script = `ulimit -d "$0" 2>/dev/null; exec "$@"` // a lower limit stays
+	return exec.Command("/bin/sh", append([]string{"-c", script, strconv.FormatUint(bytes>>10, 10), path}, args...)...)
 }
 
 // runGroup runs a command in a process group of its own, which dies with this
 // process and is killed as a whole when ctx ends: git's helpers are not its
-// direct children only. memory bounds the data that it keeps, in bytes.
-func runGroup(ctx context.Context, cmd *exec.Cmd, memory uint64) error {
+// direct children only.
+func runGroup(ctx context.Context, cmd *exec.Cmd) error {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	cmd.WaitDelay = 5 * time.Second
 	ended := make(chan error, 1)
 	if err := startLocked(cmd, func() { ended <- cmd.Wait() }); err != nil {
 		return err
 	}
-	// It starts others later than this, which inherit it. Without it, git would
-	// still work.
-	unix.Prlimit(cmd.Process.Pid, unix.RLIMIT_DATA, &unix.Rlimit{Cur: memory, Max: memory}, nil)
 	select {
 	case err := <-ended:
 		return err

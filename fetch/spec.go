@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -67,7 +68,7 @@ func ParseSpec(spec, template string) (Spec, error) {
 		for _, ok := range schemes {
 			if u.Scheme == ok && (u.Host != "" || ok == "file") {
 				if u.Scheme == "file" {
-					return localSpec(filepath.Clean(u.Path))
+					return fileSpec(spec, u)
 				}
 				return named(baseName(u.Path), redact(u), spec, false), nil
 			}
@@ -75,10 +76,24 @@ func ParseSpec(spec, template string) (Spec, error) {
 		return Spec{}, fmt.Errorf("%.80q: a dataset's URL starts with one of %s", spec, strings.Join(schemes, "://, ")+"://")
 	}
 	if scpLike.MatchString(spec) {
-		_, path, _ := strings.Cut(spec, ":")
+		host, path, _ := strings.Cut(spec, ":")
+		if slices.Contains(schemes, host) {
+			return Spec{}, fmt.Errorf("%.80q is not a dataset: a URL has \"://\" in it", spec)
+		}
 		return named(baseName(path), spec, spec, false), nil
 	}
 	return Spec{}, fmt.Errorf("%.80q is not a dataset: no such file or directory, no URL, and no OpenNeuro accession such as ds004712", spec)
+}
+
+// fileSpec understands a file: URL, which names a path of this machine only.
+func fileSpec(spec string, u *url.URL) (Spec, error) {
+	if u.Opaque != "" || u.Host != "" && u.Host != "localhost" || !filepath.IsAbs(u.Path) || u.RawQuery != "" || u.Fragment != "" {
+		return Spec{}, fmt.Errorf("%.80q: a file URL has the absolute path of a repository or bundle, as in file:///data/ds000001", spec)
+	}
+	if strings.ContainsAny(u.Path, "\x00\r\n") {
+		return Spec{}, fmt.Errorf("%.80q is not a dataset", spec)
+	}
+	return localSpec(filepath.Clean(u.Path))
 }
 
 func localSpec(path string) (Spec, error) {
@@ -92,6 +107,9 @@ func localSpec(path string) (Spec, error) {
 	}
 	if real, err := filepath.EvalSymlinks(path); err == nil {
 		path = real
+	}
+	if !st.IsDir() && !st.Mode().IsRegular() {
+		return Spec{}, &AdviceError{Kind: NotRepository, What: "cannot get the dataset " + path, Why: "it is neither a directory nor a file", Do: []string{"give a git repository, or a git bundle"}}
 	}
 	return named(baseName(path), path, path, !st.IsDir()), nil
 }
