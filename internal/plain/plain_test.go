@@ -9,7 +9,7 @@ import (
 
 func TestOrdinaryTextStaysAsItIs(t *testing.T) {
 	for _, s := range []string{
-		"", "sub-01_T1w.nii.gz", "a b\\c", `C:\x1b`, "ä ö 日本語", "می‌خواهم", "👨‍👩‍👧", "e\u0301", "50 % \"quoted\"", "\ufffd", "a\u00a0b",
+		"", "sub-01_T1w.nii.gz", "a b\\c", `C:\x1b`, "ä ö 日本語", "می\u200cخواهم", "👨‍👩‍👧", "e\u0301", "50 % \"quoted\"", "\ufffd", "a\u00a0b",
 	} {
 		if got := Text(s); got != s {
 			t.Errorf("Text(%q) = %q", s, got)
