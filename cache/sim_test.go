@@ -132,6 +132,8 @@ type world struct {
 	sources map[string]*simMood  // by dataset
 	pinned  map[annex.Key]bool   // acknowledged
 	rotten  map[annex.Key][][]byte
+	lied    map[string]bool    // by dataset and key: an exact source sent wrong bytes
+	kept    map[annex.Key]bool // pinned, there, and unharmed since
 	handles []*simHandle
 	slack   bool // the budget was made smaller than what cannot be evicted
 	readers sync.WaitGroup
@@ -201,6 +203,7 @@ func simulate(t *testing.T, contents []simContent, seed uint64, steps []simStep)
 			rnd: rand.New(rand.NewPCG(seed, 1)), contents: contents,
 			kernel: map[string]*simPages{}, sources: map[string]*simMood{"good": {}, "evil": {}},
 			pinned: map[annex.Key]bool{}, rotten: map[annex.Key][][]byte{}, ledger: map[annex.Key]Record{},
+			lied: map[string]bool{}, kept: map[annex.Key]bool{},
 		}
 		yields := rand.New(rand.NewPCG(seed, 3))
 		var ymu sync.Mutex
@@ -381,6 +384,11 @@ func (s simSource) Fetch(ctx context.Context, off, n int64, to io.Writer) error 
 			return ctx.Err()
 		case <-time.After(wait):
 		}
+		if m.lies && s.exact {
+			w.mu.Lock()
+			w.lied[s.o.dataset+" "+s.c.key.String()] = true
+			w.mu.Unlock()
+		}
 		if _, err := to.Write(data[off : off+step]); err != nil {
 			return err
 		}
@@ -430,6 +438,7 @@ func (w *world) step(s simStep) {
 		if w.cache.Unpin([]annex.Key{c.key}) == nil {
 			delete(w.pinned, c.key)
 		}
+		delete(w.kept, c.key)
 	case "drop":
 		w.cache.Drop(nil)
 	case "dropkey":
@@ -488,6 +497,7 @@ func (w *world) harm(c simContent, s simStep) {
 	if !w.disk.harm(path, how, rnd) {
 		return
 	}
+	delete(w.kept, c.key)
 	if how == "rot" || how == "change" {
 		// Whoever has it open may read it, until it is looked at.
 		w.mu.Lock()
@@ -606,12 +616,12 @@ func (w *world) readSome(ctx context.Context, h *simHandle, off int64, n int) er
 func (w *world) judge(h *simHandle, got []byte, at int64) {
 	c := h.content
 	right, wrong := c.right[at:at+int64(len(got))], c.wrong[at:at+int64(len(got))]
-	mayLie := !h.strict && int64(len(c.right)) > 1<<20
 	w.mu.Lock()
 	rotten := w.rotten[c.key]
+	mayLie := !h.strict && int64(len(c.right)) > 1<<20 && w.lied[h.dataset+" "+c.key.String()]
 	w.mu.Unlock()
 	for i := range got {
-		ok := got[i] == right[i] || mayLie && got[i] == wrong[i] && w.everLied(h.dataset)
+		ok := got[i] == right[i] || mayLie && got[i] == wrong[i]
 		for _, r := range rotten {
 			ok = ok || int64(len(r)) > at+int64(i) && got[i] == r[at+int64(i)]
 		}
@@ -621,9 +631,6 @@ func (w *world) judge(h *simHandle, got []byte, at int64) {
 		}
 	}
 }
-
-// everLied reports whether a dataset's exact sources may have had wrong bytes.
-func (w *world) everLied(dataset string) bool { return true }
 
 func (w *world) check() {
 	s := w.cache.Status()
@@ -636,14 +643,23 @@ func (w *world) check() {
 	if n := w.defects(); n > 0 {
 		w.broken("%d rules of the phases were broken", n)
 	}
-	for _, k := range w.cache.Pins() {
-		_ = k
+	for _, c := range w.contents {
+		here := w.pinned[c.key] && w.isPresent(c.key)
+		if w.kept[c.key] && w.cache.State(c.key).Presence != Cached {
+			w.broken("%s was pinned and whole, and is gone", c.key)
+		}
+		w.kept[c.key] = w.kept[c.key] || here
 	}
 	for k := range w.pinned {
 		if !w.cache.State(k).Pinned {
 			w.broken("%s is not pinned any more", k)
 		}
 	}
+}
+
+func (w *world) isPresent(key annex.Key) (is bool) {
+	w.cache.do(func() { is = w.cache.objects[key] != nil && w.cache.objects[key].phase == present })
+	return is
 }
 
 func (w *world) defects() (n int) {
@@ -675,6 +691,7 @@ func (w *world) restart(kill, powerCut bool) {
 	w.kernel = map[string]*simPages{} // its mounts are gone
 	if powerCut {
 		w.slack = true // blocks that nobody knows of
+		clear(w.kept)
 	}
 	w.mu.Unlock()
 	w.disk = next

@@ -26,6 +26,7 @@ type simDisk struct {
 	total  int64 // bytes
 	linked int64 // allocated, of files that have a name
 	rnd    *rand.Rand
+	boot   byte
 	dead   bool // it was left behind by a kill
 	broken func(format string, args ...any)
 	limit  func() int64 // what may be allocated below the cache, or <0
@@ -61,7 +62,10 @@ func (d *simDisk) clone(powerCut bool) *simDisk {
 	defer d.mu.Unlock()
 	d.dead = true
 	c := newSimDisk(d.rnd.Uint64(), d.total)
-	c.ino = d.ino
+	c.ino, c.boot = d.ino, d.boot
+	if powerCut {
+		c.boot++
+	}
 	for path, n := range d.nodes {
 		m := *n
 		m.blocks = make(map[int64]*[disk.Block]byte)
@@ -298,6 +302,8 @@ func (d *simDisk) Remove(path string) error {
 	delete(d.nodes, path)
 	return nil
 }
+
+func (d *simDisk) Boot() [16]byte { return [16]byte{1, d.boot} }
 
 func (d *simDisk) SyncDir(dir string) error { return d.begin(d.moodNow().sync, syscall.EIO) }
 

@@ -76,6 +76,9 @@ type Disk interface {
 	// Remove removes a file or an empty directory.
 	Remove(path string) error
 	SyncDir(dir string) error
+	// Boot tells one run of the machine from another: what was not flushed may
+	// be gone in the next.
+	Boot() [16]byte
 	// Space returns the free bytes for this user, and all bytes, of dir's
 	// file system.
 	Space(dir string) (free, total int64, err error)

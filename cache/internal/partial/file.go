@@ -169,7 +169,7 @@ func readMap(d disk.Disk, path string) (of Ident, s Stock, err error) {
 	if _, err := f.ReadAt(b, 0); err != nil && err != io.EOF {
 		return of, s, err
 	}
-	return decode(b)
+	return decode(b, d.Boot())
 }
 
 // Wrong declares the bytes not to be the key's.
@@ -288,7 +288,7 @@ func (p *File) SaveMap(s Stock) error {
 		return nil
 	}
 	p.version++
-	return p.writeMap(s.encode(p.Ident, false))
+	return p.writeMap(s.encode(p.Ident, p.disk.Boot(), false))
 }
 
 func (p *File) writeMap(b []byte) error {
@@ -328,7 +328,7 @@ func (p *File) Flush() error {
 	if p.sealed || p.version != version {
 		return nil
 	}
-	return p.writeMap(s.encode(p.Ident, true))
+	return p.writeMap(s.encode(p.Ident, p.disk.Boot(), true))
 }
 
 // Publish closes the verified file, write-protects it and hands it to rename,

@@ -8,9 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
-	"os"
-	"strings"
-	"sync"
 
 	"github.com/uniharmony/uniharmonyfs/internal/annex"
 )
@@ -102,10 +99,9 @@ const (
 	mapHead = len(mapMark) + 16 + 4 + 4
 )
 
-// encode encodes a map; flushed says that the bytes reached the disk.
-func (s *Stock) encode(of Ident, flushed bool) []byte {
+// encode encodes a map in the course of a boot; flushed says that the bytes reached the disk.
+func (s *Stock) encode(of Ident, boot [16]byte, flushed bool) []byte {
 	b := append(make([]byte, 0, mapHead+256), mapMark...)
-	boot := bootID()
 	if flushed {
 		boot = [16]byte{}
 	}
@@ -140,7 +136,7 @@ func mapSum(b []byte) uint32 {
 const maxMap = 16 << 20
 
 // decode is the reverse of encode; what follows the map is ignored.
-func decode(b []byte) (of Ident, s Stock, err error) {
+func decode(b []byte, boot [16]byte) (of Ident, s Stock, err error) {
 	if len(b) < mapHead || string(b[:len(mapMark)]) != mapMark {
 		return of, s, ErrMap
 	}
@@ -149,7 +145,7 @@ func decode(b []byte) (of Ident, s Stock, err error) {
 		return of, s, ErrMap
 	}
 	b = b[:int64(mapHead)+n]
-	boot, none := bootID(), [16]byte{}
+	none := [16]byte{}
 	if id := b[len(mapMark):][:16]; !bytes.Equal(id, boot[:]) && !bytes.Equal(id, none[:]) {
 		return of, s, fmt.Errorf("%w: it is of before a restart of the machine", ErrMap)
 	}
@@ -201,16 +197,3 @@ func decode(b []byte) (of Ident, s Stock, err error) {
 	}
 	return of, s, err
 }
-
-// bootID tells one run of the kernel from another.
-var bootID = sync.OnceValue(func() (id [16]byte) {
-	text, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
-	raw, hexErr := hex.DecodeString(strings.ReplaceAll(strings.TrimSpace(string(text)), "-", ""))
-	if err != nil || hexErr != nil || len(raw) != len(id) {
-		// Unknown: nothing of another process is believed.
-		sum := sha256.Sum256(fmt.Appendf(nil, "%d %d", os.Getpid(), os.Getppid()))
-		copy(id[:], sum[:])
-		return id
-	}
-	return [16]byte(raw)
-})
