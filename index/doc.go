@@ -12,8 +12,9 @@
 //   - A snapshot is complete or an error. Every directory's value carries a
 //     checksum, and their number must agree with what was written; a missing
 //     git object refuses the commit. Nothing is ever shown smaller.
-//   - Writes stop below a floor of free space: Badger maps its files, and a
-//     full disk would end the process with SIGBUS.
+//   - Writes stop below a floor of free space, and on a full disk the database
+//     is neither opened nor closed: Badger maps its files, and a page that the
+//     disk cannot give ends the process with SIGBUS.
 //
 // The methods of [Index] are safe for concurrent use.
 package index

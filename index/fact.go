@@ -33,7 +33,7 @@ func (x *Index) SaveFacts(facts map[annex.Key][]byte) error {
 	if len(facts) == 0 {
 		return nil
 	}
-	return x.write(func(b *badger.WriteBatch) error {
+	return x.write(func(b *batch) error {
 		for k, v := range facts {
 			if err := b.Set(factKey(k), seal(v)); err != nil {
 				return err

@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	badger "github.com/dgraph-io/badger/v4"
@@ -19,10 +18,6 @@ import (
 const (
 	// format is the layout of keys and values; another one is rebuilt.
 	format = "2\n"
-
-	// writeFloor is the free space in bytes below which nothing is written.
-	// It is more than Badger's preallocated, sparse files can still claim.
-	writeFloor = 128 << 20
 
 	// A database whose opening killed the process this often within this time
 	// is moved aside.
@@ -47,7 +42,6 @@ type Index struct {
 	memory bool
 	log    *slog.Logger
 
-	space   freeSpace
 	storing sync.WaitGroup // snapshots
 }
 
@@ -63,9 +57,9 @@ func Open(dir string, o Options) (*Index, error) {
 	if err := errors.Join(os.MkdirAll(dir, 0o700), os.Chmod(dir, 0o700)); err != nil {
 		return nil, fmt.Errorf("index: %w", err)
 	}
-	x := &Index{dir: dir, log: log, space: freeSpace{dir: dir}}
-	if !x.space.enough() {
-		log.Warn("disk nearly full: the index is kept in memory", "dir", dir)
+	x := &Index{dir: dir, log: log}
+	if err := roomToOpen(dir); err != nil {
+		log.Warn("the index is kept in memory", "why", err)
 		return x, x.openMemory()
 	}
 	if why := unfit(dir, o.Check); why != nil {
@@ -92,12 +86,13 @@ func Open(dir string, o Options) (*Index, error) {
 // ever. What it could not write is found again.
 const closeTimeout = 10 * time.Second
 
-// Close flushes and closes the index and marks it as cleanly stopped.
+// Close flushes and closes the index and marks it as cleanly stopped. On a full
+// disk it lets go of the index as it is, and the next start checks it.
 func (x *Index) Close() error {
 	closed := make(chan error, 1)
 	go func() {
 		x.storing.Wait()
-		closed <- x.db.Close()
+		closed <- x.close()
 	}()
 	var err error
 	select {
@@ -111,9 +106,18 @@ func (x *Index) Close() error {
 	return err
 }
 
+func (x *Index) close() error {
+	if !x.memory {
+		if err := roomToClose(x.dir); err != nil {
+			return fmt.Errorf("index: left as it is, to be checked at the next start: %w", err)
+		}
+	}
+	return x.db.Close()
+}
+
 // Sync makes what was written durable against power loss.
 func (x *Index) Sync() error {
-	if x.memory || !x.space.enough() {
+	if x.memory || roomToWrite(x.dir) != nil {
 		return nil
 	}
 	return x.db.Sync()
@@ -239,41 +243,6 @@ func setAside(dir string) error {
 		os.Remove(filepath.Join(dir, f))
 	}
 	return nil
-}
-
-// freeSpace asks the file system, at most ten times a second.
-type freeSpace struct {
-	dir  string
-	mu   sync.Mutex
-	at   time.Time
-	last bool
-}
-
-func (s *freeSpace) enough() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if time.Since(s.at) < 100*time.Millisecond {
-		return s.last
-	}
-	var st syscall.Statfs_t
-	err := syscall.Statfs(s.dir, &st)
-	s.at = time.Now()
-	s.last = err == nil && int64(st.Bavail)*st.Bsize >= writeFloor
-	return s.last
-}
-
-// write runs fn in a batch unless the disk is nearly full, in which case
-// nothing is written: the index is a hint.
-func (x *Index) write(fn func(*badger.WriteBatch) error) error {
-	if !x.memory && !x.space.enough() {
-		return nil
-	}
-	b := x.db.NewWriteBatch()
-	defer b.Cancel()
-	if err := fn(b); err != nil {
-		return err
-	}
-	return b.Flush()
 }
 
 // badgerLog passes Badger's warnings and errors on and drops its chatter.

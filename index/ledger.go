@@ -47,7 +47,7 @@ func (x *Index) Load(fn func(Record)) error {
 
 // Save writes and deletes records, all in one batch.
 func (x *Index) Save(put []Record, del []annex.Key) error {
-	return x.write(func(b *badger.WriteBatch) error {
+	return x.write(func(b *batch) error {
 		for _, k := range del {
 			if err := b.Delete([]byte(objectPrefix + k.String())); err != nil {
 				return err

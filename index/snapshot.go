@@ -134,7 +134,7 @@ func loadDirs(txn *badger.Txn, prefix []byte, want int) (*tree.Snapshot, error) 
 
 func (x *Index) storeSnapshot(s *Snapshot) error {
 	dirs := 0
-	err := x.write(func(b *badger.WriteBatch) error {
+	err := x.write(func(b *batch) error {
 		for n := range s.Len() {
 			if s.Kind(n) != tree.Dir {
 				continue
@@ -153,5 +153,5 @@ func (x *Index) storeSnapshot(s *Snapshot) error {
 	if err != nil {
 		return err
 	}
-	return x.write(func(b *badger.WriteBatch) error { return b.Set(metaKey(s.Commit), seal(m)) })
+	return x.write(func(b *batch) error { return b.Set(metaKey(s.Commit), seal(m)) })
 }
