@@ -46,7 +46,7 @@ type simStep struct {
 
 var simOps = []string{
 	"read", "read", "read", "read", "read", "through", "through", "header", "fetch", "fetch", "leave",
-	"close", "pin", "unpin", "drop", "dropkey", "verify", "budget", "sources", "sources", "disk", "harm",
+	"close", "pin", "pin", "pin", "unpin", "drop", "dropkey", "verify", "budget", "sources", "sources", "disk", "disk", "harm",
 	"sleep", "sleep", "sleep", "restart", "kill", "powercut",
 }
 
