@@ -58,6 +58,8 @@ func daemonCommand() *cli.Command {
 			}
 			// The starter closes its end once we are ready.
 			signal.Ignore(syscall.SIGPIPE)
+			// The cache is its owner's alone. Downloads bring their caller's.
+			syscall.Umask(0o077)
 			// Each request brings those of its caller, who may have unset them.
 			for _, kv := range gitEnvironment(os.Environ()) {
 				name, _, _ := strings.Cut(kv, "=")
