@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"slices"
 
 	"github.com/uniharmony/uniharmonyfs/internal/annex"
 )
@@ -52,17 +53,27 @@ func (s *Stock) Add(i Interval, source string, exact bool) {
 		s.Exact.Add(i)
 	}
 	source = source[:min(len(source), maxText)]
-	for k := range s.From {
-		if p := &s.From[k]; p.Source == source && p.Exact == exact {
-			p.Ranges.Add(i)
-			return
-		}
-	}
-	if len(s.From) >= maxSources {
+	p := s.of(source, exact)
+	if p == nil && len(s.From) >= maxSources-1 {
 		source, exact = "others", false
 		s.Exact.Remove(i)
+		p = s.of(source, exact)
 	}
-	s.From = append(s.From, Provenance{source, exact, Ranges{i}})
+	if p == nil {
+		s.From = append(s.From, Provenance{Source: source, Exact: exact})
+		p = &s.From[len(s.From)-1]
+	}
+	p.Ranges.Add(i)
+}
+
+// of returns what is known of a sender, or nil.
+func (s *Stock) of(source string, exact bool) *Provenance {
+	for k := range s.From {
+		if p := &s.From[k]; p.Source == source && p.Exact == exact {
+			return p
+		}
+	}
+	return nil
 }
 
 // Remove forgets bytes.
@@ -72,6 +83,7 @@ func (s *Stock) Remove(i Interval) {
 	for k := range s.From {
 		s.From[k].Ranges.Remove(i)
 	}
+	s.From = slices.DeleteFunc(s.From, func(p Provenance) bool { return len(p.Ranges) == 0 })
 }
 
 // Sources returns the names of those who sent bytes that are there.
