@@ -117,7 +117,7 @@ func advise(what, url, said string) *AdviceError {
 
 // annexNetwork is how git-annex speaks of a network or server that may come
 // back.
-var annexNetwork = regexp.MustCompile(`ConnectionFailure|ConnectionTimeout|ResponseTimeout|NoResponseDataReceived|ConnectionClosed|IncompleteHeaders|ResponseBodyTooShort|InternalException|getAddrInfo|Service Unavailable|Too Many Requests|Bad Gateway|Gateway Time-?[Oo]ut|Internal Server Error|statusCode = (408|425|429|5\d\d)|transfer already in progress`)
+var annexNetwork = regexp.MustCompile(`ConnectionFailure|ConnectionTimeout|ResponseTimeout|NoResponseDataReceived|ConnectionClosed|IncompleteHeaders|ResponseBodyTooShort|InternalException|getAddrInfo|Service Unavailable|Too Many Requests|Bad Gateway|Gateway Time-?[Oo]ut|Internal Server Error|statusCode = (408|425|429|5\d\d)`)
 
 // speaksOfNetwork reports whether a program's words are about a network or a
 // server that may come back by itself.

@@ -1,6 +1,7 @@
 package fetch
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -148,20 +149,33 @@ func (c *annexChild) get(ctx context.Context, key annex.Key, progress func(int64
 		}
 		c.dropPoison(key)
 		err = c.ask(ctx, r, key, progress)
-		if errors.Is(err, errForOther) && try < annexTries {
+		if (errors.Is(err, errForOther) || errors.Is(err, errLocked)) && try < annexTries && pauseFor(ctx, time.Duration(try-1)*time.Second) {
 			continue
 		}
 		if err != nil {
-			c.failed(r, key, errors.Is(err, ctx.Err()) || errors.Is(err, errSilent))
+			c.failed(r, key, ctx.Err() != nil || errors.Is(err, errSilent))
+			return cmp.Or(ctx.Err(), err)
 		}
-		return err
+		return nil
 	}
 }
 
 var (
+	// errLocked is a lock that a git-annex which is gone has not given back yet.
+	errLocked   = source.Outage(errors.New("git-annex fetches it already"))
 	errSilent   = errors.New("git-annex was silent for too long")
 	errForOther = source.Outage(errors.New("git-annex was ended for the sake of another file"))
 )
+
+// pauseFor waits, and reports whether ctx has not ended.
+func pauseFor(ctx context.Context, d time.Duration) bool {
+	select {
+	case <-ctx.Done():
+		return false
+	case <-time.After(d):
+		return true
+	}
+}
 
 // ask gives a key to git-annex and waits for the answer.
 func (c *annexChild) ask(ctx context.Context, r *annexRun, key annex.Key, progress func(int64)) error {
@@ -243,18 +257,18 @@ func (c *annexChild) running(ctx context.Context) (*annexRun, error) {
 		s = &annexStart{done: make(chan struct{})}
 		c.starting = s
 		before := c.run
-		guarded(&c.work, func() {
-			s.err = errPanic // unless it returns
-			defer func() {
-				c.mu.Lock()
-				defer c.mu.Unlock()
-				c.starting = nil
-				if s.err == nil {
-					c.run = s.run
-				}
-				close(s.done)
-			}()
-			s.run, s.err = c.start(before)
+		c.work.Go(func() {
+			s.err = attempt(func() (err error) {
+				s.run, err = c.start(before)
+				return err
+			})
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			c.starting = nil
+			if s.err == nil {
+				c.run = s.run
+			}
+			close(s.done)
 		})
 	}
 	c.mu.Unlock()

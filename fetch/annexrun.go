@@ -64,8 +64,10 @@ func startAnnex(dir string, cmd *exec.Cmd) (*annexRun, error) {
 	r.in = in
 	err = startLocked(cmd, func() {
 		defer close(r.ended)
-		defer r.end()
-		r.read(out)
+		r.end(attempt(func() error {
+			r.read(out)
+			return nil
+		}))
 	})
 	if err != nil {
 		return nil, fmt.Errorf("git-annex: %w", err)
@@ -82,7 +84,7 @@ func (r *annexRun) add(key annex.Key, progress func(int64)) (*annexWait, error) 
 		return nil, r.gone
 	}
 	if r.waiting[key] != nil {
-		return nil, source.Outage(errors.New("git-annex fetches it already"))
+		return nil, errLocked
 	}
 	// The few keys at work fit into the pipe: this does not block.
 	if _, err := io.WriteString(r.in, key.String()+"\n"); err != nil {
@@ -175,6 +177,8 @@ func annexError(said []string) error {
 		return fmt.Errorf("%s: %w", text, syscall.ENOSPC)
 	case text == "":
 		return errors.New("failed, and does not say why")
+	case strings.Contains(all, "transfer already in progress"):
+		return fmt.Errorf("%s: %w", text, errLocked)
 	case speaksOfNetwork(all):
 		return source.Outage(errors.New(text))
 	}
@@ -183,12 +187,14 @@ func annexError(said []string) error {
 
 // end tells all who still wait that the process is gone. It may have ended by
 // itself; that it is not the key's fault is what Outage says.
-func (r *annexRun) end() {
+func (r *annexRun) end(fault error) {
 	syscall.Kill(-r.cmd.Process.Pid, syscall.SIGKILL) // also when what it said was not understood
 	err := r.cmd.Wait()
 	awaitGroup(r.cmd.Process.Pid)
 	why := "no reason given"
-	if text := lastLines(r.said.text(), 3); text != "" {
+	if fault != nil {
+		why = fault.Error()
+	} else if text := lastLines(r.said.text(), 3); text != "" {
 		why = text
 	} else if err != nil {
 		why = err.Error()
@@ -203,7 +209,7 @@ func (r *annexRun) end() {
 // hold git-annex's locks on what they fetch until then. The bound is for
 // machines where nobody takes care of the dead.
 func awaitGroup(pid int) {
-	for range 100 {
+	for range 500 {
 		if syscall.Kill(-pid, syscall.SIGKILL) != nil {
 			return
 		}

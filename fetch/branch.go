@@ -49,7 +49,11 @@ func (h *Hidden) startBranch(c *Clone) *coming {
 	b := &coming{done: make(chan struct{})}
 	h.coming = b
 	h.work.Go(func() {
-		caught, err := h.fetchBranch(c.Spec, c.options)
+		var caught []gitstore.OID
+		err := attempt(func() (err error) {
+			caught, err = h.fetchBranch(c.Spec, c.options)
+			return err
+		})
 		h.mu.Lock()
 		defer h.mu.Unlock()
 		for _, id := range caught {

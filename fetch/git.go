@@ -116,7 +116,11 @@ func (g gitProgram) bounded(ctx context.Context, l limits, progress func(Progres
 	if l.silence > 0 {
 		silent := time.AfterFunc(l.silence, func() { stop(fmt.Errorf("git was silent for %v", l.silence)) })
 		defer silent.Stop()
-		words.heard = func() { silent.Reset(l.silence) }
+		words.heard = func(all int) {
+			if silent.Reset(l.silence); all > maxOutput {
+				stop(errTooMuch) // a server can chat for ever
+			}
+		}
 	}
 	cmd.Stdout, cmd.Stderr = out, words
 	err := runGroup(within, cmd)
@@ -178,7 +182,8 @@ func runGroup(ctx context.Context, cmd *exec.Cmd) error {
 // progressWriter keeps the end of what git says and finds its progress in it.
 type progressWriter struct {
 	tell  func(Progress)
-	heard func() // is called with everything that is said; or nil
+	heard func(all int) // is told how many bytes were said so far; or nil
+	all   int
 	tail  []byte
 	line  []byte
 }
@@ -186,8 +191,9 @@ type progressWriter struct {
 var percent = regexp.MustCompile(`^(?:remote: )?([A-Z][A-Za-z ]+): +\d+% \((\d+)/(\d+)\)`)
 
 func (w *progressWriter) Write(b []byte) (int, error) {
+	w.all += len(b)
 	if w.heard != nil {
-		w.heard()
+		w.heard(w.all)
 	}
 	for _, c := range b {
 		if c != '\r' && c != '\n' {
@@ -207,7 +213,10 @@ func (w *progressWriter) endLine() {
 	case m != nil && w.tell != nil:
 		done, _ := strconv.ParseInt(string(m[2]), 10, 64)
 		total, _ := strconv.ParseInt(string(m[3]), 10, 64)
-		w.tell(Progress{Phase: string(m[1]), Done: done, Total: total, Text: string(m[1])})
+		attempt(func() error { // this is a goroutine of os/exec
+			w.tell(Progress{Phase: string(m[1]), Done: done, Total: total, Text: string(m[1])})
+			return nil
+		})
 	case m == nil:
 		w.tail = append(append(w.tail, w.line...), '\n')
 		if over := len(w.tail) - 16<<10; over > 0 {

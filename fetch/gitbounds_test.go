@@ -103,10 +103,14 @@ func TestGitThatNeverEndsIsKilled(t *testing.T) {
 	if _, err = w.offered(t.Context()); !errors.Is(err, errTooMuch) {
 		t.Error(err)
 	}
-	w.git = script("yes '\033]0;x\007 \302\233 fatal' | head -c 100000000 >&2; exit 1")
+	w.git = script("yes '\033]0;x\007 \302\233 fatal' | head -c 1000000 >&2; exit 1")
 	_, err = w.offered(t.Context())
 	wantClass(t, cloneError(t.Context(), w.spec, "", err), false, "")
-	if d := time.Since(start); d > 30*time.Second {
+	w.git = script("exec yes remote: x >&2")
+	if err = w.fetchRefs(t.Context(), bin, []string{"a"}); !errors.Is(err, errTooMuch) {
+		t.Error(err)
+	}
+	if d := time.Since(start); d > time.Minute {
 		t.Errorf("it took %v", d)
 	}
 }

@@ -4,9 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"os/exec"
+	"path/filepath"
 	"runtime"
-	"runtime/debug"
-	"sync"
+	"strings"
 
 	"github.com/uniharmony/uniharmonyfs/internal/plain"
 )
@@ -15,26 +15,36 @@ import (
 // not end with it.
 var errPanic = errors.New("a fault in this program")
 
-// attempt runs fn and turns a panic into an error.
+// attempt runs fn and turns a panic into an error that says where it was.
 func attempt(fn func() error) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			err = fmt.Errorf("%w: %s\n%s", errPanic, plain.Short(fmt.Sprint(p), maxSaid), debug.Stack())
+			err = fmt.Errorf("%w: %s (%s)", errPanic, plain.Short(fmt.Sprint(p), maxSaid), origins())
 		}
 	}()
 	return fn()
 }
 
-// guarded runs fn in a goroutine of work. A panic in it ends fn and nothing
-// else: what others wait for, fn must do in a deferred call.
-func guarded(work *sync.WaitGroup, fn func()) {
-	work.Go(func() {
-		attempt(func() error { fn(); return nil })
-	})
+// origins names the functions that a panic came out of.
+func origins() string {
+	pcs := make([]uintptr, 32)
+	frames := runtime.CallersFrames(pcs[:runtime.Callers(3, pcs)])
+	var names []string
+	for len(names) < 4 {
+		f, more := frames.Next()
+		if !strings.HasPrefix(f.Function, "runtime.") {
+			names = append(names, fmt.Sprintf("%s:%d", filepath.Base(f.File), f.Line))
+		}
+		if !more {
+			break
+		}
+	}
+	return strings.Join(names, ", ")
 }
 
 // startLocked starts a command from a thread that lives as long as it: the
-// kernel ties Pdeathsig to the thread. then must wait for the command.
+// kernel ties Pdeathsig to the thread. then must wait for the command; what
+// has to be known of a panic in it, it must see to itself.
 func startLocked(cmd *exec.Cmd, then func()) error {
 	started := make(chan error, 1)
 	go func() {

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -438,6 +439,17 @@ func TestProxyFailures(t *testing.T) {
 		proxy.Close()
 		wantClass(t, get(t, src, []byte("abc"), 0, 3), true, "")
 		c.close()
+	}
+}
+
+// A timeout of the network is not the asker's: whoever asks tells them apart by
+// the context's error.
+func TestTimeoutsAreNotTheAskers(t *testing.T) {
+	for _, err := range []error{context.DeadlineExceeded, context.Canceled, &net.OpError{Op: "dial", Err: &net.DNSError{IsTimeout: true}}, &net.OpError{Op: "read", Err: os.ErrDeadlineExceeded}} {
+		a := &attempts{s: &httpSource{c: client(t, time.Second)}, u: mustURL(t, "http://example.org/")}
+		if got := a.failed(err); errors.Is(got, context.DeadlineExceeded) || errors.Is(got, context.Canceled) || !errors.Is(err, context.Canceled) && !source.IsOutage(got) {
+			t.Errorf("%v became %v", err, got)
+		}
 	}
 }
 

@@ -1,6 +1,7 @@
 package fetch
 
 import (
+	"context"
 	"crypto/tls"
 	"errors"
 	"io"
@@ -22,9 +23,11 @@ func (s said) Unwrap() error { return s.error }
 // maxSaid is how much of an error's text is kept, in bytes.
 const maxSaid = 600
 
+// harmless makes an error's text harmless to show. A timeout of net passes for
+// that of a context; this one must not, which would be the asker's own.
 func harmless(err error) error {
-	if err == nil {
-		return nil
+	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
+		err = errors.New(err.Error())
 	}
 	return said{err}
 }

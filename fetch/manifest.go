@@ -3,6 +3,7 @@ package fetch
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"maps"
 	"net/url"
 	"os"
@@ -41,7 +42,23 @@ func readManifest(dir string) (m manifest, err error) {
 	if err != nil {
 		return m, err
 	}
-	return m, json.Unmarshal(raw, &m)
+	if err := json.Unmarshal(raw, &m); err != nil {
+		return manifest{}, err
+	}
+	return m, m.check()
+}
+
+// check refuses a manifest that could not have been written here.
+func (m manifest) check() error {
+	for _, id := range slices.AppendSeq(slices.Clone(m.Behind), maps.Values(m.Versions)) {
+		if !isID(string(id)) {
+			return fmt.Errorf("%s: %.80q is no commit", manifestName, string(id))
+		}
+	}
+	if m.Annex != "" && !isRef(m.Annex) {
+		return fmt.Errorf("%s: %.80q is no branch", manifestName, m.Annex)
+	}
+	return nil
 }
 
 // ClonedFrom returns the dataset that the hidden clone at dir is of, as it can

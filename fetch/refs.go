@@ -19,6 +19,21 @@ type refs struct {
 // hexCommit is a full or shortened commit id.
 var hexCommit = regexp.MustCompile(`^[0-9a-fA-F]{7,40}$`)
 
+// isID reports whether s is a full commit id.
+func isID(s string) bool { return len(s) == 40 && strings.Trim(s, "0123456789abcdef") == "" }
+
+// isRef reports whether s is HEAD or the name of a ref that can stand in a
+// refspec. The mark of a peeled tag may follow.
+func isRef(s string) bool {
+	name, isBelow := strings.CutPrefix(s, "refs/")
+	name = strings.TrimSuffix(name, "^{}")
+	bad := strings.ContainsFunc(name, func(r rune) bool { return r <= ' ' || r == 0x7f || strings.ContainsRune(`:?*[\^~`, r) })
+	return s == "HEAD" || isBelow && name != "" && !bad && len(s) <= maxRef
+}
+
+// maxRef is the length in bytes of the longest name of a ref.
+const maxRef = 1024
+
 // choose returns the ref of a version, or that it is a commit id.
 func (r refs) choose(version string) (ref string, err error) {
 	if version == "" {

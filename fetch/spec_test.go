@@ -62,7 +62,7 @@ func TestParseSpecRefuses(t *testing.T) {
 	}
 }
 
-var harmlessName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.+-]*-[0-9a-f]{8}$`)
+var harmlessName = regexp.MustCompile(`^[A-Za-z0-9+][A-Za-z0-9_.+-]*-[0-9a-f]{8}$`)
 
 // A spec is refused, or has a name that is one element of a path, whatever it
 // says.

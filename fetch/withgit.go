@@ -158,6 +158,9 @@ func parseRefs(out string) (refs, error) {
 			}
 			continue
 		}
+		if !isRef(name) || !isID(left) {
+			continue // git does not say such things
+		}
 		if r.commit[name] = gitstore.OID(left); len(r.commit) > maxRefs {
 			return refs{}, fmt.Errorf("%w: it has more than %d branches and tags", errTooMuch, maxRefs)
 		}

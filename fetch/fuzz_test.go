@@ -1,0 +1,167 @@
+package fetch
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+	"unicode"
+
+	"github.com/uniharmony/uniharmonyfs/internal/gitstore"
+)
+
+func FuzzContentRange(f *testing.F) {
+	for _, s := range []string{"bytes 0-9/100", "bytes 0-9/*", "bytes */100", "bytes 5-4/10", "bytes -1-4/10", "bytes 0-99999999999999999999/1", "bytes +0-9/10", "bytes 0-9/5", "items 0-9/10", "bytes 0-9/100, 20-29/100", ""} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		start, end, total, ok := parseContentRange(s)
+		if !ok {
+			if start != 0 || end != 0 || total != 0 {
+				t.Errorf("%q is refused and gives %d-%d/%d", s, start, end, total)
+			}
+			return
+		}
+		if start < 0 || end < start || total != -1 && total <= end || end-start+1 <= 0 {
+			t.Errorf("%q gives %d-%d/%d", s, start, end, total)
+		}
+	})
+}
+
+func FuzzRetryAfter(f *testing.F) {
+	for _, s := range []string{"0", "120", "-1", "99999999999999999999", "Fri, 31 Dec 1999 23:59:59 GMT", "Fri, 31 Dec 9999 23:59:59 GMT", "soon", "1.5", "+3", ""} {
+		f.Add(s)
+	}
+	now := time.Date(2024, 1, 1, 0, 0, 0, 0, time.UTC)
+	f.Fuzz(func(t *testing.T, s string) {
+		if d := retryAfter(s, now); d < 0 || d > maxRetryAfter {
+			t.Errorf("%q gives %v", s, d)
+		}
+	})
+}
+
+func FuzzRefs(f *testing.F) {
+	const id = "c4443a1fc81d21f39141e3744b654e2356956610"
+	for _, s := range []string{
+		"ref: refs/heads/main\tHEAD\n" + id + "\tHEAD\n" + id + "\trefs/heads/main\n" + id + "\trefs/heads/git-annex\n" + id + "\trefs/tags/1.0.0^{}\n",
+		id + "\tHEAD\n", "ref: refs/heads/x\tHEAD\n" + id + "\trefs/heads/y\n", id + "\trefs/heads/\n", "\t\n", "x\trefs/heads/main\n", id + "\trefs/tags/\u202e\x9b\n", id + "\trefs/remotes/origin/git-annex\n",
+	} {
+		f.Add(s, "1.0.0")
+		f.Add(s, "")
+	}
+	f.Fuzz(func(t *testing.T, out, version string) {
+		r, err := parseRefs(out)
+		if err != nil {
+			return
+		}
+		for name, id := range r.commit {
+			if !isRef(name) || !isID(string(id)) {
+				t.Errorf("ref %q is %q", name, id)
+			}
+		}
+		if r.head != "" && r.commit[r.head] == "" {
+			t.Errorf("HEAD is %q, which is not there", r.head)
+		}
+		ref, err := r.choose(version)
+		if err != nil {
+			if strings.ContainsFunc(err.Error(), unicode.IsControl) || len(err.Error()) > 2000 {
+				t.Errorf("not harmless: %q", err)
+			}
+			return
+		}
+		if ref != "" && r.commit[ref] == "" || strings.HasPrefix(ref, "-") || strings.ContainsAny(ref, ":*? \n") {
+			t.Errorf("version %q is the ref %q", version, ref)
+		}
+		for _, spec := range r.annexRefspec() {
+			if strings.Count(spec, ":") != 1 {
+				t.Errorf("refspec %q", spec)
+			}
+		}
+	})
+}
+
+func FuzzManifest(f *testing.F) {
+	for _, s := range []string{
+		`{"url":"https://example.org/a","versions":{"":"c4443a1fc81d21f39141e3744b654e2356956610"}}`, `{}`, `[]`, `null`, `{"versions":{"1":"../../x"}}`, `{"versions":{"a":""},"behind":["--x"],"annex":"-x"}`, "\xff",
+		`{"url":"https://u:secret@example.org/a"}`,
+	} {
+		f.Add([]byte(s))
+	}
+	dir := f.TempDir()
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		if err := os.WriteFile(filepath.Join(dir, manifestName), raw, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		m, err := readManifest(dir)
+		if err != nil {
+			return
+		}
+		for _, version := range []string{"", "1", "c4443a1"} {
+			if id, ok := m.known(version); ok && !isID(string(id)) {
+				t.Errorf("version %q is the commit %q", version, id)
+			}
+		}
+		for _, id := range m.Behind {
+			if !isID(string(id)) {
+				t.Errorf("behind: %q", id)
+			}
+		}
+		if m.Annex != "" && !isRef(m.Annex) {
+			t.Errorf("the git-annex branch is %q", m.Annex)
+		}
+		m.Versions = map[string]gitstore.OID{}
+		m.add("x", fetched{commit: "c4443a1fc81d21f39141e3744b654e2356956610"})
+	})
+}
+
+func FuzzAnnexLine(f *testing.F) {
+	for _, s := range []string{
+		`{"command":"get","error-messages":["a","b"],"file":null,"key":"MD5E-s3--900150983cd24fb0d6963f7d28e17f72.t","note":"from web...","success":false}`,
+		`{"action":{"key":"MD5E-s3--x"},"byte-progress":3,"percent-progress":"3%"}`, `{"key":3}`, `{"key":"MD5E-s1--../../x","success":true}`, `{"byte-progress":-1}`, `{`, "", `{"error-messages":["\u001b[2J"],"key":"MD5-s1--x","success":false}`,
+	} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, line []byte) {
+		key, l, ok := parseAnnexLine(line)
+		if !ok {
+			return
+		}
+		if key.IsZero() {
+			t.Errorf("%q is about no key", line)
+		}
+		if !json.Valid(line) {
+			t.Errorf("%q is taken", line)
+		}
+		err := annexError(append(l.Errors, l.Note))
+		if err == nil || strings.ContainsFunc(err.Error(), unicode.IsControl) || len(err.Error()) > 1000 {
+			t.Errorf("not harmless: %q", err)
+		}
+	})
+}
+
+// What git says is explained, whatever it says, and harmless to show.
+func FuzzAdvice(f *testing.F) {
+	for _, s := range []string{
+		"fatal: could not resolve host: x\n", "Failed to connect to a port 1", "error: \x1b[2J\n\n\nfatal: x", "remote: Counting objects\rfatal: early EOF", "\xff\xfe", "hint: a\nfatal: 'x' does not appear to be a git repository",
+	} {
+		f.Add(s, "https://example.org/a")
+		f.Add(s, "git@example.org:a/b")
+		f.Add(s, "/data/a")
+	}
+	f.Fuzz(func(t *testing.T, words, url string) {
+		e := advise("cannot", url, words)
+		if e.Kind == "" || strings.ContainsFunc(e.Error(), unicode.IsControl) || len(e.Error()) > 1000 {
+			t.Errorf("%q: %q", words, e)
+		}
+		speaksOfNetwork(words)
+		w := &progressWriter{tell: func(p Progress) {
+			if p.Done < 0 || p.Total < 0 || strings.ContainsFunc(p.Text, unicode.IsControl) {
+				t.Errorf("progress %+v", p)
+			}
+		}}
+		w.Write([]byte(words))
+		w.text()
+	})
+}

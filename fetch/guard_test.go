@@ -1,0 +1,71 @@
+package fetch
+
+import (
+	"errors"
+	"os/exec"
+	"testing"
+
+	"github.com/uniharmony/uniharmonyfs/internal/demo"
+	"github.com/uniharmony/uniharmonyfs/internal/gitstore"
+)
+
+// A fault of this program in a goroutine of its own ends what that did, not the
+// process and its mounts.
+func TestPanicsEndOneThingOnly(t *testing.T) {
+	err := attempt(func() error { panic("\x1b[2J") })
+	wantClass(t, err, false, "guard_test.go")
+	if !errors.Is(err, errPanic) {
+		t.Error(err)
+	}
+	ended := make(chan struct{})
+	err = startLocked(exec.Command("true"), func() {
+		defer close(ended)
+		panic("x")
+	})
+	if err != nil {
+		t.Error(err)
+	}
+	<-ended
+	if err := startLocked(exec.Command("/nothing"), func() {}); err == nil {
+		t.Error("no error")
+	}
+}
+
+// Nor does one of whoever is told of git's progress.
+func TestPanicOfWhoIsToldOfProgress(t *testing.T) {
+	_, m := dataset(t, demo.Web, 1, 10)
+	spec, err := ParseSpec(m.Dir, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &progressWriter{tell: func(Progress) { panic("x") }}
+	w.Write([]byte("Receiving objects: 10% (1/10)\r"))
+	h := NewHidden(t.TempDir() + "/ds")
+	defer h.Close()
+	c, err := h.Clone(t.Context(), spec, "", CloneOptions{Git: FindGit()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.options.Git = "/nothing"
+	c.hidden = &Hidden{} // a fault: nothing of it can work
+	c.hidden.behind = map[gitstore.OID]bool{c.Commit: true}
+	if err := c.WaitBranch(t.Context()); !errors.Is(err, errPanic) {
+		t.Errorf("a fault while the branch comes gives %v", err)
+	}
+}
+
+// The same with git-annex at work: who asks gets an error, and the next one is
+// served.
+func TestPanicWhileGitAnnexWorks(t *testing.T) {
+	eachAnnex(t, func(t *testing.T) {
+		_, m := dataset(t, demo.Web, 1, 300_000)
+		r, _ := origin(t, m.Dir, OriginOptions{Fetcher: "annex"})
+		s := annexOf(t, r, m.Files[0].Key)
+		if err := s.Place(t.Context(), t.TempDir()+"/placed", func(int64) { panic("in the taker") }); err != nil {
+			wantClass(t, err, true, "guard_test.go")
+		}
+		if err := place(t, t.Context(), s, &m.Files[0]); err != nil {
+			t.Error(err)
+		}
+	})
+}
