@@ -371,7 +371,7 @@ func TestFailuresStayWithTheirFile(t *testing.T) {
 	server, m := serve(t, u, files("isolated", 12, 30_000))
 	want := contents(t, m)
 	at := annexedFiles(m)
-	u.must("mount", "--no-readahead", "--fetcher", "native", "--timeout", "1s", "--dataset", m.Dir, u.path("mnt"))
+	u.must("mount", "--no-readahead", "--fetcher", "native", "--timeout", "1s", "--patience", "1s", "--dataset", m.Dir, u.path("mnt"))
 	cached := m.Files[at[0]]
 	read := func() {
 		t.Helper()

@@ -22,7 +22,7 @@ func TestRealDatasetOneSubject(t *testing.T) {
 	path := bundle(t, "ds004712.bundle")
 	u := newUser(t)
 	mnt := u.path("mnt")
-	u.must("mount", "--dataset", path, "--sub", "03286", "--fetcher", "native", "--timeout", "2s", mnt)
+	u.must("mount", "--dataset", path, "--sub", "03286", "--fetcher", "native", "--timeout", "2s", "--patience", "5s", mnt)
 	repo := u.path("oracle.git")
 	git(t, "clone", "--quiet", "--bare", path, repo)
 	want := gitFiles(t, repo, "main")
