@@ -78,7 +78,7 @@ func daemonCommand() *cli.Command {
 				Grace:      c.Duration("grace"),
 				CheckIndex: checkIndex,
 				Ready:      func() { fmt.Println("ready") },
-				Log:        os.Stderr,
+				Log:        dir.Log(os.Stderr),
 			})
 			return sayFault(os.Stdout, err)
 		},

@@ -3,8 +3,6 @@ package daemon
 import (
 	"context"
 	"encoding/json"
-	"errors"
-	"io"
 	"net/http"
 	"os"
 	"sync"
@@ -70,16 +68,10 @@ func answer[Req, Res any](d *daemon, fn func(ctx context.Context, req Req, r *re
 		w.Header().Set("Content-Type", "application/x-ndjson")
 		r := &reply{w: w}
 		var req Req
-		if h.Method == http.MethodPost {
-			dec := json.NewDecoder(h.Body)
-			dec.DisallowUnknownFields()
-			if err := dec.Decode(&req); err != nil && !errors.Is(err, io.EOF) {
-				r.send(event{Fault: fault(Usage, "the request is not understood", err)})
-				return
-			}
+		if err := readRequest(w, h, &req); err != nil {
+			r.send(event{Fault: fault(Usage, "the request is not understood", err)})
+			return
 		}
-		// The deadline was for the request; the answer may take hours.
-		http.NewResponseController(w).SetReadDeadline(time.Time{})
 		res, err := fn(h.Context(), req, r)
 		if err != nil {
 			f := ToFault(err)

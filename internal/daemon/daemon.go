@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
-	"path/filepath"
 	"sync"
 	"time"
 	"weak"
@@ -257,13 +256,4 @@ func orDiscard(w io.Writer) io.Writer {
 		return io.Discard
 	}
 	return w
-}
-
-// OpenLog opens the cache's log for appending, starting a new one when it has
-// grown beyond 8 MiB (the previous one is kept as daemon.log.old).
-func (d Dir) OpenLog() (*os.File, error) {
-	if st, err := os.Stat(d.log()); err == nil && st.Size() > 8<<20 {
-		os.Rename(d.log(), d.log()+".old")
-	}
-	return os.OpenFile(filepath.Clean(d.log()), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 }

@@ -2,8 +2,10 @@ package daemon
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -63,11 +65,25 @@ func dial(ctx context.Context, path string) (net.Conn, error) {
 		return nil, err
 	}
 	defer release()
+	// A link could lead to somebody else's.
+	if st, err := os.Lstat(short); err != nil {
+		return nil, err
+	} else if st.Mode()&os.ModeSocket == 0 {
+		return nil, fmt.Errorf("%s is no socket", path)
+	}
 	var d net.Dialer
-	return d.DialContext(ctx, "unix", short)
+	c, err := d.DialContext(ctx, "unix", short)
+	if err != nil {
+		return nil, err
+	}
+	if err := peerIsMe(c); err != nil {
+		c.Close()
+		return nil, err
+	}
+	return c, nil
 }
 
-var errOtherUser = errors.New("only the owner of the cache may ask")
+var errOtherUser = errors.New("who is at the other end of the control socket is not the owner of the cache")
 
 // peerIsMe checks who is on the other end of the control socket.
 func peerIsMe(c net.Conn) error {
@@ -138,4 +154,27 @@ func newServer(h http.Handler) *http.Server {
 		IdleTimeout:       time.Minute,
 		MaxHeaderBytes:    16 << 10,
 	}
+}
+
+// readRequest reads a request to its end, within the time that is for that,
+// and then lets the answer take hours. What is not read here could hold the
+// connection for ever.
+func readRequest(w http.ResponseWriter, h *http.Request, req any) error {
+	var err error
+	if h.Method == http.MethodPost {
+		dec := json.NewDecoder(h.Body)
+		dec.DisallowUnknownFields()
+		if err = dec.Decode(req); err == nil {
+			_, err = dec.Token()
+		}
+		if err == nil {
+			err = errors.New("it has more than one value")
+		}
+	} else {
+		_, err = io.Copy(io.Discard, h.Body)
+	}
+	if err != nil && !errors.Is(err, io.EOF) {
+		return err
+	}
+	return http.NewResponseController(w).SetReadDeadline(time.Time{})
 }

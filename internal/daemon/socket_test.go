@@ -1,0 +1,87 @@
+package daemon
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// serveSocket answers "/v1/ask" on a socket as a daemon does, with less
+// patience, and returns a way to it. There is room for one connection.
+func serveSocket(t *testing.T) (dialled func() net.Conn) {
+	t.Helper()
+	d := &daemon{log: slog.New(slog.DiscardHandler), idle: time.NewTimer(time.Hour), options: Options{Grace: time.Hour}}
+	mux := http.NewServeMux()
+	mux.HandleFunc("/v1/ask", answer(d, func(context.Context, struct{ A int }, *reply) (string, error) { return "answered", nil }))
+	path := filepath.Join(t.TempDir(), "s")
+	l, err := listen(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := newServer(mux)
+	server.ReadHeaderTimeout, server.ReadTimeout = 500*time.Millisecond, 500*time.Millisecond
+	go server.Serve(ownerOnly{Listener: l, slots: make(chan struct{}, 1)})
+	t.Cleanup(func() { server.Close() })
+	return func() net.Conn {
+		c, err := dial(t.Context(), path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { c.Close() })
+		c.SetDeadline(time.Now().Add(20 * time.Second))
+		return c
+	}
+}
+
+// However slowly a request comes, and whether or not the part of it that
+// matters is there, it ends in time, and the next one has its turn.
+func TestSlowRequestsAreGivenUp(t *testing.T) {
+	const post = "POST /v1/ask HTTP/1.1\r\nHost: cache\r\n"
+	for name, begin := range map[string]string{
+		"nothing":                 "",
+		"half a line":             "POST /v1/as",
+		"header":                  post,
+		"body":                    post + "Content-Length: 100000\r\n\r\n{\"A\":",
+		"after the value":         post + "Content-Length: 100000\r\n\r\n{\"A\":1}",
+		"chunks":                  post + "Transfer-Encoding: chunked\r\n\r\n8\r\n{\"A\":1}\n\r\n",
+		"body of what needs none": "GET /v1/ask HTTP/1.1\r\nHost: cache\r\nContent-Length: 100000\r\n\r\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dialled := serveSocket(t)
+			c := dialled()
+			if _, err := io.WriteString(c, begin); err != nil {
+				t.Fatal(err)
+			}
+			stop := make(chan struct{})
+			defer close(stop)
+			if strings.Contains(begin, "Content-Length") {
+				go func() { // a byte now and then
+					tick := time.NewTicker(50 * time.Millisecond)
+					defer tick.Stop()
+					for {
+						select {
+						case <-stop:
+							return
+						case <-tick.C:
+							if _, err := io.WriteString(c, " "); err != nil {
+								return
+							}
+						}
+					}
+				}()
+			}
+			next := dialled()
+			io.WriteString(next, post+"Content-Length: 7\r\nConnection: close\r\n\r\n{\"A\":1}")
+			if said, err := io.ReadAll(next); err != nil || !strings.Contains(string(said), "answered") {
+				t.Errorf("the next one is told %q, %v", said, err)
+			}
+		})
+	}
+}
