@@ -90,7 +90,8 @@ func pinsSum(body string) string {
 	return fmt.Sprintf("%s%x\n", pinsMark, sha256.Sum256([]byte(body)))
 }
 
-// savePins makes the set durable; after an error nothing has changed.
+// savePins makes the set durable. After an error the file has the set of before
+// or, if only the last flush failed, this one.
 func (s store) savePins(set map[annex.Key]bool) error {
 	names := make([]string, 0, len(set))
 	for k := range set {

@@ -133,6 +133,7 @@ type world struct {
 	pinned  map[annex.Key]bool   // acknowledged
 	rotten  map[annex.Key][][]byte
 	lied    map[string]bool    // by dataset and key: an exact source sent wrong bytes
+	harmed  map[annex.Key]bool // and the cache may not know it yet
 	kept    map[annex.Key]bool // pinned, there, and unharmed since
 	handles []*simHandle
 	slack   bool // the budget was made smaller than what cannot be evicted
@@ -203,7 +204,7 @@ func simulate(t *testing.T, contents []simContent, seed uint64, steps []simStep)
 			rnd: rand.New(rand.NewPCG(seed, 1)), contents: contents,
 			kernel: map[string]*simPages{}, sources: map[string]*simMood{"good": {}, "evil": {}},
 			pinned: map[annex.Key]bool{}, rotten: map[annex.Key][][]byte{}, ledger: map[annex.Key]Record{},
-			lied: map[string]bool{}, kept: map[annex.Key]bool{},
+			lied: map[string]bool{}, kept: map[annex.Key]bool{}, harmed: map[annex.Key]bool{},
 		}
 		yields := rand.New(rand.NewPCG(seed, 3))
 		var ymu sync.Mutex
@@ -435,9 +436,8 @@ func (w *world) step(s simStep) {
 			w.pinned[c.key] = true
 		}
 	case "unpin":
-		if w.cache.Unpin([]annex.Key{c.key}) == nil {
-			delete(w.pinned, c.key)
-		}
+		w.cache.Unpin([]annex.Key{c.key}) // should it fail, it may have happened
+		delete(w.pinned, c.key)
 		delete(w.kept, c.key)
 	case "drop":
 		w.cache.Drop(nil)
@@ -498,6 +498,7 @@ func (w *world) harm(c simContent, s simStep) {
 		return
 	}
 	delete(w.kept, c.key)
+	w.harmed[c.key] = true
 	if how == "rot" || how == "change" {
 		// Whoever has it open may read it, until it is looked at.
 		w.mu.Lock()
@@ -644,7 +645,10 @@ func (w *world) check() {
 		w.broken("%d rules of the phases were broken", n)
 	}
 	for _, c := range w.contents {
-		here := w.pinned[c.key] && w.isPresent(c.key)
+		if w.cache.State(c.key).Presence == Missing {
+			delete(w.harmed, c.key) // the cache knows
+		}
+		here := w.pinned[c.key] && !w.harmed[c.key] && w.isPresent(c.key)
 		if w.kept[c.key] && w.cache.State(c.key).Presence != Cached {
 			w.broken("%s was pinned and whole, and is gone", c.key)
 		}
