@@ -59,12 +59,27 @@ func (r *reply) item(v any) error {
 	return nil
 }
 
+// counted makes a handler of requests that keep the daemon alive, and that are
+// cancelled when it stops. Refused with 503, nothing of a request was done.
+func (d *daemon) counted(name string, h http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, req *http.Request) {
+		end, ok := d.life.begin(name)
+		if !ok {
+			http.Error(w, errStopping.Error(), http.StatusServiceUnavailable)
+			return
+		}
+		defer end()
+		ctx, cancel := context.WithCancelCause(req.Context())
+		defer cancel(nil)
+		defer context.AfterFunc(d.life.ctx, func() { cancel(errStopping) })()
+		h(w, req.WithContext(ctx))
+	}
+}
+
 // answer makes a handler of a function from a request to a result. The
 // function's ctx ends when the client goes away.
 func answer[Req, Res any](d *daemon, fn func(ctx context.Context, req Req, r *reply) (Res, error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, h *http.Request) {
-		d.begin()
-		defer d.end()
 		w.Header().Set("Content-Type", "application/x-ndjson")
 		r := &reply{w: w}
 		var req Req
@@ -72,9 +87,17 @@ func answer[Req, Res any](d *daemon, fn func(ctx context.Context, req Req, r *re
 			r.send(event{Fault: fault(Usage, "the request is not understood", err)})
 			return
 		}
-		res, err := fn(h.Context(), req, r)
+		r.flush() // a client that sees no answer begin knows that nothing has begun
+		var res Res
+		var err error
+		if panicked := d.guarded(h.URL.Path, func() { res, err = fn(h.Context(), req, r) }); panicked != nil {
+			err = panicked
+		}
 		if err != nil {
 			f := ToFault(err)
+			if f.Kind == Interrupted && d.life.ctx.Err() != nil {
+				f = fault(Failed, errStopping.Error(), nil, "run the command again: nothing is lost")
+			}
 			d.log.Error("request failed", "request", h.URL.Path, "what", f.What, "why", f.Why)
 			r.send(event{Fault: f})
 			return
@@ -88,15 +111,33 @@ func answer[Req, Res any](d *daemon, fn func(ctx context.Context, req Req, r *re
 	}
 }
 
+// sayHello tells who is here; 503 when the daemon is stopping.
 func (d *daemon) sayHello(w http.ResponseWriter, _ *http.Request) {
+	if d.life.ctx.Err() != nil {
+		http.Error(w, errStopping.Error(), http.StatusServiceUnavailable)
+		return
+	}
 	d.mu.Lock()
-	h := hello{Version: d.options.Version, PID: os.Getpid(), Mounts: len(d.mounts)}
+	h := hello{Version: d.options.Version, PID: os.Getpid(), Mounts: len(d.mounts), Work: d.life.work()}
 	d.mu.Unlock()
-	d.restartGrace()
+	d.life.touch()
 	json.NewEncoder(w).Encode(h)
 }
 
-func (d *daemon) stopRequest(w http.ResponseWriter, _ *http.Request) {
+// stopRequest stops the daemon; with ?if=idle only when it has nothing to do,
+// which 409 says it has.
+func (d *daemon) stopRequest(w http.ResponseWriter, r *http.Request) {
+	switch r.URL.Query().Get("if") {
+	case "":
+		d.life.stop()
+	case "idle":
+		if !d.life.stopIfIdle() {
+			http.Error(w, "something is mounted or being done", http.StatusConflict)
+			return
+		}
+	default:
+		http.Error(w, "if can only be idle", http.StatusBadRequest)
+		return
+	}
 	w.WriteHeader(http.StatusNoContent)
-	d.stop()
 }

@@ -37,13 +37,7 @@ func (d *daemon) cleanRequest(ctx context.Context, req CleanRequest, _ *reply) (
 	}
 	st := d.cache.Status()
 	res.Pinned = st.Pinned
-	d.mu.Lock()
-	alone := len(d.mounts) == 0 && d.requests == 1
-	d.mu.Unlock()
-	if err == nil && req.All && alone && st.PinnedFiles == 0 {
-		res.Removed = true
-		d.wipeAndStop()
-	}
+	res.Removed = err == nil && req.All && st.PinnedFiles == 0 && d.life.stopAlone()
 	return res, err
 }
 

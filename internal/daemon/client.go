@@ -21,8 +21,10 @@ import (
 
 // Client talks to the daemon of one cache.
 type Client struct {
-	dir  Dir
-	http *http.Client
+	dir     Dir
+	http    *http.Client
+	version string
+	run     func() *exec.Cmd
 }
 
 // startTimeout bounds the wait for a daemon to answer after its start: the
@@ -33,36 +35,68 @@ const startTimeout = 60 * time.Second
 // start makes the command that runs a daemon; its standard error goes to the
 // cache's log, and what it prints to standard output is a [Fault] in JSON or
 // "ready". version is this program's: a daemon of another version is replaced
-// when it serves nothing, and refused otherwise; "" takes any, for requests
-// that every version understands.
+// when it serves nothing and has nothing to do, and refused otherwise; "" takes
+// any, for requests that every version understands. A daemon that is stopping
+// is waited for, and the next one started, also later by the client's requests.
 func Connect(ctx context.Context, dir Dir, version string, start func() *exec.Cmd) (*Client, error) {
 	if err := dir.Make(); err != nil {
 		return nil, err
 	}
-	c := &Client{dir: dir, http: &http.Client{Transport: &http.Transport{
+	c := &Client{dir: dir, version: version, run: start, http: &http.Client{Transport: &http.Transport{
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return dial(ctx, dir.socket()) },
+		// A kept connection could be one that the daemon is just closing.
+		DisableKeepAlives: true,
 	}}}
+	if err := c.reach(ctx); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// reach makes sure that a daemon that will do is there.
+func (c *Client) reach(ctx context.Context) error {
 	deadline := time.Now().Add(startTimeout)
-	for {
+	for pause := 10 * time.Millisecond; ; pause = min(2*pause, 200*time.Millisecond) {
 		h, err := c.hello(ctx)
 		switch {
-		case err == nil && (h.Version == version || version == ""):
-			return c, nil
-		case err == nil && h.Mounts > 0:
-			return nil, fault(Failed, fmt.Sprintf("the daemon of %s is version %s, this program %s", dir, h.Version, version), nil, "take its mounts away with: uniharmonyfs unmount TARGET; then it is replaced", "see what is mounted with: uniharmonyfs status")
+		case err == nil && (h.Version == c.version || c.version == ""):
+			return nil
+		case err == nil && (h.Mounts > 0 || len(h.Work) > 0):
+			return c.otherVersion(h)
 		case err == nil:
-			c.post(ctx, "/v1/stop", nil, nil)
+			c.stopIdle(ctx) // it decides: something may have begun since
+		case ctx.Err() != nil:
+			return fault(Interrupted, "interrupted", nil)
 		default:
-			if err := c.start(ctx, start()); err != nil {
-				return nil, err
+			if err := c.start(ctx, c.run()); err != nil {
+				return err
 			}
 		}
-		if err := sleep(ctx, 10*time.Millisecond); err != nil {
-			return nil, err
+		if err := sleep(ctx, pause); err != nil {
+			return err
 		}
 		if time.Now().After(deadline) {
-			return nil, fault(Failed, fmt.Sprintf("the daemon of %s does not answer", dir), err, "its log tells more: "+dir.log())
+			return fault(Failed, fmt.Sprintf("the daemon of %s does not answer", c.dir), err, "its log tells more: "+c.dir.log())
 		}
+	}
+}
+
+// otherVersion is the fault that a daemon of another version must stay.
+func (c *Client) otherVersion(h hello) error {
+	what := fmt.Sprintf("the daemon of %s is version %s, this program %s", c.dir, h.Version, c.version)
+	if h.Mounts > 0 {
+		return fault(Failed, what, nil, "take its mounts away with: uniharmonyfs unmount TARGET; then it is replaced", "see what is mounted with: uniharmonyfs status")
+	}
+	return fault(Failed, what, errors.New("it is at work for: "+list(h.Work)), "wait for that command to end, or interrupt it; then it is replaced", "or use another cache with --cache DIR")
+}
+
+func (c *Client) stopIdle(ctx context.Context) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://cache/v1/stop?if=idle", nil)
+	if err != nil {
+		return
+	}
+	if resp, err := c.http.Do(req); err == nil {
+		resp.Body.Close()
 	}
 }
 
@@ -135,19 +169,12 @@ func (c *Client) post(ctx context.Context, path string, body any, on func(event)
 	if isLossy(raw) {
 		return fault(Usage, "a path or a value is not UTF-8", errors.New("a request to the daemon is text"), "name it otherwise, or name a directory above it")
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://cache"+path, bytes.NewReader(raw))
+	resp, err := c.send(ctx, path, raw)
 	if err != nil {
 		return err
 	}
-	resp, err := c.http.Do(req)
-	if err != nil {
-		return c.lost(ctx, err)
-	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
-		if on == nil {
-			return nil
-		}
 		return fault(Failed, "the daemon refuses the request", errors.New(resp.Status))
 	}
 	dec := json.NewDecoder(resp.Body)
@@ -163,6 +190,32 @@ func (c *Client) post(ctx context.Context, path string, body any, on func(event)
 		}
 		if err := on(e); err != nil || e.Result != nil {
 			return err
+		}
+	}
+}
+
+// send returns an answer as soon as it begins. A daemon whose answer does not
+// begin has done nothing: when it is stopping, or gone, the next one is asked.
+func (c *Client) send(ctx context.Context, path string, body []byte) (*http.Response, error) {
+	for try := 0; ; try++ {
+		req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://cache"+path, bytes.NewReader(body))
+		if err != nil {
+			return nil, err
+		}
+		resp, err := c.http.Do(req)
+		switch {
+		case ctx.Err() != nil || try == 10:
+			if err != nil {
+				return nil, c.lost(ctx, err)
+			}
+			return resp, nil
+		case err == nil && resp.StatusCode != http.StatusServiceUnavailable:
+			return resp, nil
+		case err == nil:
+			resp.Body.Close()
+		}
+		if err := c.reach(ctx); err != nil {
+			return nil, err
 		}
 	}
 }

@@ -52,7 +52,7 @@ type daemon struct {
 	// givenUp and coming.
 	mounting sync.Mutex
 	stale    []string                 // targets of dead mounts that were detached at the start
-	givenUp  map[string]bool          // IDs of requests for mounts that nobody waits for
+	givenUp  map[string]time.Time     // since when: IDs of requests for mounts that nobody waits for
 	coming   map[string]chan struct{} // by ID: requests for mounts; closed at their end
 
 	mu        sync.Mutex
@@ -60,20 +60,21 @@ type daemon struct {
 	serving   map[*mount]bool   // that the kernel may keep content of
 	datasets  map[string]*dataset
 	snapshots map[gitstore.OID]weak.Pointer[index.Snapshot]
-	requests  int
-	idle      *time.Timer
 
 	targets    targetLocks // of downloads
 	settingsMu sync.Mutex  // held while the settings change
 
-	quit     chan struct{} // closed when the daemon is to stop
-	quitOnce sync.Once
-	wipe     bool // remove the cache when stopped; guarded by mu
+	life *lifetime
 }
 
 // Run serves the cache in dir until ctx ends, or nothing was mounted or asked
 // for the grace period. It returns errLocked's fault when another daemon does.
 // On return nothing is mounted and the index is closed.
+//
+// The order of the end: no request begins any more; those that had begun are
+// cancelled and awaited; the mounts are taken away, politely, then by force;
+// the cache, the datasets and the index are closed; the cache is removed if
+// that was asked for; the lock goes last.
 func Run(ctx context.Context, dir Dir, o Options) (err error) {
 	if err := dir.Make(); err != nil {
 		return err
@@ -96,11 +97,10 @@ func Run(ctx context.Context, dir Dir, o Options) (err error) {
 		git:       fetch.FindGit(),
 		mounts:    make(map[string]*mount),
 		serving:   make(map[*mount]bool),
-		givenUp:   make(map[string]bool),
+		givenUp:   make(map[string]time.Time),
 		coming:    make(map[string]chan struct{}),
 		datasets:  make(map[string]*dataset),
 		snapshots: make(map[gitstore.OID]weak.Pointer[index.Snapshot]),
-		quit:      make(chan struct{}),
 		started:   time.Now(),
 	}
 	d.log.Info("start", "version", o.Version, "pid", os.Getpid(), "cache", dir)
@@ -116,14 +116,23 @@ func Run(ctx context.Context, dir Dir, o Options) (err error) {
 	}
 	defer os.Remove(dir.socket())
 	server := newServer(d.routes())
-	served := make(chan error, 1)
-	go func() { served <- server.Serve(ownerOnly{Listener: l, slots: make(chan struct{}, maxConnections)}) }()
-	d.idle = time.AfterFunc(o.Grace, d.stopIfIdle)
-	defer d.idle.Stop()
+	served := make(chan struct{})
+	d.life = newLifetime(o.Grace) // before the first request
+	go func() {
+		defer close(served)
+		d.guarded("the control socket", func() {
+			server.Serve(ownerOnly{Listener: l, slots: make(chan struct{}, maxConnections)})
+		})
+		d.life.stop() // nobody could ask for anything
+	}()
 	if o.Ready != nil {
 		o.Ready()
 	}
 	d.wait(ctx)
+	d.life.stop()
+	if left := d.life.drain(10 * time.Second); len(left) > 0 {
+		d.log.Warn("requests do not end", "requests", left)
+	}
 	d.unmountAll()
 	drain, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
@@ -143,7 +152,7 @@ func (d *daemon) wait(ctx context.Context) {
 		case <-ctx.Done():
 			d.log.Info("stopped by a signal")
 			return
-		case <-d.quit:
+		case <-d.life.ctx.Done():
 			return
 		case <-tick.C:
 			if err := d.index.Sync(); err != nil {
@@ -152,8 +161,6 @@ func (d *daemon) wait(ctx context.Context) {
 		}
 	}
 }
-
-func (d *daemon) stop() { d.quitOnce.Do(func() { close(d.quit) }) }
 
 // open opens what lies in the cache directory.
 func (d *daemon) open() error {
@@ -177,7 +184,7 @@ func (d *daemon) open() error {
 // close closes it again, and removes the cache if that was asked for.
 func (d *daemon) close() error {
 	d.mu.Lock()
-	datasets, wipe := d.datasets, d.wipe
+	datasets := d.datasets
 	d.datasets = nil
 	d.mu.Unlock()
 	var errs []error
@@ -186,52 +193,27 @@ func (d *daemon) close() error {
 		errs = append(errs, ds.close())
 	}
 	errs = append(errs, d.index.Close())
-	if wipe {
+	if d.life != nil && d.life.wiping() {
 		errs = append(errs, d.dir.remove())
 	}
 	d.log.Info("stop", "err", errors.Join(errs...))
 	return errors.Join(errs...)
 }
 
-// begin and end bracket a request, so that a daemon at work never stops for
-// idleness.
-func (d *daemon) begin() {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.requests++
-}
-
-func (d *daemon) end() {
-	d.mu.Lock()
-	d.requests--
-	d.mu.Unlock()
-	d.restartGrace()
-}
-
-func (d *daemon) restartGrace() { d.idle.Reset(d.options.Grace) }
-
-func (d *daemon) stopIfIdle() {
-	d.mu.Lock()
-	busy := d.requests > 0 || len(d.mounts) > 0
-	d.mu.Unlock()
-	if !busy {
-		d.stop()
-	}
-}
-
 // routes are the requests a daemon answers.
 func (d *daemon) routes() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /v1/hello", d.sayHello)
-	mux.HandleFunc("GET /v1/status", answer(d, d.status))
-	mux.HandleFunc("POST /v1/status", answer(d, d.status))
-	mux.HandleFunc("POST /v1/mount", answer(d, d.mountRequest))
+	mux.HandleFunc("GET /v1/status", d.counted("status", answer(d, d.status)))
+	mux.HandleFunc("POST /v1/status", d.counted("status", answer(d, d.status)))
+	mux.HandleFunc("POST /v1/mount", d.counted("mount", answer(d, d.mountRequest)))
+	// It waits for what the end itself brings about: it is not to be awaited.
 	mux.HandleFunc("POST /v1/wait", answer(d, d.waitRequest))
-	mux.HandleFunc("POST /v1/unmount", answer(d, d.unmountRequest))
-	mux.HandleFunc("POST /v1/list", answer(d, d.listRequest))
-	mux.HandleFunc("POST /v1/files", answer(d, d.filesRequest))
-	mux.HandleFunc("POST /v1/get", answer(d, d.getRequest))
-	mux.HandleFunc("POST /v1/clean", answer(d, d.cleanRequest))
+	mux.HandleFunc("POST /v1/unmount", d.counted("unmount", answer(d, d.unmountRequest)))
+	mux.HandleFunc("POST /v1/list", d.counted("list", answer(d, d.listRequest)))
+	mux.HandleFunc("POST /v1/files", d.counted("files", answer(d, d.filesRequest)))
+	mux.HandleFunc("POST /v1/get", d.counted("get", answer(d, d.getRequest)))
+	mux.HandleFunc("POST /v1/clean", d.counted("clean", answer(d, d.cleanRequest)))
 	mux.HandleFunc("POST /v1/stop", d.stopRequest)
 	return mux
 }

@@ -3,11 +3,11 @@ package daemon
 import (
 	"context"
 	"errors"
-	"fmt"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
+	"time"
 	"weak"
 
 	"github.com/uniharmony/uniharmonyfs/cache"
@@ -29,7 +29,7 @@ type dataset struct {
 	git    *gitstore.Store
 
 	mu      sync.Mutex // guards the following
-	origins map[string]*fetch.Origin
+	origins map[originID]*fetch.Origin
 }
 
 func (ds *dataset) close() error {
@@ -105,7 +105,7 @@ func (d *daemon) dataset(spec fetch.Spec) *dataset {
 	defer d.mu.Unlock()
 	ds := d.datasets[spec.Name]
 	if ds == nil {
-		ds = &dataset{name: spec.Name, spec: spec.String(), hidden: fetch.NewHidden(d.cloneDir(spec.Name)), origins: make(map[string]*fetch.Origin)}
+		ds = &dataset{name: spec.Name, spec: spec.String(), hidden: fetch.NewHidden(d.cloneDir(spec.Name)), origins: make(map[originID]*fetch.Origin)}
 		d.datasets[spec.Name] = ds
 	}
 	return ds
@@ -126,6 +126,11 @@ func (d *daemon) snapshot(ctx context.Context, git *gitstore.Store, commit gitst
 		return nil, err
 	}
 	d.mu.Lock()
+	for c, p := range d.snapshots {
+		if p.Value() == nil {
+			delete(d.snapshots, c)
+		}
+	}
 	d.snapshots[commit] = weak.Make(s)
 	d.mu.Unlock()
 	return s, nil
@@ -162,6 +167,14 @@ func (v *version) inPath(n int) string {
 	return v.Name(n)
 }
 
+// originID is all that an origin depends on. Neither addresses nor variables of
+// the environment contain a zero byte, which joins them.
+type originID struct {
+	fetcher, addresses, env string
+	timeout                 time.Duration
+	commit                  gitstore.OID
+}
+
 // origin finds content for the cache, through the dataset's clone.
 type origin struct{ *fetch.Origin }
 
@@ -179,7 +192,10 @@ func (d *daemon) origin(v *version) (cache.Origin, error) {
 	v.clone.StartBranch()
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	id := fmt.Sprint(req.Fetcher, req.AllowAddresses, req.Timeout, req.Env, v.Commit)
+	id := originID{
+		fetcher: req.Fetcher, addresses: strings.Join(req.AllowAddresses, "\x00"), env: strings.Join(req.Env, "\x00"),
+		timeout: req.Timeout, commit: v.Commit,
+	}
 	if o := v.origins[id]; o != nil {
 		return origin{o}, nil
 	}

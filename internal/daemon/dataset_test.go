@@ -61,7 +61,7 @@ func TestOriginHoldsNoSnapshot(t *testing.T) {
 		t.Fatal(err)
 	}
 	commit := clone.Commit
-	origins := make(map[string]*fetch.Origin)
+	origins := make(map[originID]*fetch.Origin)
 	func() {
 		s, err := d.snapshot(t.Context(), store, commit, nil)
 		if err != nil {

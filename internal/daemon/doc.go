@@ -15,6 +15,9 @@
 //   - The control socket answers its owner only (0600 in a 0700 directory, and
 //     the peer's user is checked). It speaks HTTP with JSON:
 //     curl --unix-socket daemon.sock http://cache/v1/status
+//   - A request begins only while the daemon serves; see lifetime for its end. A
+//     daemon at work is never replaced by one of another version.
+//   - A panic ends the request or the mount that it happens in, and no other.
 //   - A request ends with a result or a [Fault]; what a fault says is for
 //     people: what happened, why, what to do.
 package daemon

@@ -118,7 +118,10 @@ func (d *daemon) serve(m *mount, allowOther bool) error {
 	if d.mountAt(m.target) != nil {
 		return fault(CannotMount, "cannot mount at "+m.target, errors.New("it was mounted at this moment by another command"))
 	}
-	if m.id != "" && d.givenUp[m.id] {
+	if _, given := d.givenUp[m.id]; given {
+		return context.Canceled
+	}
+	if d.life.ctx.Err() != nil {
 		return context.Canceled
 	}
 	d.mu.Lock()
@@ -148,24 +151,43 @@ func (d *daemon) serve(m *mount, allowOther bool) error {
 		}
 		return f
 	}
+	if !d.life.mounted() { // meanwhile it was told to stop
+		d.mu.Lock()
+		delete(d.serving, m)
+		d.mu.Unlock()
+		if err := m.fs.Unmount(); err != nil {
+			m.fs.Detach()
+		}
+		return context.Canceled
+	}
 	d.mu.Lock()
 	d.mounts[m.target] = m
 	d.mu.Unlock()
 	d.log.Info("mounted", "target", m.target, "dataset", m.version.spec, "commit", m.version.Commit, "files", m.view.Files(), "passthrough", m.fs.Passthrough())
-	go func() {
+	go d.guarded("the end of a mount", func() {
 		<-m.fs.Done()
 		m.stop()
 		tidy()
 		d.mu.Lock()
 		delete(d.serving, m)
-		if d.mounts[m.target] == m {
-			delete(d.mounts, m.target)
-		}
 		d.mu.Unlock()
+		d.forget(m)
 		d.log.Info("unmounted", "target", m.target)
-		d.restartGrace()
-	}()
+	})
 	return nil
+}
+
+// forget takes a mount off the list, if it is there.
+func (d *daemon) forget(m *mount) {
+	d.mu.Lock()
+	there := d.mounts[m.target] == m
+	if there {
+		delete(d.mounts, m.target)
+	}
+	d.mu.Unlock()
+	if there {
+		d.life.unmounted()
+	}
 }
 
 func (d *daemon) mountAt(target string) *mount {

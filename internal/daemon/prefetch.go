@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"context"
 	"fmt"
 
 	"golang.org/x/sync/errgroup"
@@ -30,21 +31,29 @@ func (m *mount) prefetch() {
 		}
 		files = append(files, n)
 	}
+	end, ok := m.d.life.begin("prefetch")
+	if !ok {
+		return
+	}
 	m.prefetching.Store(true)
-	m.d.begin()
-	go func() {
-		defer m.d.end()
+	go m.d.guarded("prefetch", func() {
+		defer end()
 		defer m.prefetching.Store(false)
+		ctx, cancel := context.WithCancel(m.ctx)
+		defer cancel()
+		defer context.AfterFunc(m.d.life.ctx, cancel)()
 		var g errgroup.Group
 		g.SetLimit(atOnce)
 		for _, n := range files {
-			if m.ctx.Err() != nil {
+			if ctx.Err() != nil {
 				break
 			}
 			// What fails is in the cache's errors.
-			g.Go(func() error { m.d.cache.Fetch(m.ctx, m.version.Key(n), m.use(n)); return nil })
+			g.Go(func() error {
+				return m.d.guarded("prefetch", func() { m.d.cache.Fetch(ctx, m.version.Key(n), m.use(n)) })
+			})
 		}
 		g.Wait()
-		m.d.log.Info("prefetch ended", "target", m.target, "files", len(files), "err", m.ctx.Err())
-	}()
+		m.d.log.Info("prefetch ended", "target", m.target, "files", len(files), "err", ctx.Err())
+	})
 }

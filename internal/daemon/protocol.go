@@ -45,8 +45,7 @@ type MountRequest struct {
 	// NoReadAhead fetches nothing beyond what readers are about to read.
 	NoReadAhead bool `json:"no_readahead,omitempty"`
 	// Prefetch fetches all that is shown, in the background.
-	Prefetch bool   `json:"prefetch,omitempty"`
-	Cwd      string `json:"cwd,omitempty"` // the caller's directory
+	Prefetch bool `json:"prefetch,omitempty"`
 }
 
 // DefaultPatience is how long reads in a mount wait out an outage.
@@ -233,4 +232,6 @@ type hello struct {
 	Version string `json:"version"`
 	PID     int    `json:"pid"`
 	Mounts  int    `json:"mounts"`
+	// Work names the requests in progress that must not be cut off.
+	Work []string `json:"work,omitempty"`
 }

@@ -75,12 +75,12 @@ func (a *mountFiles) Fetch(file int, whole bool) bool {
 	if whole {
 		bring = c.Fetch
 	}
-	go func() {
+	go a.m.d.guarded("reading ahead", func() {
 		defer func() { <-a.slots }()
 		use := a.m.use(n)
 		use.Speculative = true
 		bring(a.m.ctx, a.m.version.Key(n), use) // who reads it is told what failed
-	}()
+	})
 	return true
 }
 

@@ -45,11 +45,20 @@ func (d *daemon) unmountRequest(ctx context.Context, req UnmountRequest, _ *repl
 	return d.cleanAfter(req.Target, owner)
 }
 
+// givenUpFor is how long a request that was given up is remembered: longer than
+// one can be on its way.
+const givenUpFor = 5 * time.Minute
+
 // giveUp makes sure that a request for a mount leaves none, and waits for its
 // end.
 func (d *daemon) giveUp(ctx context.Context, id string) error {
 	d.mounting.Lock()
-	d.givenUp[id] = true
+	for old, since := range d.givenUp {
+		if time.Since(since) > givenUpFor {
+			delete(d.givenUp, old)
+		}
+	}
+	d.givenUp[id] = time.Now()
 	coming := d.coming[id]
 	d.mounting.Unlock()
 	if coming == nil {
@@ -73,12 +82,13 @@ func (d *daemon) begins(id string) (end func(), wanted bool) {
 	}
 	done := make(chan struct{})
 	d.coming[id] = done
+	_, given := d.givenUp[id]
 	return func() {
 		d.mounting.Lock()
 		defer d.mounting.Unlock()
 		delete(d.coming, id)
 		close(done)
-	}, !d.givenUp[id]
+	}, !given
 }
 
 // unmount takes the mount away, in force even from under its users.
@@ -103,11 +113,7 @@ func (d *daemon) unmount(m *mount, force bool) error {
 	case <-m.fs.Done():
 	case <-time.After(time.Second):
 	}
-	d.mu.Lock()
-	if d.mounts[m.target] == m {
-		delete(d.mounts, m.target)
-	}
-	d.mu.Unlock()
+	d.forget(m)
 	return nil
 }
 
@@ -115,10 +121,7 @@ func (d *daemon) unmount(m *mount, force bool) error {
 // goes too: all of it, or, if something is pinned, all but that.
 func (d *daemon) cleanAfter(target, owner string) (res UnmountResult, err error) {
 	res.Target = target
-	d.mu.Lock()
-	alone := len(d.mounts) == 0 && d.requests == 1
-	d.mu.Unlock()
-	if !alone {
+	if !d.life.alone() {
 		res.Files, res.Bytes, err = d.cache.Drop(func(o string, _ annex.Key) bool { return o == owner })
 		return res, err
 	}
@@ -128,19 +131,8 @@ func (d *daemon) cleanAfter(target, owner string) (res UnmountResult, err error)
 	}
 	st := d.cache.Status()
 	res.Pinned = st.Pinned
-	if st.PinnedFiles == 0 {
-		res.Removed = true
-		d.wipeAndStop()
-	}
+	res.Removed = st.PinnedFiles == 0 && d.life.stopAlone()
 	return res, nil
-}
-
-// wipeAndStop ends the daemon and removes its cache.
-func (d *daemon) wipeAndStop() {
-	d.mu.Lock()
-	d.wipe = true
-	d.mu.Unlock()
-	d.stop()
 }
 
 // unmountAll is for the daemon's end: first politely, then by detaching.

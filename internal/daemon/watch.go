@@ -17,7 +17,7 @@ func (d *daemon) watch(r *reply, keys map[string]bool, state func() Progress) (s
 		r.progress(p)
 	}
 	quit, gone := make(chan struct{}), make(chan struct{})
-	go func() {
+	go d.guarded("progress", func() {
 		defer close(gone)
 		tick := time.NewTicker(200 * time.Millisecond)
 		defer tick.Stop()
@@ -30,6 +30,6 @@ func (d *daemon) watch(r *reply, keys map[string]bool, state func() Progress) (s
 				report()
 			}
 		}
-	}()
+	})
 	return func() { close(quit); <-gone }
 }

@@ -1,0 +1,153 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+func TestLifetimeRefusesOnceItIsStopping(t *testing.T) {
+	l := newLifetime(time.Hour)
+	end, ok := l.begin("get")
+	if !ok {
+		t.Fatal("a request is refused while serving")
+	}
+	if l.stopIfIdle() {
+		t.Fatal("it stops as idle while a request runs")
+	}
+	l.stop()
+	if !errors.Is(context.Cause(l.ctx), errStopping) {
+		t.Error("what runs is not told")
+	}
+	if _, ok := l.begin("list"); ok {
+		t.Error("a request begins while stopping")
+	}
+	if l.mounted() {
+		t.Error("a mount is taken in while stopping")
+	}
+	if left := l.drain(time.Millisecond); len(left) != 1 || left[0] != "get" {
+		t.Errorf("left: %q", left)
+	}
+	end()
+	if left := l.drain(time.Minute); left != nil {
+		t.Errorf("left: %q", left)
+	}
+}
+
+// Either the request begins or the daemon stops: never both.
+func TestIdleStopAndBeginAreOneDecision(t *testing.T) {
+	for range 2000 {
+		l := newLifetime(time.Hour)
+		var began, stopped bool
+		var both sync.WaitGroup
+		both.Go(func() { _, began = l.begin("get") })
+		both.Go(func() { stopped = l.stopIfIdle() })
+		both.Wait()
+		if began == stopped {
+			t.Fatalf("began: %v, stopped: %v", began, stopped)
+		}
+		l.stop()
+	}
+}
+
+func TestLifetimeStopsAfterTheGracePeriod(t *testing.T) {
+	l := newLifetime(time.Millisecond)
+	select {
+	case <-l.ctx.Done():
+	case <-time.After(time.Minute):
+		t.Fatal("it does not stop")
+	}
+	if l.wiping() {
+		t.Error("the cache would be removed")
+	}
+}
+
+func TestMountedKeepsItAlive(t *testing.T) {
+	l := newLifetime(time.Hour)
+	defer l.stop()
+	if !l.mounted() || l.stopIfIdle() {
+		t.Fatal("it stops with a mount")
+	}
+	l.unmounted()
+	if end, ok := l.begin("clean"); !ok || !l.stopAlone() || !l.wiping() {
+		t.Error("the last request cannot end the cache")
+	} else {
+		end()
+	}
+}
+
+func testDaemon(log *strings.Builder) *daemon {
+	d := &daemon{dir: "/nowhere", log: slog.New(slog.NewTextHandler(log, nil)), givenUp: make(map[string]time.Time), coming: make(map[string]chan struct{})}
+	d.life = newLifetime(time.Hour)
+	return d
+}
+
+func TestPanicIsTheErrorOfItsRequestOnly(t *testing.T) {
+	var log strings.Builder
+	d := testDaemon(&log)
+	defer d.life.stop()
+	h := d.counted("list", answer(d, func(context.Context, struct{}, *reply) (struct{}, error) { panic("mistaken") }))
+	w := httptest.NewRecorder()
+	h(w, httptest.NewRequest("POST", "/v1/list", strings.NewReader("{}")))
+	if out := w.Body.String(); !strings.Contains(out, `"fault"`) || !strings.Contains(out, "mistaken") {
+		t.Errorf("answer: %s", out)
+	}
+	if !strings.Contains(log.String(), "mistaken") || !strings.Contains(log.String(), "lifetime_test.go") {
+		t.Errorf("log: %s", log.String())
+	}
+	if !d.life.stopIfIdle() {
+		t.Error("the request counts as running")
+	}
+}
+
+func TestPanicInTheBackgroundIsLogged(t *testing.T) {
+	var log strings.Builder
+	d := testDaemon(&log)
+	defer d.life.stop()
+	done := make(chan error)
+	go func() { done <- d.guarded("prefetch", func() { panic("mistaken") }) }()
+	if err := <-done; err == nil || !strings.Contains(log.String(), "stack") {
+		t.Errorf("%v, log: %s", err, log.String())
+	}
+}
+
+func TestStopIfIdleLeavesWorkAlone(t *testing.T) {
+	var log strings.Builder
+	d := testDaemon(&log)
+	end, _ := d.life.begin("get")
+	ask := func(method, path string) int {
+		w := httptest.NewRecorder()
+		d.routes().ServeHTTP(w, httptest.NewRequest(method, path, nil))
+		return w.Code
+	}
+	if code := ask("POST", "/v1/stop?if=idle"); code != 409 {
+		t.Errorf("at work: %d, want 409", code)
+	}
+	end()
+	if code := ask("POST", "/v1/stop?if=idle"); code != 204 {
+		t.Errorf("idle: %d, want 204", code)
+	}
+	for _, path := range []string{"/v1/list", "/v1/mount", "/v1/status"} {
+		if code := ask("POST", path); code != 503 {
+			t.Errorf("%s while stopping: %d, want 503", path, code)
+		}
+	}
+}
+
+func TestGivenUpRequestsAreForgotten(t *testing.T) {
+	var log strings.Builder
+	d := testDaemon(&log)
+	defer d.life.stop()
+	d.givenUp["old"] = time.Now().Add(-2 * givenUpFor)
+	if err := d.giveUp(t.Context(), "new"); err != nil {
+		t.Fatal(err)
+	}
+	if _, there := d.givenUp["old"]; there || len(d.givenUp) != 1 {
+		t.Errorf("remembered: %v", d.givenUp)
+	}
+}
