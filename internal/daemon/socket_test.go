@@ -16,9 +16,10 @@ import (
 // patience, and returns a way to it. There is room for one connection.
 func serveSocket(t *testing.T) (dialled func() net.Conn) {
 	t.Helper()
-	d := &daemon{log: slog.New(slog.DiscardHandler), idle: time.NewTimer(time.Hour), options: Options{Grace: time.Hour}}
+	d := &daemon{log: slog.New(slog.DiscardHandler), life: newLifetime(time.Hour)}
+	t.Cleanup(d.life.stop)
 	mux := http.NewServeMux()
-	mux.HandleFunc("/v1/ask", answer(d, func(context.Context, struct{ A int }, *reply) (string, error) { return "answered", nil }))
+	mux.HandleFunc("/v1/ask", d.counted("ask", answer(d, func(context.Context, struct{ A int }, *reply) (string, error) { return "answered", nil })))
 	path := filepath.Join(t.TempDir(), "s")
 	l, err := listen(path)
 	if err != nil {
