@@ -117,9 +117,7 @@ func (d *daemon) sayHello(w http.ResponseWriter, _ *http.Request) {
 		http.Error(w, errStopping.Error(), http.StatusServiceUnavailable)
 		return
 	}
-	d.mu.Lock()
-	h := hello{Version: d.options.Version, PID: os.Getpid(), Mounts: len(d.mounts), Work: d.life.work()}
-	d.mu.Unlock()
+	h := hello{Version: d.options.Version, PID: os.Getpid(), Mounts: len(d.mountList()), Work: d.life.work()}
 	d.life.touch()
 	json.NewEncoder(w).Encode(h)
 }

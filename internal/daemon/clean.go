@@ -8,32 +8,30 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/uniharmony/uniharmonyfs/fetch"
 	"github.com/uniharmony/uniharmonyfs/internal/annex"
 )
 
 func (d *daemon) cleanRequest(ctx context.Context, req CleanRequest, _ *reply) (res CleanResult, err error) {
 	d.mounting.Lock()
-	defer d.mounting.Unlock()
 	names, err := d.toClean(req)
+	d.mounting.Unlock()
 	if err != nil {
 		return res, err
 	}
-	res.Datasets = names
 	if req.Pins {
 		if err := d.unpinAll(); err != nil {
 			return res, err
 		}
 	}
-	if req.All {
-		res.Files, res.Bytes, err = d.cache.Drop(nil)
-	} else {
-		for _, name := range names {
-			files, bytes, dropErr := d.cache.Drop(func(o string, _ annex.Key) bool { return strings.HasPrefix(o, name+":") })
-			res.Files, res.Bytes, err = res.Files+files, res.Bytes+bytes, errors.Join(err, dropErr)
+	for _, name := range names {
+		if err := d.removeDataset(ctx, name, &res); err != nil {
+			return res, err
 		}
 	}
-	for _, name := range names {
-		err = errors.Join(err, d.removeDataset(name))
+	if req.All {
+		files, bytes, dropErr := d.cache.Drop(nil)
+		res.Files, res.Bytes, err = res.Files+files, res.Bytes+bytes, dropErr
 	}
 	st := d.cache.Status()
 	res.Pinned = st.Pinned
@@ -63,7 +61,7 @@ func (d *daemon) toClean(req CleanRequest) ([]string, error) {
 	}
 	for _, name := range names {
 		if at := used[name]; at != "" {
-			return nil, fault(Failed, "cannot remove "+name, fmt.Errorf("it is mounted at %s", at), "unmount it first: uniharmonyfs unmount "+at)
+			return nil, inUse(name, at)
 		}
 	}
 	return names, nil
@@ -94,20 +92,52 @@ func matchClones(have []string, want string) (found []string) {
 	return found
 }
 
-// removeDataset closes and deletes a hidden clone.
-func (d *daemon) removeDataset(name string) error {
+// removeDataset closes and deletes a hidden clone, and what was cached through
+// it. It waits until nobody is cloning it, with nothing else held.
+func (d *daemon) removeDataset(ctx context.Context, name string, res *CleanResult) error {
+	ds := d.dataset(fetch.Spec{Name: name})
+	done, err := ds.turn.take(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer done()
+	if ds.removed { // by another command
+		return nil
+	}
+	if err := d.leave(ds); err != nil {
+		return err
+	}
+	files, bytes, err := d.cache.Drop(func(o string, _ annex.Key) bool { return strings.HasPrefix(o, name+":") })
+	res.Files, res.Bytes = res.Files+files, res.Bytes+bytes
+	if err := ds.close(); err != nil {
+		d.log.Warn("closing a dataset", "name", name, "err", err)
+	}
+	err = errors.Join(err, removeTree(d.cloneDir(name)))
+	ds.removed = true
 	d.mu.Lock()
-	ds := d.datasets[name]
-	delete(d.datasets, name)
+	if d.datasets[name] == ds {
+		delete(d.datasets, name)
+	}
 	d.mu.Unlock()
-	if ds != nil {
-		ds.open.Lock()
-		defer ds.open.Unlock()
-		if err := ds.close(); err != nil {
-			d.log.Warn("closing a dataset", "name", name, "err", err)
+	res.Datasets = append(res.Datasets, name)
+	return err
+}
+
+// leave lets nothing of a dataset be mounted any more, unless something is.
+func (d *daemon) leave(ds *dataset) error {
+	d.mounting.Lock()
+	defer d.mounting.Unlock()
+	for _, m := range d.mountList() {
+		if m.version.name == ds.name {
+			return inUse(ds.name, m.target)
 		}
 	}
-	return removeTree(d.cloneDir(name))
+	ds.leaving = true
+	return nil
+}
+
+func inUse(name, target string) error {
+	return fault(Failed, "cannot remove "+name, fmt.Errorf("it is mounted at %s", target), "unmount it first: uniharmonyfs unmount "+target)
 }
 
 func (d *daemon) unpinAll() error { return d.cache.Unpin(d.cache.Pins()) }

@@ -24,9 +24,16 @@ type dataset struct {
 	name string // its directory below datasets
 	spec string
 
-	open   sync.Mutex // held while cloning: others wait and find it done
-	hidden *fetch.Hidden
-	git    *gitstore.Store
+	// turn is had while cloning, so that others wait and find it done, and while
+	// the clone is removed. It guards git and removed; hidden never changes.
+	turn    turn
+	hidden  *fetch.Hidden
+	git     *gitstore.Store
+	removed bool // it is closed and its directory gone: open another
+
+	// leaving says that it is about to be removed, so nothing of it can be
+	// mounted any more; guarded by the daemon's mounting.
+	leaving bool
 
 	mu      sync.Mutex // guards the following
 	origins map[originID]*fetch.Origin
@@ -63,9 +70,13 @@ func (d *daemon) openVersion(ctx context.Context, req Dataset, r *reply) (*versi
 	} else if err != nil {
 		return nil, &Fault{Kind: Usage, What: err.Error()}
 	}
-	ds := d.dataset(spec)
-	ds.open.Lock()
-	defer ds.open.Unlock()
+	ds, done, err := d.takeDataset(ctx, spec, func() {
+		r.progress(Progress{Phase: "wait", Text: "another command that opens the dataset"})
+	})
+	if err != nil {
+		return nil, err
+	}
+	defer done()
 	v := &version{dataset: ds, request: req}
 	v.clone, err = ds.hidden.Clone(ctx, spec, req.Version, fetch.CloneOptions{
 		Git:     d.git,
@@ -100,13 +111,28 @@ func (d *daemon) openVersion(ctx context.Context, req Dataset, r *reply) (*versi
 
 func (d *daemon) cloneDir(name string) string { return filepath.Join(d.dir.datasets(), name) }
 
+// takeDataset waits for the turn at a dataset that is not removed.
+func (d *daemon) takeDataset(ctx context.Context, spec fetch.Spec, waiting func()) (*dataset, func(), error) {
+	for {
+		ds := d.dataset(spec)
+		done, err := ds.turn.take(ctx, waiting)
+		if err != nil || !ds.removed {
+			return ds, done, err
+		}
+		done()
+	}
+}
+
 func (d *daemon) dataset(spec fetch.Spec) *dataset {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	ds := d.datasets[spec.Name]
 	if ds == nil {
-		ds = &dataset{name: spec.Name, spec: spec.String(), hidden: fetch.NewHidden(d.cloneDir(spec.Name)), origins: make(map[originID]*fetch.Origin)}
+		ds = &dataset{name: spec.Name, spec: spec.String(), turn: newTurn(), hidden: fetch.NewHidden(d.cloneDir(spec.Name)), origins: make(map[originID]*fetch.Origin)}
 		d.datasets[spec.Name] = ds
+	}
+	if ds.spec == "" { // made for its removal
+		ds.spec = spec.String()
 	}
 	return ds
 }

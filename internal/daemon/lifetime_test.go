@@ -3,7 +3,9 @@ package daemon
 import (
 	"context"
 	"errors"
+	"io"
 	"log/slog"
+	"net/http"
 	"net/http/httptest"
 	"strings"
 	"sync"
@@ -92,11 +94,17 @@ func TestPanicIsTheErrorOfItsRequestOnly(t *testing.T) {
 	d := testDaemon(&log)
 	defer d.life.stop()
 	h := d.counted("list", answer(d, func(context.Context, struct{}, *reply) (struct{}, error) { panic("mistaken") }))
-	w := httptest.NewRecorder()
-	h(w, httptest.NewRequest("POST", "/v1/list", strings.NewReader("{}")))
-	if out := w.Body.String(); !strings.Contains(out, `"fault"`) || !strings.Contains(out, "mistaken") {
-		t.Errorf("answer: %s", out)
+	s := httptest.NewServer(h)
+	defer s.Close()
+	resp, err := http.Post(s.URL, "application/json", strings.NewReader("{}"))
+	if err != nil {
+		t.Fatal(err)
 	}
+	defer resp.Body.Close()
+	if out, err := io.ReadAll(resp.Body); err != nil || !strings.Contains(string(out), `"fault"`) || !strings.Contains(string(out), "mistaken") {
+		t.Errorf("answer: %s, %v", out, err)
+	}
+	s.Close() // it has ended
 	if !strings.Contains(log.String(), "mistaken") || !strings.Contains(log.String(), "lifetime_test.go") {
 		t.Errorf("log: %s", log.String())
 	}

@@ -124,6 +124,9 @@ func (d *daemon) serve(m *mount, allowOther bool) error {
 	if d.life.ctx.Err() != nil {
 		return context.Canceled
 	}
+	if m.version.leaving {
+		return fault(Failed, "cannot mount at "+m.target, errors.New("the dataset's hidden clone was removed at this moment by another command"), "mount again: it is cloned anew")
+	}
 	d.mu.Lock()
 	d.serving[m] = true
 	d.mu.Unlock()
