@@ -13,7 +13,7 @@ import (
 )
 
 // background runs a command and returns what waits for its end.
-func (u *user) background(ctx context.Context, program string, args ...string) (cmd *exec.Cmd, end func() (error, string)) {
+func (u *user) background(ctx context.Context, program string, args ...string) (cmd *exec.Cmd, end func() (string, error)) {
 	u.t.Helper()
 	cmd = u.command(ctx, args...)
 	cmd.Path = program
@@ -24,16 +24,16 @@ func (u *user) background(ctx context.Context, program string, args ...string) (
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.Wait() }()
-	return cmd, func() (error, string) {
+	return cmd, func() (string, error) {
 		u.t.Helper()
 		select {
 		case err := <-ended:
-			return err, said.String()
+			return said.String(), err
 		case <-time.After(time.Minute):
 			cmd.Process.Kill()
 			<-ended
 			u.t.Fatalf("uniharmonyfs %v does not end\n%s", args, said.String())
-			return nil, ""
+			return "", nil
 		}
 	}
 }
@@ -73,12 +73,12 @@ func TestUpdatedProgramLeavesADownloadAlone(t *testing.T) {
 	_, end := u.background(context.Background(), binary, "get", "--dataset", s.GitURL(m), u.path("got"))
 	comes(t, began)
 	_, otherEnd := u.background(context.Background(), other, "list", "--dataset", s.GitURL(m), "--count")
-	err, said := otherEnd()
+	said, err := otherEnd()
 	if err == nil || !bytes.Contains([]byte(said), []byte("at work for: get")) || !bytes.Contains([]byte(said), []byte("wait for that command")) {
 		t.Errorf("the other version: %v\n%s", err, said)
 	}
 	letGo()
-	if err, said := end(); err != nil {
+	if said, err := end(); err != nil {
 		t.Errorf("the download: %v\n%s", err, said)
 	}
 	if n := len(walk(t, u.path("got"))); n != 5 {

@@ -40,14 +40,14 @@ func TestInterruptWhileAnotherClones(t *testing.T) {
 		time.Sleep(10 * time.Millisecond)
 	}
 	cmd.Process.Signal(os.Interrupt)
-	if err, said := secondEnd(); err == nil || !strings.Contains(said, "interrupted") {
+	if said, err := secondEnd(); err == nil || !strings.Contains(said, "interrupted") {
 		t.Errorf("interrupted: %v\n%s", err, said)
 	}
 	if _, err := os.Stat(second); err == nil {
 		t.Error("the target is still there")
 	}
 	letGo()
-	if err, said := firstEnd(); err != nil {
+	if said, err := firstEnd(); err != nil {
 		t.Errorf("the first mount: %v\n%s", err, said)
 	}
 	u.must("unmount", first)
@@ -85,12 +85,12 @@ func TestCleanWaitsForACloneAndNobodyForIt(t *testing.T) {
 	}
 	mnt := u.path("mnt")
 	_, mountEnd := u.background(context.Background(), binary, "mount", "--dataset", other.Dir, mnt)
-	if err, said := mountEnd(); err != nil {
+	if said, err := mountEnd(); err != nil {
 		t.Errorf("a mount of another dataset: %v\n%s", err, said)
 	}
 	u.must("unmount", mnt)
 	cmd.Process.Signal(os.Interrupt)
-	if err, said := cleanEnd(); err == nil || !strings.Contains(said, "interrupted") {
+	if said, err := cleanEnd(); err == nil || !strings.Contains(said, "interrupted") {
 		t.Errorf("interrupted: %v\n%s", err, said)
 	}
 	letGo()
