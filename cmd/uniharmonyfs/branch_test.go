@@ -89,7 +89,7 @@ func TestBranchThatCannotBeHad(t *testing.T) {
 	want := contents(t, m)
 	branchGate(s, func() demo.Fault { return demo.Status(503, 0) })
 	mnt, image := u.path("mnt"), m.Files[len(m.Files)-1].Path
-	u.must("mount", "--dataset", s.GitURL(m), mnt)
+	u.must("mount", "--patience", "1s", "--dataset", s.GitURL(m), mnt)
 	if data, err := os.ReadFile(filepath.Join(mnt, image)); !errors.Is(err, syscall.EIO) {
 		t.Fatalf("read %d bytes: %v", len(data), err)
 	}
@@ -168,7 +168,7 @@ func TestBranchThatNeverEnds(t *testing.T) {
 	defer close(stop)
 	branchGate(s, func() demo.Fault { <-stop; return nil })
 	mnt := u.path("mnt")
-	u.must("mount", "--dataset", s.GitURL(m), mnt)
+	u.must("mount", "--patience", "1s", "--dataset", s.GitURL(m), mnt)
 	if data, err := os.ReadFile(filepath.Join(mnt, m.Files[len(m.Files)-1].Path)); !errors.Is(err, syscall.EIO) {
 		t.Errorf("read %d bytes: %v", len(data), err)
 	}
