@@ -50,6 +50,17 @@ func (d Dir) Exists() bool {
 	return err == nil && strings.HasPrefix(string(have), marker[:43])
 }
 
+// halfMarked reports whether the marker is there as a process leaves it that was
+// killed while it wrote it.
+func (d Dir) halfMarked() bool {
+	st, err := os.Lstat(d.path(markerName))
+	if err != nil || !st.Mode().IsRegular() || st.Size() >= int64(len(marker)) {
+		return false
+	}
+	have, err := os.ReadFile(d.path(markerName))
+	return err == nil && strings.HasPrefix(marker, string(have))
+}
+
 // Make makes the cache directory if it is missing and marks it. It refuses a
 // directory that belongs to another user or holds something else.
 func (d Dir) Make() error {
@@ -75,7 +86,7 @@ func (d Dir) Make() error {
 		return fault(Failed, what, err)
 	}
 	for _, e := range entries {
-		if e.Name() != "lock" {
+		if e.Name() != "lock" && !(e.Name() == markerName && d.halfMarked()) {
 			return fault(Failed, what, fmt.Errorf("it holds %q and has no %s: it is not a cache of ours", e.Name(), markerName), "choose an empty or new directory with --cache DIR")
 		}
 	}
