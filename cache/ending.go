@@ -3,7 +3,6 @@ package cache
 import (
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/uniharmony/uniharmonyfs/cache/internal/partial"
 )
@@ -33,17 +32,26 @@ func (t *transfer) finish() {
 // publish makes the verified file the object.
 func (t *transfer) publish(p *partial.File) {
 	t.settlePast(p)
-	if !t.claimName() {
-		t.overtaken()
-		return
-	}
-	err := p.Publish(func(from string) error { return t.c.store.publish(t.o.key, from) })
-	if err != nil {
+	mine, err := t.claimName()
+	switch {
+	case err != nil:
 		t.c.do(func() {
-			t.o.publishing = nil
 			t.phase = filling
 			t.failLocally(nil, fmt.Errorf("cannot put it into the cache: %w", err))
 		})
+		return
+	case !mine:
+		t.overtaken()
+		return
+	}
+	err = p.Publish(func(from string) error { return t.c.store.publish(t.o.key, from) })
+	if err != nil {
+		// Readers that came meanwhile wait for the end and look again.
+		t.c.do(func() {
+			t.o.publishing = nil
+			t.failLocally(nil, fmt.Errorf("cannot put it into the cache: %w", err))
+		})
+		t.rest()
 		return
 	}
 	info, err := t.c.store.Stat(t.c.store.object(t.o.key))
@@ -96,12 +104,12 @@ func (c *Cache) outdo(o *object) (useless []*item) {
 // claimName returns true when the transfer may put a file under the object's
 // name: nobody else is going to, and nothing is there. It returns false when
 // another dataset's transfer was faster. From then on nobody joins.
-func (t *transfer) claimName() bool {
+func (t *transfer) claimName() (mine bool, err error) {
 	o := t.o
 	for {
 		var gone <-chan struct{}
 		var old *item
-		mine, late := false, false
+		late := false
 		t.c.do(func() {
 			switch {
 			case o.phase == present:
@@ -124,10 +132,10 @@ func (t *transfer) claimName() bool {
 		})
 		switch {
 		case mine || late:
-			return mine
+			return mine, nil
 		case old != nil:
 			if err := t.c.removeMarked(old, false); err != nil {
-				time.Sleep(time.Second) // it is tried again, or others' way
+				return false, err
 			}
 		default:
 			<-gone
