@@ -90,7 +90,7 @@ func TestOtherVersionCutsNothingOff(t *testing.T) {
 	get := u.start("get", "--dataset", m.Dir, u.path("target"))
 	eventually(t, "the download runs", func() bool { return server.Counts().Requests > 0 })
 	r := other("list", "--dataset", m.Dir, "--count")
-	if r.code != 1 || !strings.Contains(r.errout, "get into "+u.path("target")) {
+	if r.code != 1 || !strings.Contains(r.errout, "at work for: get") {
 		t.Errorf("exit %d, want 1 and what is at work\n%s%s", r.code, r.out, r.errout)
 	}
 	if u.daemon() != before {
@@ -279,5 +279,24 @@ func TestCleanWhileOthersOpen(t *testing.T) {
 	}
 	if n := strings.TrimSpace(u.must("list", "--dataset", m.Dir, "--count")); n == "0" || n == "" {
 		t.Errorf("%q files", n)
+	}
+}
+
+// What a download reads is not removed from under it.
+func TestCleanWaitsForADownload(t *testing.T) {
+	t.Parallel()
+	u := newUser(t)
+	server, m := serve(t, u, files("downloaded", 12, 100_000))
+	u.must("list", "--dataset", m.Dir, "--count")
+	clone := u.status().Datasets[0]
+	server.SetLink(demo.Link{Rate: 300 << 10})
+	get := u.start("get", "--dataset", m.Dir, u.path("target"))
+	eventually(t, "the download runs", func() bool { return server.Counts().Requests > 0 })
+	clean := u.start("clean", clone)
+	if code := get.ends(t, time.Minute); code != 0 {
+		t.Errorf("the download: exit %d\n%s", code, get.out.String())
+	}
+	if code := clean.ends(t, time.Minute); code != 0 && !strings.Contains(clean.out.String(), "target") {
+		t.Errorf("clean: exit %d, and not why\n%s", code, clean.out.String())
 	}
 }
