@@ -287,12 +287,19 @@ func TestCleanWaitsForADownload(t *testing.T) {
 	t.Parallel()
 	u := newUser(t)
 	server, m := serve(t, u, files("downloaded", 12, 100_000))
-	u.must("list", "--dataset", m.Dir, "--count")
+	u.must("list", "--dataset", server.GitURL(m), "--count")
 	clone := u.status().Datasets[0]
 	server.SetLink(demo.Link{Rate: 300 << 10})
-	get := u.start("get", "--dataset", m.Dir, u.path("target"))
+	get := u.start("get", "--jobs", "1", "--fetcher", "native", "--dataset", server.GitURL(m), u.path("target"))
 	eventually(t, "the download runs", func() bool { return server.Counts().Requests > 0 })
 	clean := u.start("clean", clone)
+	select {
+	case err := <-clean.done:
+		t.Error("the clone is gone, and the download goes on")
+		clean.done <- err
+	case err := <-get.done:
+		get.done <- err
+	}
 	if code := get.ends(t, time.Minute); code != 0 {
 		t.Errorf("the download: exit %d\n%s", code, get.out.String())
 	}

@@ -78,7 +78,8 @@ func TestFullDiskCanBeCleaned(t *testing.T) {
 					t.Errorf("status takes %v", took)
 				}
 				clean(u, file)
-				if code := daemon.ends(t, time.Minute); code != 0 {
+				// It may say that it could not write all it knew; a crash is 2.
+				if code := daemon.ends(t, time.Minute); code != 0 && code != 1 {
 					t.Errorf("the daemon has died: exit %d\n%.3000s", code, daemon.out.String())
 				}
 				if _, err := os.Stat(u.cache); !os.IsNotExist(err) {
