@@ -29,7 +29,9 @@ const (
 type Options struct {
 	// Check opens the database in another process and reports what is wrong
 	// with it: a damaged Badger can take its process down, or hang. It is
-	// called only after an unclean stop. nil checks nothing. See [Check].
+	// called only after an unclean stop, when a process died in opening it, and
+	// when its files are not what a clean stop has left. nil checks nothing. See
+	// [Check].
 	Check func(dir string) error
 
 	Log *slog.Logger
@@ -53,11 +55,15 @@ func Open(dir string, o Options) (*Index, error) {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	// Badger's files are only as private as the directory they lie in.
-	if err := errors.Join(os.MkdirAll(dir, 0o700), os.Chmod(dir, 0o700)); err != nil {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("index: %w", err)
 	}
 	x := &Index{dir: dir, log: log}
+	// Badger's files are only as private as the directory they lie in.
+	if err := os.Chmod(dir, 0o700); err != nil {
+		log.Warn("the index is kept in memory", "why", err)
+		return x, x.openMemory()
+	}
 	if err := roomToOpen(dir); err != nil {
 		log.Warn("the index is kept in memory", "why", err)
 		return x, x.openMemory()
@@ -101,7 +107,7 @@ func (x *Index) Close() error {
 		err = errors.New("index: cannot be written to its disk")
 	}
 	if err == nil && !x.memory {
-		err = os.WriteFile(filepath.Join(x.dir, "clean"), nil, 0o600)
+		err = os.WriteFile(filepath.Join(x.dir, "clean"), []byte(inventory(x.dir)), 0o600)
 	}
 	return err
 }
@@ -198,15 +204,31 @@ func unfit(dir string, check func(string) error) error {
 	if err == nil && string(have) != format {
 		return fmt.Errorf("it has format %q, this program writes %q", have, format)
 	}
-	if starts, err := os.ReadFile(filepath.Join(dir, "starts")); err == nil {
-		if n := recentStarts(string(starts), time.Now()); n >= crashes {
-			return fmt.Errorf("opening it ended the process %d times in the last %v", n, crashWindow)
-		}
+	starts, err := os.ReadFile(filepath.Join(dir, "starts"))
+	died := err == nil
+	if n := recentStarts(string(starts), time.Now()); n >= crashes {
+		return fmt.Errorf("opening it ended the process %d times in the last %v", n, crashWindow)
 	}
-	if _, err := os.Stat(filepath.Join(dir, "clean")); err == nil || check == nil {
+	if check == nil {
+		return nil
+	}
+	if left, err := os.ReadFile(filepath.Join(dir, "clean")); err == nil && string(left) == inventory(dir) && !died {
 		return nil
 	}
 	return check(dir)
+}
+
+// inventory describes the files of the database, to be compared with those that
+// a clean stop has left.
+func inventory(dir string) string {
+	entries, _ := os.ReadDir(filepath.Join(dir, "db"))
+	var b strings.Builder
+	for _, e := range entries {
+		if st, err := e.Info(); err == nil {
+			fmt.Fprintln(&b, e.Name(), st.Size(), st.ModTime().UnixNano())
+		}
+	}
+	return b.String()
 }
 
 // noteStart records an attempt to open; a successful one erases the record.

@@ -35,6 +35,9 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
+	if dir := os.Getenv("OPEN_INDEX"); dir != "" {
+		os.Exit(openOnce(dir))
+	}
 	os.Exit(m.Run())
 }
 

@@ -210,8 +210,9 @@ type store struct {
 }
 
 func (u *user) status() (s struct {
-	Store  store
-	Mounts []struct {
+	Store    store
+	Datasets []string
+	Mounts   []struct {
 		Target, Clone string
 		Passthrough   bool
 	}

@@ -11,6 +11,8 @@ import (
 
 // reply sends the lines of an answer. It is safe for concurrent use.
 type reply struct {
+	ended chan struct{} // closed when the request uses nothing any more
+
 	mu   sync.Mutex
 	w    http.ResponseWriter
 	last time.Time
@@ -81,18 +83,22 @@ func (d *daemon) counted(name string, h http.HandlerFunc) http.HandlerFunc {
 func answer[Req, Res any](d *daemon, fn func(ctx context.Context, req Req, r *reply) (Res, error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, h *http.Request) {
 		w.Header().Set("Content-Type", "application/x-ndjson")
-		r := &reply{w: w}
+		r := &reply{w: w, ended: make(chan struct{})}
+		end := sync.OnceFunc(func() { close(r.ended) })
+		defer end()
 		var req Req
 		if err := readRequest(w, h, &req); err != nil {
 			r.send(event{Fault: fault(Usage, "the request is not understood", err)})
 			return
 		}
+		defer keep(h)()
 		r.flush() // a client that sees no answer begin knows that nothing has begun
 		var res Res
 		var err error
 		if panicked := d.guarded(h.URL.Path, func() { res, err = fn(h.Context(), req, r) }); panicked != nil {
 			err = panicked
 		}
+		end() // before the answer: whoever has it may rely on that
 		if err != nil {
 			f := ToFault(err)
 			if f.Kind == Interrupted && d.life.ctx.Err() != nil {
@@ -117,24 +123,20 @@ func (d *daemon) sayHello(w http.ResponseWriter, _ *http.Request) {
 		http.Error(w, errStopping.Error(), http.StatusServiceUnavailable)
 		return
 	}
-	h := hello{Version: d.options.Version, PID: os.Getpid(), Mounts: len(d.mountList()), Work: d.life.work()}
+	h := hello{Version: d.options.Version, PID: os.Getpid(), Mounts: len(d.mountList()), Work: append([]string{}, d.life.work()...)}
 	d.life.touch()
 	json.NewEncoder(w).Encode(h)
 }
 
-// stopRequest stops the daemon; with ?if=idle only when it has nothing to do,
-// which 409 says it has.
+// stopRequest stops the daemon if it has nothing to do, which 409 says it has:
+// programs of a version before ask without ?if=idle, and look at mounts only.
 func (d *daemon) stopRequest(w http.ResponseWriter, r *http.Request) {
-	switch r.URL.Query().Get("if") {
-	case "":
-		d.life.stop()
-	case "idle":
-		if !d.life.stopIfIdle() {
-			http.Error(w, "something is mounted or being done", http.StatusConflict)
-			return
-		}
-	default:
+	if when := r.URL.Query().Get("if"); when != "" && when != "idle" {
 		http.Error(w, "if can only be idle", http.StatusBadRequest)
+		return
+	}
+	if !d.life.stopIfIdle() {
+		http.Error(w, "something is mounted or being done", http.StatusConflict)
 		return
 	}
 	w.WriteHeader(http.StatusNoContent)

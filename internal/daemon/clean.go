@@ -12,7 +12,7 @@ import (
 	"github.com/uniharmony/uniharmonyfs/internal/annex"
 )
 
-func (d *daemon) cleanRequest(ctx context.Context, req CleanRequest, _ *reply) (res CleanResult, err error) {
+func (d *daemon) cleanRequest(ctx context.Context, req CleanRequest, r *reply) (res CleanResult, err error) {
 	d.mounting.Lock()
 	names, err := d.toClean(req)
 	d.mounting.Unlock()
@@ -25,7 +25,7 @@ func (d *daemon) cleanRequest(ctx context.Context, req CleanRequest, _ *reply) (
 		}
 	}
 	for _, name := range names {
-		if err := d.removeDataset(ctx, name, &res); err != nil {
+		if err := d.removeDataset(ctx, name, &res, r); err != nil {
 			return res, err
 		}
 	}
@@ -93,19 +93,15 @@ func matchClones(have []string, want string) (found []string) {
 }
 
 // removeDataset closes and deletes a hidden clone, and what was cached through
-// it. It waits until nobody is cloning it, with nothing else held.
-func (d *daemon) removeDataset(ctx context.Context, name string, res *CleanResult) error {
-	ds := d.dataset(fetch.Spec{Name: name})
-	done, err := ds.turn.take(ctx, nil)
+// it.
+func (d *daemon) removeDataset(ctx context.Context, name string, res *CleanResult, r *reply) error {
+	ds, done, err := d.takeUnused(ctx, name, r)
 	if err != nil {
 		return err
 	}
 	defer done()
 	if ds.removed { // by another command
 		return nil
-	}
-	if err := d.leave(ds); err != nil {
-		return err
 	}
 	files, bytes, err := d.cache.Drop(func(o string, _ annex.Key) bool { return strings.HasPrefix(o, name+":") })
 	res.Files, res.Bytes = res.Files+files, res.Bytes+bytes
@@ -121,6 +117,38 @@ func (d *daemon) removeDataset(ctx context.Context, name string, res *CleanResul
 	d.mu.Unlock()
 	res.Datasets = append(res.Datasets, name)
 	return err
+}
+
+// takeUnused waits for the turn at a dataset, and for the requests that read it,
+// with nothing held. It lets nothing of it be mounted any more.
+func (d *daemon) takeUnused(ctx context.Context, name string, r *reply) (*dataset, func(), error) {
+	waiting := func() {
+		r.progress(Progress{Phase: "wait", Text: "another command that uses " + name})
+	}
+	for {
+		ds := d.dataset(fetch.Spec{Name: name})
+		done, err := ds.turn.take(ctx, waiting)
+		if err != nil || ds.removed {
+			return ds, done, err
+		}
+		d.mu.Lock()
+		user := ds.user()
+		d.mu.Unlock()
+		if user == nil {
+			if err := d.leave(ds); err != nil {
+				done()
+				return nil, nil, err
+			}
+			return ds, done, nil
+		}
+		done()
+		waiting()
+		select {
+		case <-user.ended:
+		case <-ctx.Done():
+			return nil, nil, ctx.Err()
+		}
+	}
 }
 
 // leave lets nothing of a dataset be mounted any more, unless something is.

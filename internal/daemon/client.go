@@ -63,6 +63,10 @@ func (c *Client) reach(ctx context.Context) error {
 			return nil
 		case err == nil && (h.Mounts > 0 || len(h.Work) > 0):
 			return c.otherVersion(h)
+		case err == nil && h.Work == nil:
+			if err := c.outlast(ctx, h); err != nil {
+				return err
+			}
 		case err == nil:
 			c.stopIdle(ctx) // it decides: something may have begun since
 		case ctx.Err() != nil:
@@ -88,6 +92,25 @@ func (c *Client) otherVersion(h hello) error {
 		return fault(Failed, what, nil, "take its mounts away with: uniharmonyfs unmount TARGET; then it is replaced", "see what is mounted with: uniharmonyfs status")
 	}
 	return fault(Failed, what, errors.New("it is at work for: "+list(h.Work)), "wait for that command to end, or interrupt it; then it is replaced", "or use another cache with --cache DIR")
+}
+
+// idleEnd is in what time a daemon that nobody asks for anything ends.
+const idleEnd = defaultGrace + 5*time.Second
+
+// outlast waits for the end of a daemon of a version that cannot tell what it
+// does, and would stop in the middle of it: left alone, it ends if it does
+// nothing.
+func (c *Client) outlast(ctx context.Context, h hello) error {
+	for deadline := time.Now().Add(idleEnd); time.Now().Before(deadline); {
+		if held, err := c.dir.locked(); err != nil || !held {
+			return nil
+		}
+		if err := sleep(ctx, 50*time.Millisecond); err != nil {
+			return err
+		}
+	}
+	h.Work = []string{"something that its version cannot tell"}
+	return c.otherVersion(h)
 }
 
 func (c *Client) stopIdle(ctx context.Context) {

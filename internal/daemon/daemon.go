@@ -121,7 +121,7 @@ func Run(ctx context.Context, dir Dir, o Options) (err error) {
 	go func() {
 		defer close(served)
 		d.guarded("the control socket", func() {
-			server.Serve(ownerOnly{Listener: l, slots: make(chan struct{}, maxConnections)})
+			server.Serve(newPeers(l, maxConnections))
 		})
 		d.life.stop() // nobody could ask for anything
 	}()

@@ -35,6 +35,8 @@ type dataset struct {
 	// mounted any more; guarded by the daemon's mounting.
 	leaving bool
 
+	users map[*reply]bool // requests that read it, some of them ended; guarded by daemon.mu
+
 	mu      sync.Mutex // guards the following
 	origins map[originID]*fetch.Origin
 }
@@ -77,6 +79,7 @@ func (d *daemon) openVersion(ctx context.Context, req Dataset, r *reply) (*versi
 		return nil, err
 	}
 	defer done()
+	d.use(ds, r)
 	v := &version{dataset: ds, request: req}
 	v.clone, err = ds.hidden.Clone(ctx, spec, req.Version, fetch.CloneOptions{
 		Git:     d.git,
@@ -123,12 +126,34 @@ func (d *daemon) takeDataset(ctx context.Context, spec fetch.Spec, waiting func(
 	}
 }
 
+// use takes note that a request reads a dataset, until it has ended.
+func (d *daemon) use(ds *dataset, r *reply) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	ds.user()
+	ds.users[r] = true
+}
+
+// user returns a request that has not ended and reads the dataset, or nil. It
+// is called with daemon.mu held.
+func (ds *dataset) user() *reply {
+	for r := range ds.users {
+		select {
+		case <-r.ended:
+			delete(ds.users, r)
+		default:
+			return r
+		}
+	}
+	return nil
+}
+
 func (d *daemon) dataset(spec fetch.Spec) *dataset {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	ds := d.datasets[spec.Name]
 	if ds == nil {
-		ds = &dataset{name: spec.Name, spec: spec.String(), turn: newTurn(), hidden: fetch.NewHidden(d.cloneDir(spec.Name)), origins: make(map[originID]*fetch.Origin)}
+		ds = &dataset{name: spec.Name, spec: spec.String(), turn: newTurn(), users: make(map[*reply]bool), hidden: fetch.NewHidden(d.cloneDir(spec.Name)), origins: make(map[originID]*fetch.Origin)}
 		d.datasets[spec.Name] = ds
 	}
 	if ds.spec == "" { // made for its removal

@@ -232,6 +232,7 @@ type hello struct {
 	Version string `json:"version"`
 	PID     int    `json:"pid"`
 	Mounts  int    `json:"mounts"`
-	// Work names the requests in progress that must not be cut off.
-	Work []string `json:"work,omitempty"`
+	// Work names the requests in progress that must not be cut off. It is null
+	// from daemons of versions that cannot tell.
+	Work []string `json:"work"`
 }

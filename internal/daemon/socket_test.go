@@ -27,7 +27,7 @@ func serveSocket(t *testing.T) (dialled func() net.Conn) {
 	}
 	server := newServer(mux)
 	server.ReadHeaderTimeout, server.ReadTimeout = 500*time.Millisecond, 500*time.Millisecond
-	go server.Serve(ownerOnly{Listener: l, slots: make(chan struct{}, 1)})
+	go server.Serve(newPeers(l, 1))
 	t.Cleanup(func() { server.Close() })
 	return func() net.Conn {
 		c, err := dial(t.Context(), path)
