@@ -84,7 +84,8 @@ type Options struct {
 	Revoke func(key annex.Key, dataset string)
 	Log    *slog.Logger
 
-	disk disk.Disk // nil is this machine's
+	disk   disk.Disk // nil is this machine's
+	window int64     // bytes, of the smallest window that content streams through; 0 is 4 MiB
 }
 
 func (o Options) withDefaults() Options {
@@ -108,6 +109,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.disk == nil {
 		o.disk = disk.OS{}
+	}
+	if o.window == 0 {
+		o.window = 4 << 20
 	}
 	return o
 }
@@ -171,7 +175,7 @@ func Open(dir string, o Options) (*Cache, error) {
 	return c, nil
 }
 
-// closeFor bounds how long Close waits for data to reach the disk.
+// closeFor bounds how long Close flushes data, and half of how long it waits.
 const closeFor = 5 * time.Second
 
 // Close ends all transfers, waits for them, and brings the ledger up to date,
@@ -198,21 +202,20 @@ func (c *Cache) Close() error {
 		return nil
 	}
 	c.stop()
-	c.work.Wait()
-	flushed := make(chan error, 1)
+	ctx, cancel := context.WithTimeout(context.Background(), closeFor)
+	defer cancel()
+	closed := make(chan error, 1)
 	go func() {
-		defer func() {
-			if what := recover(); what != nil {
-				flushed <- fmt.Errorf("cache: panic while closing: %v", what)
-			}
-		}()
-		flushed <- c.flushLedger()
+		closed <- c.guard("Close", func() error {
+			c.work.Wait()
+			return c.flushLedger(ctx)
+		})
 	}()
 	select {
-	case err := <-flushed:
+	case err := <-closed:
 		return err
-	case <-time.After(closeFor):
-		return fmt.Errorf("cache: the disk did not take all data within %v: some objects will be hashed again", closeFor)
+	case <-time.After(2 * closeFor): // a flush that has begun cannot be broken off
+		return fmt.Errorf("cache: the disk, or a source, did not come to an end within %v: some objects will be hashed again", 2*closeFor)
 	}
 }
 
@@ -253,7 +256,7 @@ func (c *Cache) spawn(what string, fn func(), failed func(error)) {
 func (c *Cache) guard(what string, fn func() error) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			c.log.Error("panic in a source", "in", what, "panic", p, "stack", string(debug.Stack()))
+			c.log.Error("panic in what the cache called", "in", what, "panic", p, "stack", string(debug.Stack()))
 			err = fmt.Errorf("a defect of the program: %v: %w", p, errDefect)
 		}
 	}()

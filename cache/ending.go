@@ -47,17 +47,13 @@ func (t *transfer) publish(p *partial.File) {
 	err = p.Publish(func(from string) error { return t.c.store.publish(t.o.key, from) })
 	if err != nil {
 		// Readers that came meanwhile wait for the end and look again.
-		t.c.do(func() {
-			t.o.publishing = nil
-			t.failLocally(nil, fmt.Errorf("cannot put it into the cache: %w", err))
-		})
+		t.c.do(func() { t.failLocally(nil, fmt.Errorf("cannot put it into the cache: %w", err)) })
 		t.rest()
 		return
 	}
 	info, err := t.c.store.Stat(t.c.store.object(t.o.key))
 	t.end(func() {
 		o := t.o
-		o.publishing = nil
 		if err != nil { // it has gone again already
 			t.c.release(t, 0, 0)
 			return
@@ -172,7 +168,8 @@ func (t *transfer) overtaken() {
 	})
 }
 
-// rest ends a transfer that nobody needs: what has come is kept.
+// rest ends a transfer that nobody needs, or whose object cannot be put into its
+// place: what has come is kept.
 func (t *transfer) rest() {
 	left := t.account.made // of a partial file that was never opened
 	c := &t.content
@@ -209,6 +206,9 @@ func (t *transfer) end(books func()) {
 		books()
 		t.phase = ended
 		t.f.transfer = nil
+		if t.o.publishing == t {
+			t.o.publishing = nil
+		}
 		t.refuse(ErrClosed, nil)
 		close(t.done)
 		if t.o.phase == present {

@@ -1,7 +1,10 @@
 package cache
 
 import (
+	"context"
 	"errors"
+	"fmt"
+	"path/filepath"
 	"time"
 
 	"github.com/uniharmony/uniharmonyfs/cache/internal/disk"
@@ -42,7 +45,7 @@ func (c *Cache) keepLedger() {
 				continue
 			}
 			last = now
-			if err := c.flushLedger(); err != nil {
+			if err := c.flushLedger(c.ctx); err != nil {
 				c.log.Warn("ledger is behind: objects may be hashed again", "err", err)
 			}
 		}
@@ -50,20 +53,27 @@ func (c *Cache) keepLedger() {
 }
 
 // flushLedger flushes the data of new objects and brings the ledger up to
-// date: first the data, then the record that vouches for it.
-func (c *Cache) flushLedger() error {
+// date: first the data, then the record that vouches for it. When ctx ends, what
+// was not flushed stays unvouched for.
+func (c *Cache) flushLedger(ctx context.Context) error {
 	var objects []*object
 	var fills []*fill
 	c.do(func() {
 		objects, fills = c.ledger.unsynced, c.ledger.resting
 		c.ledger.unsynced, c.ledger.resting = nil, nil
 	})
-	for _, f := range fills {
-		c.flushFill(f)
+	for len(fills) > 0 && ctx.Err() == nil {
+		c.flushFill(fills[0])
+		fills = fills[1:]
 	}
-	for _, o := range objects {
-		c.flushObject(o)
+	for len(objects) > 0 && ctx.Err() == nil {
+		c.flushObject(objects[0])
+		objects = objects[1:]
 	}
+	c.do(func() {
+		c.ledger.resting = append(fills, c.ledger.resting...)
+		c.ledger.unsynced = append(objects, c.ledger.unsynced...)
+	})
 	var put []Record
 	var del []annex.Key
 	c.do(func() {
@@ -133,6 +143,41 @@ func (c *Cache) flushObject(o *object) {
 	c.pump()
 }
 
+// Flush returns when the content of keys that is here would survive a power cut.
+// What is not here is passed over. It is for what is promised, as pins are: all
+// else is flushed in the background.
+func (c *Cache) Flush(ctx context.Context, keys []annex.Key) error {
+	for _, key := range keys {
+		for tries := 0; ; tries++ {
+			var o *object
+			var busy <-chan struct{}
+			c.do(func() {
+				if o = c.objects[key]; o != nil && (o.phase != present || o.synced) {
+					o = nil
+				}
+				if o != nil {
+					busy = o.flushing
+				}
+			})
+			switch {
+			case o == nil:
+			case tries == rounds:
+				return fmt.Errorf("%s: the disk does not take it", key)
+			case busy != nil:
+				if err := wait(ctx, busy); err != nil {
+					return err
+				}
+				continue
+			default:
+				c.flushObject(o)
+				continue
+			}
+			break
+		}
+	}
+	return nil
+}
+
 // errUnopened says that nothing was flushed.
 var errUnopened = errors.New("not opened")
 
@@ -148,7 +193,10 @@ func (s store) flush(key annex.Key, size int64, id disk.ID) error {
 	if err != nil {
 		return errors.Join(errUnopened, err)
 	}
-	return f.Sync()
+	if err := f.Sync(); err != nil {
+		return err
+	}
+	return s.SyncDir(filepath.Dir(s.object(key))) // its name, too
 }
 
 // flushFill flushes a partial file at rest.

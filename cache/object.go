@@ -188,7 +188,7 @@ func (c *Cache) vanished(o *object) {
 // read it get errors, what is kept of it is revoked, and it goes. A pinned one
 // is set aside. Callers hold mu.
 func (c *Cache) damaged(o *object, err error) {
-	if o.phase != present && o.phase != unchecked {
+	if o.phase != present && o.phase != unchecked || c.closed {
 		return
 	}
 	c.note(o, "", fmt.Errorf("the cached content is damaged: %w", err))

@@ -3,6 +3,7 @@ package cache_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"strings"
 	"sync/atomic"
@@ -200,4 +201,24 @@ func TestOutageKeepsWhatHasCome(t *testing.T) {
 	for off := 0; off < len(two.data); off += 64 * kib {
 		mustReadAt(t, h, two, off, 64*kib)
 	}
+}
+
+// Some bytes now and then do not keep a reader waiting for ever: a server that
+// cuts every reply short is given up when the reader's patience ends.
+func TestTrickleIsNoProgress(t *testing.T) {
+	one := makeContent(t, 410, 5*mib)
+	crumbs := scripted{"crumbs", func(off, n int64, w io.Writer) error {
+		w.Write(one.data[off : off+min(n, 100)])
+		return source.Outage(errors.New("the server cut it short"))
+	}}
+	c := open(t, t.TempDir(), cache.Options{})
+	within(t, time.Minute, "a trickle", func() error {
+		h := mustOpen(t, c, one.key, cache.Use{Origin: sources(crumbs), Patience: time.Second})
+		if n, err := h.ReadAt(t.Context(), make([]byte, 64*kib), 0); !source.IsOutage(err) {
+			return fmt.Errorf("%d bytes, %v", n, err)
+		}
+		return nil
+	})
+	// Another source is asked meanwhile.
+	mustRead(t, c, one, cache.Use{Dataset: "two", Origin: sources(crumbs, scripted{"right", honest(one)}), Patience: time.Minute})
 }

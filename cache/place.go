@@ -172,9 +172,7 @@ func (t *transfer) placeWatched(ctx context.Context, from Placer, path string) e
 		watch.Reset(silence)
 		t.c.do(func() {
 			done = min(max(done, 0), t.o.size)
-			if done > t.content.placed {
-				t.content.progress = time.Now()
-			}
+			t.progressed(done - t.content.placed)
 			t.content.placed = done
 		})
 	}

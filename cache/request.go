@@ -126,7 +126,7 @@ func (r *request) finish(err error) {
 func (t *transfer) conclude(r *request, err, local error) {
 	var full *NoSpaceError
 	switch {
-	case errors.As(err, &full) && full.Never && r.steady && t.content.limit == 0 && r.part == t.content.part:
+	case errors.As(err, &full) && full.Never && t.content.limit == 0 && r.part == t.content.part:
 		t.becomeWindowed(full)
 	case errors.As(err, &full), local != nil, isDiskFull(err):
 		t.failLocally(&r.interval, err)
@@ -203,7 +203,7 @@ func (r *request) makeRoom() error {
 		as := t.c.queue.Class(r.ticket)
 		err := t.c.reserve(r.ctx, t, need, as)
 		var full *NoSpaceError
-		if errors.As(err, &full) && r.steady && as == queue.Demanded && !full.Never {
+		if errors.As(err, &full) && r.steady && limit == 0 && as == queue.Demanded && !full.Never {
 			where = r.interval
 			err = t.c.reserve(r.ctx, t, min(rest, chargePart(r.interval)), as)
 		}

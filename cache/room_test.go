@@ -141,6 +141,28 @@ func TestLargerThanTheBudgetStreamsThrough(t *testing.T) {
 	}
 }
 
+// Nor must it be read in order: whoever reads here and there is served, however
+// much that comes to.
+func TestLargerThanTheBudgetIsReadAtRandom(t *testing.T) {
+	one := makeContent(t, 430, 60*mib)
+	c := open(t, t.TempDir(), cache.Options{Budget: 20 * mib, RoomWait: 100 * time.Millisecond})
+	h := mustOpen(t, c, one.key, cache.Use{Origin: newFar(one), NoReadAhead: true})
+	rnd := rand.New(rand.NewPCG(3, 4))
+	for range 400 {
+		mustReadAt(t, h, one, rnd.IntN(59*mib), 4096)
+		if s := c.Status(); s.Used+s.Reserved > s.Budget {
+			t.Fatalf("used %d + reserved %d of %d", s.Used, s.Reserved, s.Budget)
+		}
+	}
+	// More at once than is kept of it cannot be: it is refused, and nobody hangs.
+	within(t, time.Minute, "half of the file at once", func() error {
+		if _, err := h.ReadAt(t.Context(), make([]byte, 30*mib), 0); !errors.Is(err, syscall.ENOSPC) {
+			return fmt.Errorf("not refused: %v", err)
+		}
+		return nil
+	})
+}
+
 // What cannot be verified for a reader of a file that streams through is
 // refused, with the reason.
 func TestStreamingRefusesWhatItCannotVerify(t *testing.T) {

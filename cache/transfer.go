@@ -71,7 +71,8 @@ type content struct {
 	proven   bool   // with a limit: all of it was hashed, and is right
 	unproven bool   // with a limit: some was given back before it was hashed
 	saved    time.Time
-	progress time.Time // when the last byte came
+	progress time.Time // when bytes came last that are worth the name
+	trickled int64     // bytes since
 }
 
 // wishes is what is wanted of a transfer.
@@ -131,16 +132,22 @@ func (t *transfer) drive() {
 				continue
 			}
 		}
-		var alarm <-chan time.Time
-		if !again.IsZero() {
-			timer := time.NewTimer(time.Until(again))
-			alarm = timer.C
-			defer timer.Stop()
-		}
-		select {
-		case <-t.wake:
-		case <-alarm:
-		}
+		t.rouse(again)
+	}
+}
+
+// rouse returns when something has changed, or at the time again if that is not
+// zero.
+func (t *transfer) rouse(again time.Time) {
+	if again.IsZero() {
+		<-t.wake
+		return
+	}
+	alarm := time.NewTimer(time.Until(again))
+	defer alarm.Stop()
+	select {
+	case <-t.wake:
+	case <-alarm.C:
 	}
 }
 

@@ -184,14 +184,7 @@ func (t *transfer) needsWhole(w *waiter) bool {
 	if w.whole || !t.inFaith(w.h) || w.End > readplan.Last(t.o.size) || !t.supply.exact() {
 		return true
 	}
-	for _, i := range c.stock.Have { // some of it came from a source without version
-		for gap := c.stock.Exact.Gap(i); gap.Len() > 0; gap = c.stock.Exact.Gap(interval{Off: gap.End, End: i.End}) {
-			if gap.Overlaps(w.interval) {
-				return true
-			}
-		}
-	}
-	return false
+	return c.stock.HasInexact(w.interval)
 }
 
 // serve notes that a handle is served from the partial file. It reports false
@@ -211,11 +204,20 @@ func (t *transfer) arrived(r *request, i interval) {
 	c := &t.content
 	c.stock.Add(i, r.source, r.exact)
 	r.pos = i.End
-	c.progress = time.Now()
-	t.supply.rounds = 0
+	t.progressed(i.Len())
 	t.wakeWaiters()
 	if t.isWhole() || t.unhashed() > 0 {
 		t.kick()
+	}
+}
+
+// progressed notes that n bytes have come. Some now and then are no progress:
+// nobody would ever come to an end. Callers hold mu.
+func (t *transfer) progressed(n int64) {
+	c := &t.content
+	if c.trickled += n; c.trickled >= readplan.ChunkSize || t.isWhole() {
+		c.progress, c.trickled = time.Now(), 0
+		t.supply.rounds = 0
 	}
 }
 

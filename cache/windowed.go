@@ -14,7 +14,7 @@ import (
 // it from its start reads its last chunk only when all was right. Who wants the
 // end alone, or everything verified first, is refused.
 
-const windowMost, windowLeast = 64 << 20, 4 << 20
+const windowMost = 64 << 20
 
 // becomeWindowed makes a transfer of what does not fit one with a window.
 // Callers hold mu.
@@ -22,7 +22,7 @@ func (t *transfer) becomeWindowed(why *NoSpaceError) {
 	b := &t.c.books
 	room := b.budget - b.pinned
 	limit := min(room/4, int64(windowMost)) / readplan.ChunkSize * readplan.ChunkSize
-	if limit < windowLeast {
+	if limit < t.c.options.window {
 		t.failLocally(nil, why)
 		return
 	}
@@ -74,6 +74,8 @@ func (t *transfer) hopeless(w *waiter) error {
 		why = "it streams through, so it cannot be verified before it is read"
 	case !t.supply.exact():
 		why = "it streams through, and its source does not name the exact version: it would have to be verified before it is read"
+	case w.Len() > c.limit/2:
+		why = "it streams through, and more was asked for at once than is kept of it"
 	case w.End > readplan.Last(t.o.size) && !c.proven && c.part != nil && readplan.Last(t.o.size)-c.stock.Have.From(c.part.Hashed()) > c.limit/2:
 		why = "it streams through, and its end is verified only for a reader who goes through it from its start"
 	default:

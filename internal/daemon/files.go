@@ -126,6 +126,7 @@ func (d *daemon) filesRequest(ctx context.Context, req FilesRequest, r *reply) (
 			return res, err
 		}
 		res.Failed, err = d.each(ctx, files, req.Timeout, r, d.fetch)
+		err = errors.Join(err, d.cache.Flush(ctx, keys)) // a pin is a promise
 	case "unpin":
 		err = d.cache.Unpin(keys)
 	case "prefetch":

@@ -382,10 +382,11 @@ func (p *File) Discard() error {
 
 // Left returns what is on disk of the partial file at path, in bytes.
 func Left(d disk.Disk, path string) (n int64) {
-	for _, path := range []string{path, MapPath(path)} {
-		if info, err := d.Stat(path); err == nil {
-			n += info.Charge()
-		}
+	if info, err := d.Stat(path); err == nil {
+		n = info.Blocks // it has holes
+	}
+	if info, err := d.Stat(MapPath(path)); err == nil {
+		n += info.Charge()
 	}
 	return n
 }

@@ -76,6 +76,17 @@ func (s *Stock) of(source string, exact bool) *Provenance {
 	return nil
 }
 
+// HasInexact reports whether a byte of an interval is there that came from a
+// source without a version.
+func (s *Stock) HasInexact(i Interval) bool {
+	for k := s.Have.find(i.Off); k < len(s.Have) && s.Have[k].Off < i.End; k++ {
+		if !s.Exact.Has(Interval{max(i.Off, s.Have[k].Off), min(i.End, s.Have[k].End)}) {
+			return true
+		}
+	}
+	return false
+}
+
 // Remove forgets bytes.
 func (s *Stock) Remove(i Interval) {
 	s.Have.Remove(i)
