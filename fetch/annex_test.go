@@ -277,6 +277,26 @@ func TestGitAnnexLeavesNothingAside(t *testing.T) {
 	})
 }
 
+// More than the whole, put aside by an earlier try, would make git-annex ask for
+// the rest of it for ever.
+func TestTooMuchPutAsideIsInNobodysWay(t *testing.T) {
+	eachAnnex(t, func(t *testing.T) {
+		_, m := dataset(t, demo.Web, 2, 20_000)
+		r, dir := origin(t, m.Dir, OriginOptions{Fetcher: "annex"})
+		// It runs, and will sweep no more.
+		if err := place(t, t.Context(), annexOf(t, r, m.Files[0].Key), &m.Files[0]); err != nil {
+			t.Fatal(err)
+		}
+		tmp := filepath.Join(dir, "annex", "tmp", m.Files[1].Key.FileName())
+		if err := errors.Join(os.MkdirAll(filepath.Dir(tmp), 0o700), os.WriteFile(tmp, make([]byte, 30_000), 0o600)); err != nil {
+			t.Fatal(err)
+		}
+		if err := place(t, t.Context(), annexOf(t, r, m.Files[1].Key), &m.Files[1]); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // What git-annex says of the network is an outage, that a place has not got it
 // is final.
 func TestGitAnnexFailuresHaveAClass(t *testing.T) {

@@ -85,6 +85,9 @@ type annexProgram struct {
 	// local says that origin is a repository on this machine. git-annex would
 	// run what that one's configuration and branch name, and write to it.
 	local bool
+	// tmp is where it and what it runs keep files of a moment; "" is the
+	// system's place.
+	tmp string
 }
 
 // ownName is the author of what git-annex commits in the hidden clone, which
@@ -103,6 +106,9 @@ func newAnnexChild(c *Clone, o OriginOptions) *annexChild {
 		annexProgram: annexProgram{dir: c.Dir, env: append(slices.Clip(o.Env), ownName...), allow: strings.Join(o.AllowAddresses, " "), local: filepath.IsAbs(c.Spec.URL)},
 		hidden:       c.hidden, silence: annexPatience * timeout, log: o.Log, slots: make(chan struct{}, annexJobs),
 	}
+	if child.hidden != nil {
+		child.tmp = filepath.Join(c.Dir, "annex", "misctmp") // swept at the start
+	}
 	child.ctx, child.stop = context.WithCancel(context.Background())
 	return child
 }
@@ -117,6 +123,9 @@ func (p annexProgram) command(args ...string) *exec.Cmd {
 	cmd := exec.Command(AnnexProgram(), args...)
 	cmd.Dir = p.dir
 	cmd.Env = append(without(gitProgram{env: p.env}.environment(), "PATH"), "PATH="+minimalPath())
+	if p.tmp != "" {
+		cmd.Env = append(without(cmd.Env, "TMPDIR"), "TMPDIR="+p.tmp)
+	}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	cmd.WaitDelay = 5 * time.Second
 	return cmd
@@ -289,6 +298,9 @@ func (c *annexChild) start(before *annexRun) (*annexRun, error) {
 	}
 	if c.hidden != nil {
 		c.hidden.sweepAnnex()
+		if err := os.MkdirAll(c.tmp, 0o700); err != nil {
+			return nil, err
+		}
 	}
 	c.remotes.enable(c.ctx, c.annexProgram, &c.mu, c.log)
 	if c.ctx.Err() != nil {

@@ -221,7 +221,7 @@ func (h *Hidden) make(ctx context.Context, f fetcher, spec Spec, version string,
 	if err := os.RemoveAll(h.dir); err != nil {
 		return got, err
 	}
-	return got, os.Rename(making, h.dir)
+	return got, errors.Join(os.Rename(making, h.dir), syncPath(parent))
 }
 
 // configure makes git-annex see an initialised repository whose objects are

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"net/url"
 	"os"
@@ -74,13 +75,18 @@ func ClonedFrom(dir string) string {
 	return m.URL
 }
 
+// write writes the manifest of the clone at dir. What it vouches for reaches the
+// disk before it: git does not see to that for all of its files.
 func (m manifest) write(dir string) error {
 	raw, err := json.MarshalIndent(m, "", "  ")
 	if err != nil {
 		return err
 	}
+	if err := syncTree(dir); err != nil {
+		return err
+	}
 	tmp := filepath.Join(dir, manifestName+".new")
-	f, err := os.Create(tmp)
+	f, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return err
 	}
@@ -88,7 +94,30 @@ func (m manifest) write(dir string) error {
 	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
 		return err
 	}
-	return os.Rename(tmp, filepath.Join(dir, manifestName))
+	return errors.Join(os.Rename(tmp, filepath.Join(dir, manifestName)), syncPath(dir))
+}
+
+// syncTree flushes the files and directories of a hidden clone; what lies
+// behind its links is not its own.
+func syncTree(dir string) error {
+	return filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
+		if err == nil && (e.IsDir() || e.Type().IsRegular()) {
+			err = syncPath(path)
+		}
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil // git removed it meanwhile
+		}
+		return err
+	})
+}
+
+func syncPath(path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return f.Sync()
 }
 
 // known returns the commit of a version that the clone has.

@@ -108,6 +108,7 @@ func TestModesKeepTheKernelsRule(t *testing.T) {
 		}
 		var open []opening
 		passed := 0
+		spoiled := map[int]bool{}
 		t.Repeat(map[string]func(*rapid.T){
 			"open": func(t *rapid.T) {
 				node := rapid.IntRange(0, 2).Draw(t, "node")
@@ -116,7 +117,13 @@ func TestModesKeepTheKernelsRule(t *testing.T) {
 				if rapid.Bool().Draw(t, "incomplete") {
 					f = nil
 				}
-				id, pass, _ := m.open(node, f)
+				id, pass, err := m.open(node, f)
+				if (err != nil) != spoiled[node] {
+					t.Fatalf("opened, with what the kernel reads spoiled %v: %v", spoiled[node], err)
+				}
+				if err != nil {
+					return
+				}
 				if why := k.opened(node, id, pass); why != "" {
 					t.Fatalf("EIO: %s", why)
 				}
@@ -132,7 +139,18 @@ func TestModesKeepTheKernelsRule(t *testing.T) {
 				i := rapid.IntRange(0, len(open)-1).Draw(t, "which")
 				k.released(open[i].node, open[i].pass)
 				m.release(open[i].node)
+				if m.nodes[open[i].node] == nil {
+					delete(spoiled, open[i].node) // the next one begins anew
+				}
 				open = append(open[:i], open[i+1:]...)
+			},
+			// What the kernel reads by itself turns out wrong.
+			"spoil": func(t *rapid.T) {
+				node := rapid.IntRange(0, 2).Draw(t, "node")
+				m.spoil(node)
+				if o := m.nodes[node]; o != nil && o.pass {
+					spoiled[node] = true
+				}
 			},
 			"": func(t *rapid.T) {
 				if len(open) == 0 && (len(k.valid) != 0 || len(m.nodes) != 0) {
