@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/urfave/cli/v2"
 )
@@ -101,4 +102,13 @@ func unknownCommand(app *cli.App, name string) error {
 		names = append(names, c.Name)
 	}
 	return usage(fmt.Sprintf("there is no command %q", name), cli.SuggestCommand(app.VisibleCommands(), name), "the commands are: "+strings.Join(names, ", "))
+}
+
+// callersUmask returns the umask that the command was called with: what is made
+// for the user outside the cache has their modes. It can only be read by setting
+// it.
+func callersUmask() uint32 {
+	umask := syscall.Umask(0o077)
+	syscall.Umask(umask)
+	return uint32(umask)
 }

@@ -68,9 +68,8 @@ func TestConfinement(t *testing.T) {
 	c := confinement{
 		t: t, below: []string{u.cache, target, mnt, "/dev/null", "/dev/fuse", "/proc/",
 			"/sys/devices/virtual/bdi"}, // read-ahead of the mount
-		temporary: filepath.Join(os.TempDir(), "git-annex"),
-		programs:  []string{"git", "git-annex", "fusermount3", "uniharmonyfs", "git-remote-http", "git-remote-https", "git-upload-pack", "strace"},
-		port:      server.URL[strings.LastIndex(server.URL, ":")+1:], cwd: make(map[string]string),
+		programs: []string{"git", "git-annex", "fusermount3", "uniharmonyfs", "git-remote-http", "git-remote-https", "git-upload-pack", "strace"},
+		port:     server.URL[strings.LastIndex(server.URL, ":")+1:], cwd: make(map[string]string),
 	}
 	for line := range strings.Lines(string(calls)) {
 		c.check(strings.TrimSpace(line))
@@ -85,7 +84,6 @@ func TestConfinement(t *testing.T) {
 type confinement struct {
 	t         *testing.T
 	below     []string // where files may be written
-	temporary string   // how the names of files begin that git-annex makes for a moment
 	programs  []string
 	port      string // of the dataset's server
 	cwd       map[string]string
@@ -149,9 +147,6 @@ func (c *confinement) file(path, line string) {
 	c.opened++
 	path = strings.TrimSpace(path)
 	if strings.HasPrefix(path, "pipe:") || strings.HasPrefix(path, "socket:") || strings.HasPrefix(path, "anon_inode:") {
-		return
-	}
-	if strings.HasPrefix(path, c.temporary) && strings.HasSuffix(path, ".tmp") {
 		return
 	}
 	for _, ok := range c.below {

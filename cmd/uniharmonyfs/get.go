@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"syscall"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -72,9 +71,7 @@ func getRequest(c *cli.Context) (req daemon.GetRequest, err error) {
 	if req.Copy && !req.Direct {
 		return req, usage("--copy goes with --direct", "without --direct there are real files only")
 	}
-	umask := syscall.Umask(0o077)
-	syscall.Umask(umask)
-	req.Umask = uint32(umask)
+	req.Umask = callersUmask()
 	if req.Target, err = filepath.Abs(c.Args().First()); err != nil {
 		return req, err
 	}

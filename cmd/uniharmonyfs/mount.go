@@ -84,6 +84,7 @@ func mountRequest(c *cli.Context) (req daemon.MountRequest, err error) {
 		}
 		req.Patience = &patience
 	}
+	req.Umask = callersUmask()
 	req.NoReadAhead, req.Prefetch = c.Bool("no-readahead"), c.Bool("prefetch")
 	req.Budget, err = bytesFlag(c, "budget")
 	req.AllowOther = c.Bool("allow-other")

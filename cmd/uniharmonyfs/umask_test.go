@@ -19,11 +19,16 @@ func TestCacheIsPrivateWhateverTheUmask(t *testing.T) {
 			t.Parallel()
 			u := newUser(t)
 			_, m := serve(t, u, demo.DemoDataset())
-			mnt := u.path("mnt")
+			mnt := u.path("above/mnt")
 			cmd := u.command(t.Context())
 			cmd.Path, cmd.Args = "/bin/sh", []string{"sh", "-c", "umask " + umask + "; exec \"$@\"", "sh", binary, "mount", "--dataset", m.Dir, "--sub", "01", mnt}
 			if out, err := cmd.CombinedOutput(); err != nil {
 				t.Fatalf("%v\n%s", err, out)
+			}
+			// What is made outside the cache has the user's modes.
+			want := map[string]fs.FileMode{"000": 0o777, "077": 0o700}[umask]
+			if st, err := os.Stat(u.path("above")); err != nil || st.Mode().Perm() != want {
+				t.Errorf("the directory above the mount is %v, %v", st.Mode(), err)
 			}
 			image := filepath.Join(mnt, "sub-01/ses-01/anat/sub-01_ses-01_T1w.nii.gz")
 			u.must("pin", image)

@@ -7,13 +7,10 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"time"
 	"weak"
 
-	"github.com/uniharmony/uniharmonyfs/cache"
 	"github.com/uniharmony/uniharmonyfs/fetch"
 	"github.com/uniharmony/uniharmonyfs/index"
-	"github.com/uniharmony/uniharmonyfs/internal/annex"
 	"github.com/uniharmony/uniharmonyfs/internal/gitstore"
 	"github.com/uniharmony/uniharmonyfs/internal/tree"
 )
@@ -38,7 +35,7 @@ type dataset struct {
 	users map[*reply]bool // requests that read it, some of them ended; guarded by daemon.mu
 
 	mu      sync.Mutex // guards the following
-	origins map[originID]*fetch.Origin
+	origins map[originID]*keptOrigin
 }
 
 func (ds *dataset) close() error {
@@ -47,7 +44,7 @@ func (ds *dataset) close() error {
 	defer ds.mu.Unlock()
 	var errs []error
 	for _, o := range ds.origins {
-		errs = append(errs, o.Close())
+		errs = append(errs, o.inner.Close())
 	}
 	if ds.git != nil {
 		errs = append(errs, ds.git.Close())
@@ -153,7 +150,7 @@ func (d *daemon) dataset(spec fetch.Spec) *dataset {
 	defer d.mu.Unlock()
 	ds := d.datasets[spec.Name]
 	if ds == nil {
-		ds = &dataset{name: spec.Name, spec: spec.String(), turn: newTurn(), users: make(map[*reply]bool), hidden: fetch.NewHidden(d.cloneDir(spec.Name)), origins: make(map[originID]*fetch.Origin)}
+		ds = &dataset{name: spec.Name, spec: spec.String(), turn: newTurn(), users: make(map[*reply]bool), hidden: fetch.NewHidden(d.cloneDir(spec.Name)), origins: make(map[originID]*keptOrigin)}
 		d.datasets[spec.Name] = ds
 	}
 	if ds.spec == "" { // made for its removal
@@ -216,67 +213,4 @@ func (v *version) inPath(n int) string {
 		return v.Name(n) + "/"
 	}
 	return v.Name(n)
-}
-
-// originID is all that an origin depends on. Neither addresses nor variables of
-// the environment contain a zero byte, which joins them.
-type originID struct {
-	fetcher, addresses, env string
-	timeout                 time.Duration
-	commit                  gitstore.OID
-}
-
-// origin finds content for the cache, through the dataset's clone.
-type origin struct{ *fetch.Origin }
-
-func (o origin) Sources(ctx context.Context, key annex.Key) ([]cache.Source, error) {
-	return o.Origin.Sources(ctx, key)
-}
-
-// origin returns where a version's content comes from, as its request wants,
-// and begins to find that out.
-func (d *daemon) origin(v *version) (cache.Origin, error) {
-	req := v.request
-	if req.Offline {
-		return noOrigin{cache.ErrOffline}, nil
-	}
-	v.clone.StartBranch()
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	id := originID{
-		fetcher: req.Fetcher, addresses: strings.Join(req.AllowAddresses, "\x00"), env: strings.Join(req.Env, "\x00"),
-		timeout: req.Timeout, commit: v.Commit,
-	}
-	if o := v.origins[id]; o != nil {
-		return origin{o}, nil
-	}
-	o, err := fetch.NewOrigin(v.clone, v.git, fetch.OriginOptions{
-		Fetcher:        req.Fetcher,
-		AllowAddresses: req.AllowAddresses,
-		Timeout:        req.Timeout,
-		Env:            req.Env,
-		Paths:          d.pathsOf(v.git, v.Commit),
-		Log:            d.log,
-	})
-	if advice := new(fetch.AdviceError); errors.As(err, &advice) {
-		return nil, err
-	} else if err != nil {
-		return nil, fault(Usage, "the content's sources cannot be used", err)
-	}
-	v.origins[id] = o
-	return origin{o}, nil
-}
-
-// pathsOf finds the paths of a key in a commit.
-func (d *daemon) pathsOf(git *gitstore.Store, commit gitstore.OID) func(annex.Key) []string {
-	return func(k annex.Key) (paths []string) {
-		s, err := d.snapshot(context.Background(), git, commit, nil)
-		if err != nil {
-			return nil
-		}
-		for _, n := range s.WithKey(k) {
-			paths = append(paths, s.Path(n))
-		}
-		return paths
-	}
 }

@@ -61,7 +61,7 @@ func TestOriginHoldsNoSnapshot(t *testing.T) {
 		t.Fatal(err)
 	}
 	commit := clone.Commit
-	origins := make(map[originID]*fetch.Origin)
+	origins := make(map[originID]*keptOrigin)
 	func() {
 		s, err := d.snapshot(t.Context(), store, commit, nil)
 		if err != nil {
@@ -95,6 +95,6 @@ func TestOriginHoldsNoSnapshot(t *testing.T) {
 		t.Errorf("paths of the key: %q", got)
 	}
 	for _, o := range origins {
-		o.Close()
+		o.inner.Close()
 	}
 }

@@ -50,17 +50,6 @@ func (d Dir) Exists() bool {
 	return err == nil && strings.HasPrefix(string(have), marker[:43])
 }
 
-// halfMarked reports whether the marker is there as a process leaves it that was
-// killed while it wrote it.
-func (d Dir) halfMarked() bool {
-	st, err := os.Lstat(d.path(markerName))
-	if err != nil || !st.Mode().IsRegular() || st.Size() >= int64(len(marker)) {
-		return false
-	}
-	have, err := os.ReadFile(d.path(markerName))
-	return err == nil && strings.HasPrefix(marker, string(have))
-}
-
 // Make makes the cache directory if it is missing and marks it. It refuses a
 // directory that belongs to another user or holds something else.
 func (d Dir) Make() error {
@@ -86,17 +75,42 @@ func (d Dir) Make() error {
 		return fault(Failed, what, err)
 	}
 	for _, e := range entries {
-		if e.Name() != "lock" && !(e.Name() == markerName && d.halfMarked()) {
+		if e.Name() != "lock" && e.Name() != markerName+".new" {
 			return fault(Failed, what, fmt.Errorf("it holds %q and has no %s: it is not a cache of ours", e.Name(), markerName), "choose an empty or new directory with --cache DIR")
 		}
 	}
 	if err := d.close(st); err != nil {
 		return err
 	}
-	if err := os.WriteFile(d.path(markerName), []byte(marker), 0o600); err != nil {
+	if err := d.replace(markerName, []byte(marker)); err != nil {
 		return fault(Failed, what, err, "choose a directory that you can write to with --cache DIR")
 	}
 	return nil
+}
+
+// replace gives a file of the cache other content: the old or the new is there,
+// never half of it, also after a power cut or on a full disk.
+func (d Dir) replace(name string, content []byte) error {
+	path := d.path(name)
+	tmp := path + ".new"
+	f, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(content)
+	if err = errors.Join(err, f.Sync(), f.Close()); err == nil {
+		err = os.Rename(tmp, path)
+	}
+	if err != nil {
+		os.Remove(tmp)
+		return err
+	}
+	dir, err := os.Open(string(d))
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	return dir.Sync()
 }
 
 // close keeps other users out of the cache: whoever could write into it could
@@ -176,7 +190,7 @@ func (d Dir) remove() error {
 	for _, name := range []string{"objects", "partial", "aside", "datasets", "index"} {
 		errs = append(errs, removeTree(d.path(name)))
 	}
-	for _, name := range []string{"pins", "pins.bak", "pins.new", "pins.room", "settings.json", "settings.json.new", "daemon.log", "daemon.log.old", "daemon.sock", markerName, "lock"} {
+	for _, name := range []string{"pins", "pins.bak", "pins.new", "pins.room", "settings.json", "settings.json.new", markerName + ".new", "daemon.log", "daemon.log.old", "daemon.sock", markerName, "lock"} {
 		if err := os.Remove(d.path(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			errs = append(errs, err)
 		}

@@ -253,7 +253,7 @@ func (d *daemon) checkTarget(req *MountRequest) (made bool, err error) {
 		if _, err := os.Lstat(req.Target); err == nil {
 			return refuse("it is a symbolic link that leads nowhere", "choose an empty or new directory")
 		}
-		if err := os.MkdirAll(req.Target, 0o755); err != nil {
+		if err := makeAll(missing(req.Target), 0o777&^os.FileMode(req.Umask)); err != nil {
 			return refuse(err.Error(), "choose a target that you can write to")
 		}
 		made = true

@@ -46,6 +46,8 @@ type MountRequest struct {
 	NoReadAhead bool `json:"no_readahead,omitempty"`
 	// Prefetch fetches all that is shown, in the background.
 	Prefetch bool `json:"prefetch,omitempty"`
+	// Umask is the caller's, for the target and what is missing above it.
+	Umask uint32 `json:"umask,omitempty"`
 }
 
 // DefaultPatience is how long reads in a mount wait out an outage.

@@ -33,12 +33,8 @@ func (d *daemon) change(fn func(*settings)) error {
 	if err != nil {
 		return err
 	}
-	// Old or new, never half: a torn file would silently mean the default.
-	tmp := d.dir.path("settings.json.new")
-	if err := os.WriteFile(tmp, raw, 0o600); err != nil {
-		return err
-	}
-	return os.Rename(tmp, d.dir.path("settings.json"))
+	// A torn file would silently mean the default.
+	return d.dir.replace("settings.json", raw)
 }
 
 func (d *daemon) setBudget(bytes int64) error {

@@ -1,0 +1,104 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"runtime"
+	"strings"
+	"time"
+	"weak"
+
+	"github.com/uniharmony/uniharmonyfs/cache"
+	"github.com/uniharmony/uniharmonyfs/fetch"
+	"github.com/uniharmony/uniharmonyfs/internal/annex"
+	"github.com/uniharmony/uniharmonyfs/internal/gitstore"
+)
+
+// origin finds content for the cache, through a dataset's clone. It is shared by
+// all who want the same of it, and closed when nobody can reach it any more: a
+// transfer may need it longer than the request or the mount that began it.
+type origin struct{ *fetch.Origin }
+
+// Sources implements [cache.Origin].
+func (o *origin) Sources(ctx context.Context, key annex.Key) ([]cache.Source, error) {
+	return o.Origin.Sources(ctx, key)
+}
+
+// originID is all that an origin depends on. Neither addresses nor variables of
+// the environment contain a zero byte, which joins them.
+type originID struct {
+	fetcher, addresses, env string
+	timeout                 time.Duration
+	commit                  gitstore.OID
+}
+
+type keptOrigin struct {
+	shared weak.Pointer[origin]
+	inner  *fetch.Origin
+}
+
+// origin returns where a version's content comes from, as its request wants,
+// and begins to find that out.
+func (d *daemon) origin(v *version) (cache.Origin, error) {
+	req := v.request
+	if req.Offline {
+		return noOrigin{cache.ErrOffline}, nil
+	}
+	v.clone.StartBranch()
+	id := originID{
+		fetcher: req.Fetcher, addresses: strings.Join(req.AllowAddresses, "\x00"), env: strings.Join(req.Env, "\x00"),
+		timeout: req.Timeout, commit: v.Commit,
+	}
+	ds := v.dataset
+	ds.mu.Lock()
+	defer ds.mu.Unlock()
+	if kept := ds.origins[id]; kept != nil {
+		if o := kept.shared.Value(); o != nil {
+			return o, nil
+		}
+	}
+	inner, err := fetch.NewOrigin(v.clone, v.git, fetch.OriginOptions{
+		Fetcher:        req.Fetcher,
+		AllowAddresses: req.AllowAddresses,
+		Timeout:        req.Timeout,
+		Env:            req.Env,
+		Paths:          d.pathsOf(v.git, v.Commit),
+		Log:            d.log,
+	})
+	if advice := new(fetch.AdviceError); errors.As(err, &advice) {
+		return nil, err
+	} else if err != nil {
+		return nil, fault(Usage, "the content's sources cannot be used", err)
+	}
+	o, kept := &origin{inner}, &keptOrigin{inner: inner}
+	kept.shared = weak.Make(o)
+	ds.origins[id] = kept
+	runtime.AddCleanup(o, func(kept *keptOrigin) {
+		go d.guarded("the end of an origin", func() { ds.drop(id, kept) })
+	}, kept)
+	return o, nil
+}
+
+// drop closes an origin that nobody uses any more.
+func (ds *dataset) drop(id originID, kept *keptOrigin) {
+	ds.mu.Lock()
+	if ds.origins[id] == kept {
+		delete(ds.origins, id)
+	}
+	ds.mu.Unlock()
+	kept.inner.Close() // a second time, after the dataset's, it does nothing
+}
+
+// pathsOf finds the paths of a key in a commit.
+func (d *daemon) pathsOf(git *gitstore.Store, commit gitstore.OID) func(annex.Key) []string {
+	return func(k annex.Key) (paths []string) {
+		s, err := d.snapshot(context.Background(), git, commit, nil)
+		if err != nil {
+			return nil
+		}
+		for _, n := range s.WithKey(k) {
+			paths = append(paths, s.Path(n))
+		}
+		return paths
+	}
+}
