@@ -121,21 +121,28 @@ func TestTwoMountsShareOneCache(t *testing.T) {
 	}
 }
 
-// Who is not root mounts with fusermount3, and reads through the daemon.
-func TestOrdinaryUser(t *testing.T) {
+// becomeOrdinary makes the commands of u those of an ordinary user. Whoever is
+// one already has run the other tests like that.
+func (u *user) becomeOrdinary() {
+	u.t.Helper()
 	if os.Geteuid() != 0 {
-		t.Skip("skipped: the other tests ran as an ordinary user")
+		u.t.Skip("skipped: the other tests ran as an ordinary user")
 	}
 	if st, err := os.Stat("/dev/fuse"); err != nil || st.Mode().Perm()&0o006 != 0o006 {
-		t.Skip("skipped: /dev/fuse is not open to ordinary users here")
+		u.t.Skip("skipped: /dev/fuse is not open to ordinary users here")
 	}
 	const nobody = 65534
-	u := newUser(t)
-	server, m := serve(t, u, demo.DemoDataset())
 	u.uid = nobody
 	if err := os.Chown(u.dir, nobody, nobody); err != nil {
-		t.Fatal(err)
+		u.t.Fatal(err)
 	}
+}
+
+// Who is not root mounts with fusermount3, and reads through the daemon.
+func TestOrdinaryUser(t *testing.T) {
+	u := newUser(t)
+	server, m := serve(t, u, demo.DemoDataset())
+	u.becomeOrdinary()
 	u.must("mount", "--dataset", server.GitURL(m), "--sub", "01", u.path("mnt"))
 	image := "sub-01/ses-01/anat/sub-01_ses-01_T1w.nii.gz"
 	want, err := demo.Bytes(m.Find(image).Content)

@@ -78,19 +78,9 @@ func TestReadsInAMountWaitOutAnOutage(t *testing.T) {
 // the damaged pages that it kept. As an ordinary user, whose files all go through
 // the kernel's page cache.
 func TestRepairReachesTheReaders(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("skipped: needs root, to be an ordinary user and to damage their file")
-	}
-	if st, err := os.Stat("/dev/fuse"); err != nil || st.Mode().Perm()&0o006 != 0o006 {
-		t.Skip("skipped: /dev/fuse is not open to ordinary users here")
-	}
-	const nobody = 65534
 	u := newUser(t)
 	server, m := serve(t, u, demo.DemoDataset())
-	u.uid = nobody
-	if err := os.Chown(u.dir, nobody, nobody); err != nil {
-		t.Fatal(err)
-	}
+	u.becomeOrdinary()
 	u.must("mount", "--dataset", server.GitURL(m), "--sub", "01", u.path("mnt"))
 	image := "sub-01/ses-01/anat/sub-01_ses-01_T1w.nii.gz"
 	want, err := demo.Bytes(m.Find(image).Content)

@@ -1,9 +1,4 @@
-//go:build defects
-
 package main_test
-
-// What is promised and does not hold yet. Each moves to its place, out of the
-// reach of the build tag, with its mend.
 
 import (
 	"os/exec"
