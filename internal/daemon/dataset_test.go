@@ -12,6 +12,7 @@ import (
 	"time"
 	"weak"
 
+	"github.com/uniharmony/uniharmonyfs/cache"
 	"github.com/uniharmony/uniharmonyfs/fetch"
 	"github.com/uniharmony/uniharmonyfs/index"
 	"github.com/uniharmony/uniharmonyfs/internal/annex"
@@ -61,7 +62,7 @@ func TestOriginHoldsNoSnapshot(t *testing.T) {
 		t.Fatal(err)
 	}
 	commit := clone.Commit
-	origins := make(map[originID]*keptOrigin)
+	var used cache.Origin
 	func() {
 		s, err := d.snapshot(t.Context(), store, commit, nil)
 		if err != nil {
@@ -71,10 +72,10 @@ func TestOriginHoldsNoSnapshot(t *testing.T) {
 			t.Errorf("while it is in use there is another one: %v", err)
 		}
 		v := &version{
-			dataset: &dataset{git: store, origins: origins}, clone: clone, Snapshot: s,
+			dataset: &dataset{git: store, origins: make(map[originID]*keptOrigin)}, clone: clone, Snapshot: s,
 			request: Dataset{Fetcher: "native"},
 		}
-		if _, err := d.origin(v); err != nil {
+		if used, err = d.origin(v); err != nil {
 			t.Fatal(err)
 		}
 	}()
@@ -94,7 +95,5 @@ func TestOriginHoldsNoSnapshot(t *testing.T) {
 	if got := paths(key); !slices.Equal(got, []string{"sub-01_T1w.nii", "sub-02_T1w.nii"}) {
 		t.Errorf("paths of the key: %q", got)
 	}
-	for _, o := range origins {
-		o.inner.Close()
-	}
+	used.(*origin).Close()
 }
