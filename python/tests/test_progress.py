@@ -86,6 +86,6 @@ def test_true_reports(world: World, capsys: pytest.CaptureFixture[str]) -> None:
     prefetch(dataset=server.dataset)
     err = capsys.readouterr().err
     assert "fetching 100 %, 1.9 MiB of 1.9 MiB" in err
-    assert "KiB/s" in err
+    assert "iB/s" in err
     prefetch(dataset=server.dataset, progress=False)
     assert capsys.readouterr().err == ""
