@@ -25,11 +25,17 @@ const pinsMark = "# sha256 "
 func (s store) pins() string    { return filepath.Join(s.dir, "pins") }
 func (s store) ballast() string { return filepath.Join(s.dir, "pins.room") }
 
-// loadPins reads the pinned keys. That both files are damaged is an error: pins
-// are promises.
+// errPins says that a list of pinned files is not what was written.
+var errPins = errors.New("its checksum does not agree")
+
+// loadPins reads the pinned keys. That both files are damaged, or cannot be read
+// at the moment, is an error: pins are promises.
 func (s store) loadPins() (map[annex.Key]bool, error) {
 	path := s.pins()
 	set, err := s.readPins(path)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, errPins) {
+		return nil, fmt.Errorf("cache: the list of pinned files cannot be read: %w", err)
+	}
 	if err != nil {
 		older, olderErr := s.readPins(path + ".bak")
 		switch {
@@ -64,14 +70,14 @@ func (s store) readPins(path string) (map[annex.Key]bool, error) {
 func parsePins(path, text string) (map[annex.Key]bool, error) {
 	body, sum, ok := cutLastLine(text)
 	if !ok || sum != pinsSum(body) {
-		return nil, fmt.Errorf("%s: its checksum does not agree", path)
+		return nil, fmt.Errorf("%s: %w", path, errPins)
 	}
 	set := make(map[annex.Key]bool)
 	for line := range strings.Lines(body) {
 		name, _, _ := strings.Cut(strings.TrimSuffix(line, "\n"), "\t")
 		key, err := annex.ParseFileName(name)
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", path, err)
+			return nil, fmt.Errorf("%s: %w: %w", path, errPins, err)
 		}
 		set[key] = true
 	}
