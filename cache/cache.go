@@ -158,7 +158,7 @@ func Open(dir string, o Options) (*Cache, error) {
 		pinning: disk.NewTurn(),
 		objects: make(map[annex.Key]*object),
 		books:   books{budget: o.Budget},
-		ledger:  ledgerState{dirty: make(map[annex.Key]bool)},
+		ledger:  ledgerState{dirty: make(map[annex.Key]bool), saving: disk.NewTurn()},
 	}
 	if err := c.store.make(); err != nil {
 		return nil, fmt.Errorf("cache: %w", err)

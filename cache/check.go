@@ -49,7 +49,11 @@ func (c *Cache) startCheck(o *object) *check {
 		close(k.done)
 	}
 	c.spawn("a check", func() {
-		finish(c.store.check(ctx, o.key, o.size))
+		info, err := c.store.check(ctx, o.key, o.size)
+		if isDamage(err) {
+			c.disavow(o)
+		}
+		finish(info, err)
 	}, func(err error) { finish(disk.Info{}, err) })
 	return k
 }
@@ -65,23 +69,26 @@ func (c *Cache) checked(o *object, info disk.Info, err error) {
 		if o.phase == unchecked {
 			c.move(o, present)
 		}
-		if !o.synced || changed {
-			o.synced = false
-			c.ledger.unsynced = append(c.ledger.unsynced, o)
-		}
+		o.synced = o.synced && !changed
 	case errors.Is(err, fs.ErrNotExist):
 		c.vanished(o)
 	case isDamage(err):
 		c.damaged(o, err)
 	}
 	// Whatever else happened says nothing about the object.
+	if o.phase == present && !o.synced {
+		c.ledger.unsynced = append(c.ledger.unsynced, o)
+	}
 }
 
-// check compares an object's file with its key.
+// check compares an object's file, as it is on the disk, with its key.
 func (s store) check(ctx context.Context, key annex.Key, size int64) (disk.Info, error) {
 	f, before, err := s.openObject(key, size)
 	if f != nil {
 		defer f.Close()
+	}
+	if err == nil {
+		err = f.Uncache()
 	}
 	if err != nil {
 		return before, err

@@ -52,31 +52,36 @@ func (t *transfer) publish(p *partial.File) {
 		return
 	}
 	info, err := t.c.store.Stat(t.c.store.object(t.o.key))
+	refused, left := p.Refused(), t.c.store.leftOf(t.f)
 	t.end(func() {
 		o := t.o
 		if err != nil { // it has gone again already
-			t.c.release(t, 0, 0)
+			t.c.release(t, 0, left)
 			return
 		}
-		t.c.release(t, info.Charge(), 0)
+		t.c.release(t, info.Charge(), left)
 		o.id = info.ID
 		t.c.move(o, present)
-		t.c.ledger.unsynced = append(t.c.ledger.unsynced, o)
+		if !refused {
+			t.c.ledger.unsynced = append(t.c.ledger.unsynced, o)
+		}
 		t.c.touch(o)
 		delete(t.c.failures, t.f.id())
 		t.f.exposed = false
 		t.refuse(nil, nil)
 	})
+	if err == nil && refused {
+		t.c.do(func() { t.c.distrust(t.o, info.ID) })
+	}
 }
 
-// discard removes a partial file. It returns what is left of it on the disk, in
-// bytes: nothing, unless it cannot be removed.
+// discard removes a partial file. It returns what the transfer still has on the
+// disk, in bytes: nothing, but for what cannot be removed.
 func (t *transfer) discard(p *partial.File) (left int64) {
 	if err := p.Discard(); err != nil {
 		t.c.log.Error("a partial file cannot be removed", "key", t.o.key, "err", err)
-		left = t.c.store.leftOf(t.f)
 	}
-	return left
+	return t.c.store.leftOf(t.f)
 }
 
 // outdo marks what is at rest of an object that is present now: it is of no
@@ -181,6 +186,8 @@ func (t *transfer) rest() {
 		if left, err = p.Leave(c.stock, t.account.reserved); err != nil {
 			t.c.log.Warn("what came of a content cannot be kept", "key", t.o.key, "err", err)
 			left, c.stock = t.discard(p), partial.Stock{}
+		} else {
+			left += t.c.store.leftPlaced(t.f)
 		}
 	}
 	useless := len(c.stock.Have) == 0 && c.part != nil

@@ -1,5 +1,13 @@
 package cache
 
+import "github.com/uniharmony/uniharmonyfs/cache/internal/disk"
+
+// WithDisk returns options for a cache on another disk.
+func WithDisk(o Options, d disk.Disk) Options {
+	o.disk = d
+	return o
+}
+
 // Objects returns how many keys the cache knows something of.
 func Objects(c *Cache) (n int) {
 	c.do(func() { n = len(c.objects) })

@@ -53,6 +53,7 @@ func (c *Cache) open(key annex.Key, use Use, reader bool) (*Handle, error) {
 	}
 	h := &Handle{c: c, use: use}
 	here := false
+	var over <-chan struct{}
 	c.do(func() {
 		if c.closed {
 			err = ErrClosed
@@ -71,6 +72,7 @@ func (c *Cache) open(key annex.Key, use Use, reader bool) (*Handle, error) {
 		} else {
 			c.settle(h.o)
 		}
+		over = h.takenBack()
 	})
 	if err != nil {
 		return nil, err
@@ -79,29 +81,50 @@ func (c *Cache) open(key annex.Key, use Use, reader bool) (*Handle, error) {
 		// What is wrong with the file is found again, and told, at the read.
 		h.openFile()
 	}
-	h.awaitRevocation()
+	if over != nil {
+		h.awaitRevocation(over)
+	}
 	return h, nil
+}
+
+// takenBack returns what to wait for while bytes that were served before are, or
+// are about to be, forgotten; or nil. A transfer that will have its bytes
+// forgotten at its end is joined instead, so that it does not end under this
+// handle. Callers hold mu.
+func (h *Handle) takenBack() <-chan struct{} {
+	o := h.o
+	if o.revoking[""]+o.revoking[h.use.Dataset] > 0 {
+		return o.revoked
+	}
+	f := o.fills[h.use.Dataset]
+	if f == nil || !f.exposed {
+		return nil
+	}
+	t := f.transfer
+	switch {
+	case f.removed != nil:
+		return f.removed
+	case t != nil && t.phase >= ending:
+		return t.done
+	case t != nil && h.t == nil && (t.content.limit > 0 || len(t.content.past) > 0):
+		h.c.join(h)
+	}
+	return nil
 }
 
 // awaitRevocation lets an opening wait, for a moment at most, while bytes of
 // before are being forgotten: a read must not wait for that, since the kernel
 // waits for reads before it forgets.
-func (h *Handle) awaitRevocation() {
-	if h.o.revocations.Load() == 0 {
-		return
-	}
-	var over <-chan struct{}
-	h.c.do(func() {
-		if h.o.revoking[""]+h.o.revoking[h.use.Dataset] > 0 {
-			over = h.o.revoked
+func (h *Handle) awaitRevocation(over <-chan struct{}) {
+	enough := time.NewTimer(time.Second)
+	defer enough.Stop()
+	for over != nil {
+		select {
+		case <-over:
+		case <-enough.C:
+			return
 		}
-	})
-	if over == nil {
-		return
-	}
-	select {
-	case <-over:
-	case <-time.After(time.Second):
+		h.c.do(func() { over = h.takenBack() })
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"github.com/uniharmony/uniharmonyfs/cache/internal/disk"
@@ -16,8 +17,10 @@ const (
 	noteEvery  = 30 * time.Second // order of use
 )
 
-// ledgerState is what the ledger has yet to learn. Guarded by Cache.mu.
+// ledgerState is what the ledger has yet to learn. Guarded by Cache.mu, but for
+// the lock that is held while it is written.
 type ledgerState struct {
+	saving   disk.Turn
 	dirty    map[annex.Key]bool // it is behind on these
 	unsynced []*object          // written, not flushed
 	resting  []*fill            // the same
@@ -74,6 +77,13 @@ func (c *Cache) flushLedger(ctx context.Context) error {
 		c.ledger.resting = append(fills, c.ledger.resting...)
 		c.ledger.unsynced = append(objects, c.ledger.unsynced...)
 	})
+	return c.saveLedger()
+}
+
+// saveLedger writes what has changed into the ledger.
+func (c *Cache) saveLedger() error {
+	c.ledger.saving.Lock()
+	defer c.ledger.saving.Unlock()
 	var put []Record
 	var del []annex.Key
 	c.do(func() {
@@ -106,19 +116,34 @@ func (c *Cache) flushLedger(ctx context.Context) error {
 	return err
 }
 
-// flushObject flushes an object's data. Meanwhile it is not evicted: an open
-// file's blocks stay in use.
-func (c *Cache) flushObject(o *object) {
+// disavow has the ledger vouch no more for an object that is damaged, before
+// anybody is told: should this process end before the file is gone, the next one
+// hashes it.
+func (c *Cache) disavow(o *object) {
+	if c.options.Ledger == nil {
+		return
+	}
+	c.do(func() { o.synced = false }) // what is not flushed is not vouched for
+	c.ledger.saving.Lock()
+	defer c.ledger.saving.Unlock()
+	if err := c.options.Ledger.Save(nil, []annex.Key{o.key}); err != nil {
+		c.log.Error("the ledger still vouches for a damaged object", "key", o.key, "err", err)
+	}
+}
+
+// flushObject flushes an object's data, unless it is being checked: then that
+// decides. Meanwhile it is not evicted: an open file's blocks stay in use.
+func (c *Cache) flushObject(o *object) error {
 	var id disk.ID
 	begun := false
 	c.do(func() {
-		if begun = o.phase == present && !o.synced && o.flushing == nil; begun {
+		if begun = o.phase == present && !o.synced && o.flushing == nil && o.check == nil; begun {
 			o.flushing, id = make(chan struct{}), o.id
 			c.settle(o)
 		}
 	})
 	if !begun {
-		return
+		return nil
 	}
 	err := c.store.flush(o.key, o.size, id)
 	c.do(func() {
@@ -130,10 +155,8 @@ func (c *Cache) flushObject(o *object) {
 			o.synced = true
 			c.ledger.dirty[o.key] = true
 		case same && !errors.Is(err, errUnopened):
-			// What the disk refused may be gone from memory too. It is hashed
-			// before it is served again.
 			c.log.Error("not flushed", "key", o.key, "err", err)
-			c.move(o, unchecked)
+			c.distrust(o, id)
 		case same:
 			c.log.Info("not flushed yet", "key", o.key, "err", err)
 			c.ledger.unsynced = append(c.ledger.unsynced, o)
@@ -141,41 +164,63 @@ func (c *Cache) flushObject(o *object) {
 		c.settle(o)
 	})
 	c.pump()
+	return err
 }
 
-// Flush returns when the content of keys that is here would survive a power cut.
-// What is not here is passed over. It is for what is promised, as pins are: all
-// else is flushed in the background.
+// distrust has what the disk holds of an object hashed. What it did not take the
+// kernel alone may keep, for as long as it likes, and no later flush would tell.
+// Callers hold mu.
+func (c *Cache) distrust(o *object, id disk.ID) {
+	if o.phase != present || o.id != id {
+		return
+	}
+	c.move(o, unchecked)
+	if !c.closed {
+		c.startCheck(o)
+	}
+}
+
+// Flush returns when the content of keys that is here would survive a power cut,
+// or with what the disk said. What is not here is passed over. It is for what is
+// promised, as pins are: all else is flushed in the background.
 func (c *Cache) Flush(ctx context.Context, keys []annex.Key) error {
 	for _, key := range keys {
-		for tries := 0; ; tries++ {
-			var o *object
-			var busy <-chan struct{}
-			c.do(func() {
-				if o = c.objects[key]; o != nil && (o.phase != present || o.synced) {
-					o = nil
-				}
-				if o != nil {
-					busy = o.flushing
-				}
-			})
-			switch {
-			case o == nil:
-			case tries == rounds:
-				return fmt.Errorf("%s: the disk does not take it", key)
-			case busy != nil:
-				if err := wait(ctx, busy); err != nil {
-					return err
-				}
-				continue
-			default:
-				c.flushObject(o)
-				continue
-			}
-			break
+		if err := c.flushKey(ctx, key); err != nil {
+			return fmt.Errorf("%s would not survive a power cut: %w", key, err)
 		}
 	}
 	return nil
+}
+
+func (c *Cache) flushKey(ctx context.Context, key annex.Key) error {
+	for range rounds {
+		var o *object
+		var busy <-chan struct{}
+		c.do(func() {
+			switch o = c.objects[key]; {
+			case o == nil:
+			case o.check != nil:
+				busy = o.check.done
+			case o.flushing != nil:
+				busy = o.flushing
+			case o.phase != present || o.synced:
+				o = nil
+			}
+		})
+		err := error(nil)
+		switch {
+		case o == nil:
+			return nil
+		case busy != nil:
+			err = wait(ctx, busy)
+		default:
+			err = c.flushObject(o)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return fmt.Errorf("it changes all the time: %w", syscall.EIO)
 }
 
 // errUnopened says that nothing was flushed.

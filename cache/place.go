@@ -121,11 +121,11 @@ func (t *transfer) bringWhole(ctx context.Context, from Placer) (*partial.File, 
 		return nil, err
 	}
 	defer t.c.queue.Give()
-	if err := t.makeWay(); err != nil {
-		return nil, errors.Join(errLocal, err)
-	}
 	path := t.c.store.placed(t.f)
 	if err := t.c.store.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, errors.Join(errLocal, err)
+	}
+	if err := t.makeWay(); err != nil {
 		return nil, errors.Join(errLocal, err)
 	}
 	err := t.placeWatched(ctx, from, path)
@@ -145,7 +145,7 @@ func (t *transfer) bringWhole(ctx context.Context, from Placer) (*partial.File, 
 		}
 		if removeErr := t.c.store.Remove(path); removeErr != nil && !errors.Is(removeErr, fs.ErrNotExist) {
 			t.c.log.Error("what a source brought cannot be removed", "key", t.o.key, "err", removeErr)
-			left := t.c.store.leftOf(t.f)
+			left := t.c.store.leftPlaced(t.f)
 			t.c.do(func() { t.c.allocated(t, left) })
 		}
 		return nil, err

@@ -24,6 +24,7 @@ type request struct {
 	source string
 	exact  bool
 	steady bool
+	window bool // it asked for room in a window
 	ticket *queue.Ticket
 	ctx    context.Context
 	cancel context.CancelFunc
@@ -126,8 +127,10 @@ func (r *request) finish(err error) {
 func (t *transfer) conclude(r *request, err, local error) {
 	var full *NoSpaceError
 	switch {
-	case errors.As(err, &full) && full.Never && t.content.limit == 0 && r.part == t.content.part:
-		t.becomeWindowed(full)
+	case errors.As(err, &full) && full.Never && !r.window && r.part == t.content.part:
+		if t.content.limit == 0 { // else another request has found out before
+			t.becomeWindowed(full)
+		}
 	case errors.As(err, &full), local != nil, isDiskFull(err):
 		t.failLocally(&r.interval, err)
 	case errors.Is(err, source.ErrWholeOnly):
@@ -187,7 +190,7 @@ func (r *request) makeRoom() error {
 	t.c.do(func() {
 		rest, made, limit = t.cost()-t.account.reserved, t.account.made, t.content.limit
 		if limit > 0 {
-			rest = windowCost(limit) - t.account.reserved
+			r.window, rest = true, windowCost(limit)-t.account.reserved
 		}
 	})
 	whole := interval{Off: 0, End: t.o.size}

@@ -8,7 +8,6 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -103,104 +102,6 @@ func TestFileThatJustFitsIsReadAtRandom(t *testing.T) {
 	for off := 0; off < len(one.data); off += 64 * kib {
 		mustReadAt(t, h, one, off, min(64*kib, len(one.data)-off))
 	}
-}
-
-// A file larger than the budget streams through, and is verified for who goes
-// through it. The budget holds all the while.
-func TestLargerThanTheBudgetStreamsThrough(t *testing.T) {
-	one := makeContent(t, 426, 60*mib)
-	dir, used := ownFileSystem(t)
-	empty := used()
-	c := open(t, dir, cache.Options{Budget: 20 * mib, RoomWait: time.Second})
-	use := cache.Use{Origin: newFar(one)}
-	for range 2 {
-		h := mustOpen(t, c, one.key, use)
-		for off := 0; off < len(one.data); off += 128 * kib {
-			mustReadAt(t, h, one, off, 128*kib)
-			if s := c.Status(); s.Used+s.Reserved > s.Budget {
-				t.Fatalf("used %d + reserved %d of %d", s.Used, s.Reserved, s.Budget)
-			}
-			if n := used() - empty; n > 20*mib {
-				t.Fatalf("%d bytes on disk", n)
-			}
-		}
-		h.Close()
-	}
-	// Two at a time, and here and there.
-	a, b := mustOpen(t, c, one.key, use), mustOpen(t, c, one.key, use)
-	for off := 0; off < len(one.data); off += 512 * kib {
-		mustReadAt(t, a, one, off, 512*kib)
-		mustReadAt(t, b, one, (off+30*mib)%(59*mib), 64*kib)
-	}
-	a.Close()
-	b.Close()
-	if s := settle(t, c); s.Used != 0 || diskUse(dir) != 0 {
-		t.Errorf("used %d, on disk %d", s.Used, diskUse(dir))
-	}
-}
-
-// Nor must it be read in order: whoever reads here and there is served, however
-// much that comes to.
-func TestLargerThanTheBudgetIsReadAtRandom(t *testing.T) {
-	one := makeContent(t, 430, 60*mib)
-	c := open(t, t.TempDir(), cache.Options{Budget: 20 * mib, RoomWait: 100 * time.Millisecond})
-	h := mustOpen(t, c, one.key, cache.Use{Origin: newFar(one), NoReadAhead: true})
-	rnd := rand.New(rand.NewPCG(3, 4))
-	for range 400 {
-		mustReadAt(t, h, one, rnd.IntN(59*mib), 4096)
-		if s := c.Status(); s.Used+s.Reserved > s.Budget {
-			t.Fatalf("used %d + reserved %d of %d", s.Used, s.Reserved, s.Budget)
-		}
-	}
-	// More at once than is kept of it cannot be: it is refused, and nobody hangs.
-	within(t, time.Minute, "half of the file at once", func() error {
-		if _, err := h.ReadAt(t.Context(), make([]byte, 30*mib), 0); !errors.Is(err, syscall.ENOSPC) {
-			return fmt.Errorf("not refused: %v", err)
-		}
-		return nil
-	})
-}
-
-// What cannot be verified for a reader of a file that streams through is
-// refused, with the reason.
-func TestStreamingRefusesWhatItCannotVerify(t *testing.T) {
-	one := makeContent(t, 427, 60*mib)
-	c := open(t, t.TempDir(), cache.Options{Budget: 20 * mib, RoomWait: time.Second, FailureTTL: time.Nanosecond})
-	exact := newFar(one)
-	versionless := sources(inexact{scripted{"versionless", honest(one)}, false})
-	read := func(use cache.Use, off int64) error {
-		h := mustOpen(t, c, one.key, use)
-		defer h.Close()
-		_, err := h.ReadAt(t.Context(), make([]byte, 100), off)
-		return err
-	}
-	for how, err := range map[string]error{
-		"strict":       read(cache.Use{Origin: exact, Strict: true}, 0),
-		"versionless":  read(cache.Use{Dataset: "v", Origin: versionless}, 0),
-		"the end":      read(cache.Use{Dataset: "e", Origin: exact}, int64(len(one.data))-100),
-		"the whole":    c.Fetch(t.Context(), one.key, cache.Use{Dataset: "w", Origin: exact}),
-		"only a whole": read(cache.Use{Dataset: "p", Origin: sources(placing{scripted{"p", honest(one)}})}, 0),
-	} {
-		if !errors.Is(err, syscall.ENOSPC) || !strings.Contains(fmt.Sprint(err), "budget") {
-			t.Errorf("%s: %v", how, err)
-		}
-	}
-	if err := read(cache.Use{Origin: exact}, 30*mib); err != nil {
-		t.Errorf("in the middle: %v", err)
-	}
-	// Wrong bytes: nobody reads them to their end.
-	told := make(chan struct{}, 8)
-	c = open(t, t.TempDir(), cache.Options{Budget: 20 * mib, RoomWait: time.Second, Revoke: func(annex.Key, string) { told <- struct{}{} }})
-	wrong := flipped(one, 5)
-	h := mustOpen(t, c, one.key, cache.Use{Origin: newFar(content{one.key, wrong.data})})
-	var err error
-	for off := 0; err == nil && off < len(one.data); off += 128 * kib {
-		err = readAt(t, h, wrong, off, 128*kib)
-	}
-	if !errors.Is(err, cache.ErrMismatch) {
-		t.Errorf("wrong bytes, and then: %v", err)
-	}
-	<-told
 }
 
 // On a disk without a free byte pins can be taken back, and what is cached be

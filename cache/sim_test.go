@@ -323,6 +323,9 @@ func (w *world) setSources(dataset string, s simStep) {
 
 func (w *world) harm(c simContent, s simStep) {
 	how := []string{"rot", "change", "cut", "remove"}[s.B%4]
+	if s.B%4 < 2 && w.cache.State(c.key).Presence != Cached {
+		return // it is just being published, or could not be looked at when the cache started
+	}
 	path := filepath.Join(simDir, "objects", c.key.ObjectPath())
 	rnd := rand.New(rand.NewPCG(uint64(s.C), 5))
 	before := w.disk.bytesOf(path)

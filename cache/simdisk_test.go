@@ -3,6 +3,7 @@ package cache
 import (
 	"fmt"
 	"io/fs"
+	"maps"
 	"math/rand/v2"
 	"path/filepath"
 	"slices"
@@ -27,7 +28,8 @@ type simDisk struct {
 	boot   byte
 	dead   bool // it was left behind by a kill
 	broken func(format string, args ...any)
-	limit  func() int64 // what may be allocated below the cache, or <0
+	limit  func() int64    // what may be allocated below the cache, or <0
+	losses map[string]bool // paths of files that lost something
 	mood   diskMood
 }
 
@@ -45,13 +47,15 @@ type simNode struct {
 	mode         fs.FileMode
 	mtime, ctime int64
 	synced       map[int64][disk.Block]byte // what a power cut leaves
+	lost         map[int64]bool             // blocks that a failed fsync has left to the kernel's memory
+	lossy        bool                       // there were some
 	syncedSize   int64
 	published    bool
 	links        int
 }
 
 func newSimDisk(seed uint64, total int64) *simDisk {
-	return &simDisk{nodes: map[string]*simNode{"/": {dir: true}}, total: total, rnd: rand.New(rand.NewPCG(seed, 7)), broken: func(string, ...any) {}, limit: func() int64 { return -1 }}
+	return &simDisk{nodes: map[string]*simNode{"/": {dir: true}}, total: total, rnd: rand.New(rand.NewPCG(seed, 7)), losses: make(map[string]bool), broken: func(string, ...any) {}, limit: func() int64 { return -1 }}
 }
 
 // clone is the disk as another process finds it, after a power cut or not.
@@ -60,7 +64,7 @@ func (d *simDisk) clone(powerCut bool) *simDisk {
 	defer d.mu.Unlock()
 	d.dead = true
 	c := newSimDisk(d.rnd.Uint64(), d.total)
-	c.ino, c.boot = d.ino, d.boot
+	c.ino, c.boot, c.losses = d.ino, d.boot, maps.Clone(d.losses)
 	if powerCut {
 		c.boot++
 	}
@@ -71,14 +75,10 @@ func (d *simDisk) clone(powerCut bool) *simDisk {
 			copied := *b
 			m.blocks[at] = &copied
 		}
+		m.synced, m.lost = maps.Clone(n.synced), maps.Clone(n.lost)
 		if powerCut && !n.dir {
 			c.cutPower(&m)
 		}
-		m.synced = make(map[int64][disk.Block]byte)
-		for at, b := range m.blocks {
-			m.synced[at] = *b
-		}
-		m.syncedSize = m.size
 		c.nodes[path] = &m
 		c.linked += int64(len(m.blocks)) * disk.Block
 	}
@@ -92,21 +92,40 @@ func (d *simDisk) cutPower(n *simNode) {
 		n.size = n.syncedSize
 	}
 	for at := range n.blocks {
-		old, was := n.synced[at]
-		switch d.rnd.IntN(3) {
-		case 0:
-		case 1:
-			if was {
-				*n.blocks[at] = old
-			} else {
-				*n.blocks[at] = [disk.Block]byte{}
-			}
-		case 2:
-			if was {
-				*n.blocks[at] = old
-			}
+		if n.lost[at] || d.rnd.IntN(3) > 0 {
+			*n.blocks[at] = n.synced[at]
 		}
 	}
+	n.lost = nil
+	n.written()
+}
+
+// written takes note that the disk has what is there, but for what was lost.
+func (n *simNode) written() {
+	kept := make(map[int64][disk.Block]byte)
+	for at, b := range n.blocks {
+		if n.lost[at] {
+			kept[at] = n.synced[at]
+		} else {
+			kept[at] = *b
+		}
+	}
+	n.synced, n.syncedSize = kept, n.size
+}
+
+// lose is what a failed fsync does: of what was to be written some is not, and
+// the kernel takes it for written.
+func (n *simNode) lose(rnd *rand.Rand) {
+	n.lost = maps.Clone(n.lost)
+	if n.lost == nil {
+		n.lost = make(map[int64]bool)
+	}
+	for at, b := range n.blocks {
+		if *b != n.synced[at] && rnd.IntN(2) == 0 {
+			n.lost[at], n.lossy = true, true
+		}
+	}
+	n.written()
 }
 
 // begin is what every operation does first: it may take its time, and fail.
@@ -272,7 +291,7 @@ func (d *simDisk) Rename(from, to string) error {
 	}
 	n.published = strings.Contains(to, "/objects/")
 	n.ctime = time.Now().UnixNano()
-	d.nodes[to] = n
+	d.nodes[to], d.losses[to] = n, n.lossy
 	delete(d.nodes, from)
 	return nil
 }
@@ -329,12 +348,14 @@ func (d *simDisk) harm(path, how string, rnd *rand.Rand) bool {
 			return false
 		}
 		b[at%disk.Block] ^= 1
+		n.synced[at/disk.Block] = *b
+		delete(n.lost, at/disk.Block)
 	case "change":
 		if b == nil {
 			return false
 		}
 		b[at%disk.Block] ^= 1
-		n.ctime = time.Now().UnixNano() // its mtime is set back
+		n.ctime = max(time.Now().UnixNano(), n.ctime+1) // its mtime is set back
 	case "cut":
 		n.size = at
 		n.touch()
@@ -360,4 +381,12 @@ func (d *simDisk) below(dirs ...string) (sum int64) {
 		}
 	}
 	return sum
+}
+
+// lost reports whether a failed fsync took something of the file that has, or had
+// last, this path.
+func (d *simDisk) lost(path string) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.losses[path]
 }

@@ -91,6 +91,7 @@ func (f *simFile) put(p []byte, off int64) {
 		in := int(at % disk.Block)
 		k := min(len(p)-done, disk.Block-in)
 		copy(f.block(at / disk.Block)[in:], p[done:done+k])
+		delete(f.n.lost, at/disk.Block)
 		done += k
 	}
 	f.n.size = max(f.n.size, off+int64(len(p)))
@@ -191,16 +192,29 @@ func (f *simFile) Punch(off, n int64) error {
 }
 
 func (f *simFile) Sync() error {
-	if err := f.d.begin(f.d.moodNow().sync, syscall.EIO); err != nil {
-		return pathErr("fsync", f.path, err)
-	}
+	err := f.d.begin(f.d.moodNow().sync, syscall.EIO)
 	f.d.mu.Lock()
 	defer f.d.mu.Unlock()
-	clear(f.n.synced)
-	for i, b := range f.n.blocks {
-		f.n.synced[i] = *b
+	if err != nil {
+		if !f.d.dead {
+			f.n.lose(f.d.rnd)
+			f.d.losses[f.path] = f.d.losses[f.path] || f.n.lossy
+		}
+		return pathErr("fsync", f.path, err)
 	}
-	f.n.syncedSize = f.n.size
+	f.n.written()
+	return nil
+}
+
+func (f *simFile) Uncache() error {
+	f.d.mu.Lock()
+	defer f.d.mu.Unlock()
+	for at := range f.n.lost {
+		if b := f.n.blocks[at]; b != nil {
+			*b = f.n.synced[at]
+		}
+	}
+	f.n.lost = nil
 	return nil
 }
 

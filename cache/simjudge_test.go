@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -27,6 +28,10 @@ func (w *world) check() {
 	for _, c := range w.contents {
 		if w.cache.State(c.key).Presence == Missing {
 			delete(w.harmed, c.key) // the cache knows
+		}
+		if w.disk.lost(filepath.Join(simDir, "objects", c.key.ObjectPath())) {
+			delete(w.kept, c.key)
+			continue
 		}
 		here := w.pinned[c.key] && !w.harmed[c.key] && w.isPresent(c.key)
 		if w.kept[c.key] && w.cache.State(c.key).Presence != Cached {

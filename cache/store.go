@@ -45,11 +45,16 @@ func (s store) placed(f *fill) string { return filepath.Join(s.placing(), f.file
 
 // leftOf returns what is on disk of a fill, in bytes.
 func (s store) leftOf(f *fill) int64 {
-	n := partial.Left(s, filepath.Join(s.partials(), f.file.Ident.Name()))
-	if info, err := s.Stat(s.placed(f)); err == nil {
-		n += info.Charge()
+	return partial.Left(s, filepath.Join(s.partials(), f.file.Ident.Name())) + s.leftPlaced(f)
+}
+
+// leftPlaced returns what is on disk of what a source brought whole, in bytes.
+func (s store) leftPlaced(f *fill) int64 {
+	info, err := s.Stat(s.placed(f))
+	if err != nil {
+		return 0
 	}
-	return n
+	return info.Charge()
 }
 
 // removeFill removes all that is on disk of a fill.

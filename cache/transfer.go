@@ -68,6 +68,7 @@ type content struct {
 	past     []past // partial files that were thrown away after they had been served
 	suspect  bool   // there were wrong bytes: no more in good faith
 	limit    int64  // 0, or how much may be on disk of what never fits as a whole
+	given    int    // with a limit: how often some was given back
 	proven   bool   // with a limit: all of it was hashed, and is right
 	unproven bool   // with a limit: some was given back before it was hashed
 	saved    time.Time

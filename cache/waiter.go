@@ -39,7 +39,11 @@ func (t *transfer) read(ctx context.Context, h *Handle, p []byte, off int64) (in
 		var part *partial.File
 		var w *waiter
 		var err error
-		t.c.do(func() { part, w, err = t.look(h, want, first) })
+		given := 0
+		t.c.do(func() {
+			part, w, err = t.look(h, want, first)
+			given = t.content.given
+		})
 		if err != nil {
 			return 0, err
 		}
@@ -53,30 +57,25 @@ func (t *transfer) read(ctx context.Context, h *Handle, p []byte, off int64) (in
 		switch {
 		case part.IsWrong():
 			return 0, errMisled
-		case errors.Is(err, fs.ErrClosed): // published meanwhile, or thrown away
-			continue
-		case int64(got) < n && (err == nil || err == io.EOF):
-			return 0, io.ErrUnexpectedEOF
-		case int64(got) < n:
-			return 0, err
-		}
-		if t.stillThere(part, want) {
-			if n < int64(len(p)) {
-				return got, io.EOF
-			}
+		case errors.Is(err, fs.ErrClosed), t.movedOn(part, given): // what was read may be cut short, or zeros
+		case int64(got) == n && n < int64(len(p)):
+			return got, io.EOF
+		case int64(got) == n:
 			return got, nil
+		case err == nil || err == io.EOF:
+			return 0, io.ErrUnexpectedEOF
+		default:
+			return 0, err
 		}
 	}
 }
 
-// stillThere reports whether bytes that were read had not been given back to
-// the disk meanwhile: then they are zeros.
-func (t *transfer) stillThere(p *partial.File, i interval) (there bool) {
-	t.c.do(func() {
-		c := &t.content
-		there = c.limit == 0 || c.part == p && c.stock.Have.Has(i)
-	})
-	return there
+// movedOn reports whether a partial file was thrown away, or some of it given
+// back to the disk, since it was looked at. That the bytes are there now says
+// nothing: they may have come again.
+func (t *transfer) movedOn(p *partial.File, given int) (moved bool) {
+	t.c.do(func() { moved = t.content.part != p || t.content.given != given })
+	return moved
 }
 
 // look finds the bytes in the partial file, or leaves a waiter for them.

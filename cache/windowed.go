@@ -142,6 +142,7 @@ func (t *transfer) giveBack(i interval) {
 	p := t.content.part
 	t.c.do(func() {
 		t.content.stock.Remove(i)
+		t.content.given++
 		t.content.unproven = t.content.unproven || i.End > p.Hashed()
 	})
 	// The bytes are off the books before they are zeros on the disk, and their

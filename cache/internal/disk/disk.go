@@ -54,7 +54,12 @@ type File interface {
 	// Punch gives back the blocks that lie wholly in [off, off+n). Where the
 	// file system cannot, it does nothing.
 	Punch(off, n int64) error
+	// Sync is fsync(2). After it failed, the kernel's pages may be all that is
+	// left of the data, and the next Sync knows nothing of that.
 	Sync() error
+	// Uncache makes the kernel let go of the pages that it need not write, so
+	// that what is read next comes from the disk. Where it cannot, it does nothing.
+	Uncache() error
 	// OS returns the file as the kernel knows it, or nil in a test.
 	OS() *os.File
 }

@@ -159,6 +159,15 @@ func (f osFile) Punch(off, n int64) error {
 	return err
 }
 
+// Uncache implements File.
+func (f osFile) Uncache() error {
+	err := f.control(func(fd int) error { return unix.Fadvise(fd, 0, 0, unix.FADV_DONTNEED) })
+	if errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.EINVAL) {
+		return nil
+	}
+	return err
+}
+
 // control calls do with the descriptor, which stays open meanwhile.
 func (f osFile) control(do func(fd int) error) error {
 	conn, err := f.SyscallConn()

@@ -8,6 +8,9 @@ import (
 	"syscall"
 	"testing"
 	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
 )
 
 // Only regular files are opened, through no link, and nothing waits.
@@ -108,5 +111,43 @@ func TestAllocateAndPunch(t *testing.T) {
 	}
 	if err := f.Allocate(0, 0); err != nil {
 		t.Error(err)
+	}
+}
+
+// What is read after Uncache comes from the disk, not from the kernel's memory.
+func TestUncache(t *testing.T) {
+	const size = 64 * Block
+	path := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(path, make([]byte, size), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var st unix.Statfs_t
+	if err := unix.Statfs(path, &st); err != nil {
+		t.Fatal(err)
+	}
+	f, err := OS{}.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if err := errors.Join(f.Sync(), f.Uncache()); err != nil {
+		t.Fatal(err)
+	}
+	if st.Type == unix.TMPFS_MAGIC {
+		return // there the memory is the disk
+	}
+	m, err := unix.Mmap(int(f.OS().Fd()), 0, size, unix.PROT_READ, unix.MAP_SHARED)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Munmap(m)
+	pages := make([]byte, size/os.Getpagesize())
+	if _, _, no := unix.Syscall(unix.SYS_MINCORE, uintptr(unsafe.Pointer(&m[0])), size, uintptr(unsafe.Pointer(&pages[0]))); no != 0 {
+		t.Fatal(no)
+	}
+	for i, p := range pages {
+		if p&1 != 0 {
+			t.Fatalf("page %d is still in memory", i)
+		}
 	}
 }

@@ -38,6 +38,7 @@ type File struct {
 	mapping disk.Turn
 	version int  // of the map on disk
 	sealed  bool // no map any more
+	refused bool // the disk did not take all that was written
 }
 
 type opened struct{ disk.File }
@@ -116,6 +117,7 @@ func (p *File) Open() (Stock, error) {
 	}
 	if len(s.Have) == 0 { // other bytes than the hash has seen
 		p.resetHash()
+		p.refused = false
 	}
 	p.f.Store(&opened{f})
 	p.sealed = false
@@ -284,7 +286,7 @@ func (p *File) Punch(i Interval) error {
 func (p *File) SaveMap(s Stock) error {
 	p.mapping.Lock()
 	defer p.mapping.Unlock()
-	if p.sealed {
+	if p.sealed || p.refused {
 		return nil
 	}
 	p.version++
@@ -306,7 +308,8 @@ func (p *File) writeMap(b []byte) error {
 }
 
 // Flush makes the file and its map survive a power cut, if nobody writes a map
-// meanwhile. It opens the file for itself.
+// meanwhile. It opens the file for itself. What the disk does not take is not
+// claimed any more: the map goes.
 func (p *File) Flush() error {
 	p.mapping.Lock()
 	version := p.version
@@ -320,15 +323,29 @@ func (p *File) Flush() error {
 		return err
 	}
 	defer f.Close()
-	if err := f.Sync(); err != nil {
-		return err
-	}
+	err = f.Sync()
 	p.mapping.Lock()
 	defer p.mapping.Unlock()
-	if p.sealed || p.version != version {
+	if err != nil {
+		p.refused = true
+	}
+	switch {
+	case err != nil && p.sealed:
+		return err
+	case err != nil:
+		return errors.Join(err, remove(p.disk, MapPath(p.path)))
+	case p.sealed || p.version != version:
 		return nil
 	}
 	return p.writeMap(s.encode(p.Ident, p.disk.Boot(), true))
+}
+
+// Refused reports whether the disk did not take all that was written: the
+// kernel may keep what the disk does not have.
+func (p *File) Refused() bool {
+	p.mapping.Lock()
+	defer p.mapping.Unlock()
+	return p.refused
 }
 
 // Publish closes the verified file, write-protects it and hands it to rename,
@@ -416,12 +433,12 @@ func (p *File) Close() {
 
 // Leave closes the file, with its map if anything is in it and the whole stays
 // within limit bytes of disk; else it is removed, as a file is that a source
-// brought as a whole. It returns the blocks, in bytes, that are left.
+// brought as a whole, or that the disk did not take. It returns the blocks, in bytes, that are left.
 func (p *File) Leave(s Stock, limit int64) (left int64, err error) {
 	p.mapping.Lock()
-	sealed := p.sealed
+	useless := p.sealed || p.refused
 	p.mapping.Unlock()
-	if sealed {
+	if useless {
 		return 0, p.Discard()
 	}
 	blocks, err := p.trim(s.Have)

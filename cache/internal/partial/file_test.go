@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"syscall"
 	"testing"
 
 	"github.com/uniharmony/uniharmonyfs/cache/internal/disk"
@@ -236,5 +237,57 @@ func TestAdoptedFileAndDigests(t *testing.T) {
 	}
 	if left, err := p.Leave(Stock{}, 1<<30); left != 0 || err != nil {
 		t.Errorf("%d bytes are left: %v", left, err)
+	}
+}
+
+// deaf is a disk that does not take what is flushed.
+type deaf struct{ disk.OS }
+
+type deafFile struct{ disk.File }
+
+func (deaf) Open(path string) (disk.File, error) {
+	f, err := disk.OS{}.Open(path)
+	return deafFile{f}, err
+}
+
+func (deafFile) Sync() error { return syscall.EIO }
+
+// What the disk did not take is not claimed any more, and whoever has it in
+// memory is told that it may be nowhere else.
+func TestRefusedBytesAreNotClaimed(t *testing.T) {
+	of, data := content(t, 1<<20)
+	dir := t.TempDir()
+	p := New(deaf{}, dir, of, int64(len(data)))
+	s := mustOpen(t, p)
+	write(t, p, &s, data, Interval{0, 1 << 19})
+	if _, err := p.Leave(s, 1<<20); err != nil {
+		t.Fatal(err)
+	}
+	if p.Refused() {
+		t.Error("refused before it was flushed")
+	}
+	if err := p.Flush(); !errors.Is(err, syscall.EIO) || !p.Refused() {
+		t.Errorf("flushed: %v", err)
+	}
+	if s := mustOpen(t, New(disk.OS{}, dir, of, int64(len(data)))); len(s.Have) != 0 {
+		t.Errorf("another process finds %v", s.Have)
+	}
+	// A transfer that went on with it knows.
+	s = mustOpen(t, p)
+	if len(s.Have) != 0 || p.Refused() {
+		t.Errorf("begun anew: %v, refused: %v", s.Have, p.Refused())
+	}
+	write(t, p, &s, data, Interval{0, 1 << 19})
+	if err := p.SaveMap(s); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Flush(); err == nil || !p.Refused() {
+		t.Errorf("flushed under a transfer: %v", err)
+	}
+	if err := p.SaveMap(s); err != nil {
+		t.Fatal(err)
+	}
+	if s := mustOpen(t, New(disk.OS{}, dir, of, int64(len(data)))); len(s.Have) != 0 {
+		t.Errorf("another process finds %v", s.Have)
 	}
 }
