@@ -254,3 +254,25 @@ func TestDryRunLeavesNothing(t *testing.T) {
 		t.Errorf("exit %d\n%s", r.code, r.errout)
 	}
 }
+
+// A file larger than the cache's budget comes through it, and smaller ones
+// beside it.
+func TestGetLargerThanTheBudget(t *testing.T) {
+	u := newUser(t)
+	_, m := serve(t, u, large("large", 2, 40_000_000))
+	want := contents(t, m)
+	target := u.path("target")
+	for _, how := range [][]string{nil, {"--direct"}} {
+		args := append([]string{"get", "--dataset", m.Dir, "--budget", "20MB"}, how...)
+		u.must(append(args, target)...)
+		for name, data := range want {
+			if got, err := os.ReadFile(filepath.Join(target, name)); err != nil || !bytes.Equal(got, data) {
+				t.Errorf("%v: %s: %d bytes, %v", how, name, len(got), err)
+			}
+		}
+		if s := u.status(); s.Store.Used > 20_000_000 {
+			t.Errorf("%v: the cache has %d bytes", how, s.Store.Used)
+		}
+		os.RemoveAll(target)
+	}
+}

@@ -205,26 +205,62 @@ func (g *get) fillAnnexed(ctx context.Context, n int, to halfFile) error {
 		return errors.Join(copyFile(ctx, from, to), local.Same())
 	}
 	missing := g.d.cache.State(key).Presence != cache.Cached
-	h, err := g.d.cache.Open(key, cache.Use{Origin: g.from, Dataset: g.v.name, Owner: g.owner, Name: g.v.Path(n)})
+	use := cache.Use{Origin: g.from, Dataset: g.v.name, Owner: g.owner, Name: g.v.Path(n)}
+	h, err := g.d.cache.Open(key, use)
 	if err != nil {
 		return err
 	}
 	object, err := h.Wait(ctx)
 	if err == nil {
-		if missing {
-			g.mu.Lock()
-			g.fetched += g.view.Size(n)
-			g.mu.Unlock()
-		}
 		err = g.copyObject(ctx, h, object, to)
 	}
 	h.Close()
+	if full := new(cache.NoSpaceError); errors.As(err, &full) && full.Never {
+		err = g.stream(ctx, key, use, to)
+	}
+	if err == nil && missing {
+		g.mu.Lock()
+		g.fetched += g.view.Size(n)
+		g.mu.Unlock()
+	}
 	if g.req.TmpClean {
 		_, _, dropErr := g.d.cache.DropKey(key, g.owner)
 		err = errors.Join(err, dropErr)
 	}
 	return err
 }
+
+// stream copies what is larger than the cache's budget, a window of it at a
+// time, and verifies what it wrote.
+func (g *get) stream(ctx context.Context, key annex.Key, use cache.Use, to halfFile) error {
+	use.Patience = g.req.Timeout
+	h, err := g.d.cache.Open(key, use)
+	if err != nil {
+		return err
+	}
+	defer h.Close()
+	h.ReadThrough()
+	return to.write(func(f *os.File) error {
+		hash, want, _ := key.NewHash()
+		from := io.NewSectionReader(readerOf{ctx, h}, 0, h.Size())
+		// Few bytes at a time: a window holds no more.
+		if _, err := io.CopyBuffer(io.MultiWriter(f, hash), from, make([]byte, 256<<10)); err != nil {
+			return err
+		}
+		if hex.EncodeToString(hash.Sum(nil)) != want {
+			return cache.ErrMismatch
+		}
+		return nil
+	})
+}
+
+// readerOf reads a handle until a context ends.
+type readerOf struct {
+	ctx context.Context
+	h   *cache.Handle
+}
+
+func (r readerOf) ReadAt(p []byte, off int64) (int, error) { return r.h.ReadAt(r.ctx, p, off) }
 
 // copyObject shares an object of the cache as a whole where that is wished,
 // and copies otherwise, sharing blocks where the file system can. from is nil for
