@@ -17,7 +17,7 @@ const module = "github.com/uniharmony/uniharmonyfs/"
 // layers are the rooms of the house from bottom to top. A package imports
 // only from layers below its own: data flows in one direction.
 var layers = [][]string{
-	{"bids", "internal/annex", "internal/plain", "internal/source"},
+	{"bids", "internal/advice", "internal/annex", "internal/plain", "internal/source"},
 	{"internal/gitstore", "internal/source/sourcetest", "internal/tree", "cache/internal/disk", "cache/internal/queue"},
 	{"cache/internal/partial"},
 	{"cache/internal/readplan"},
@@ -43,7 +43,7 @@ var owners = map[string]struct {
 }
 
 // pure packages do no I/O and start no goroutines.
-var pure = []string{"bids", "internal/annex", "internal/plain", "internal/tree"}
+var pure = []string{"bids", "internal/advice", "internal/annex", "internal/plain", "internal/tree"}
 
 var impure = []string{"os", "os/exec", "net", "net/http", "syscall", "io/ioutil", "time", "sync"}
 

@@ -6,99 +6,73 @@ import (
 	"regexp"
 	"strings"
 
+	"github.com/uniharmony/uniharmonyfs/internal/advice"
 	"github.com/uniharmony/uniharmonyfs/internal/plain"
 )
-
-// Kind is a sort of failure that has a known remedy.
-type Kind string
-
-// The kinds of failures.
-const (
-	TLS            Kind = "tls"
-	SSH            Kind = "ssh"
-	Authentication Kind = "authentication"
-	Proxy          Kind = "proxy"
-	Network        Kind = "network"
-	NotFound       Kind = "not-found"
-	NotRepository  Kind = "not-a-repository"
-	Damaged        Kind = "damaged"
-	UnknownVersion Kind = "unknown-version"
-	DiskFull       Kind = "disk-full"
-	Ownership      Kind = "ownership"
-	NoGit          Kind = "no-git"
-	Offline        Kind = "offline"
-	Other          Kind = "other"
-)
-
-// An AdviceError says what happened, why, and what to do about it.
-type AdviceError struct {
-	Kind Kind
-	What string
-	Why  string
-	Do   []string
-}
-
-func (e *AdviceError) Error() string {
-	if e.Why == "" {
-		return e.What
-	}
-	return e.What + ": " + e.Why
-}
 
 // remedies are recognised in what git, ssh or an HTTP client say. The first
 // that matches counts. In what is to be done, {url} is the dataset's URL and
 // {https} the same by HTTPS instead of SSH.
 var remedies = []struct {
-	kind Kind
-	says *regexp.Regexp
-	do   []string
+	reason advice.Reason
+	says   *regexp.Regexp
+	do     []string
 }{
-	{DiskFull, regexp.MustCompile(`(?i)no space left on device|disk quota exceeded`),
+	{advice.DiskFull, regexp.MustCompile(`(?i)no space left on device|disk quota exceeded`),
 		[]string{"free some space, or choose a cache on another disk with --cache DIR"}},
-	{Ownership, regexp.MustCompile(`(?i)dubious ownership`),
+	{advice.Ownership, regexp.MustCompile(`(?i)dubious ownership`),
 		[]string{"if you trust its owner: git config --global --add safe.directory {url}"}},
-	{Proxy, regexp.MustCompile(`(?i)could not resolve proxy|proxy connect aborted|CONNECT tunnel failed|response 407|407 proxy|proxyconnect`),
+	{advice.Proxy, regexp.MustCompile(`(?i)could not resolve proxy|proxy connect aborted|CONNECT tunnel failed|response 407|407 proxy|proxyconnect`),
 		[]string{"check the proxy: env | grep -i proxy; git config --get-all http.proxy", "without a proxy: unset http_proxy https_proxy all_proxy"}},
-	{TLS, regexp.MustCompile(`(?i)ssl certificate problem|server certificate verification failed|certificate verify failed|SSL_ERROR|gnutls_handshake|schannel|x509:|ssl_connect|unable to access .*ssl`),
+	{advice.TLS, regexp.MustCompile(`(?i)ssl certificate problem|server certificate verification failed|certificate verify failed|SSL_ERROR|gnutls_handshake|schannel|x509:|ssl_connect|unable to access .*ssl`),
 		[]string{
 			"update the system's certificates: apt-get install ca-certificates (and check the clock: date)",
 			"behind an institution's proxy, tell git its certificate: git config --global http.sslCAInfo /path/to/ca.pem",
 		}},
-	{SSH, regexp.MustCompile(`(?i)permission denied \(publickey|host key verification failed|could not read from remote repository|ssh: connect to host|no matching host key|ssh: handshake failed|knownhosts|cannot run .*: no such file|ssh variant`),
+	{advice.SSH, regexp.MustCompile(`(?i)permission denied \(publickey|host key verification failed|could not read from remote repository|ssh: connect to host|no matching host key|ssh: handshake failed|knownhosts|cannot run .*: no such file|ssh variant`),
 		[]string{
 			"use HTTPS instead of SSH, where the server has it: --dataset {https}",
 			"or let git do so always: git config --global url.\"https://{host}/\".insteadOf \"git@{host}:\"",
 			"or add your key to the agent (ssh-add) and to the server, and connect once by hand to accept its host key",
 		}},
-	{Authentication, regexp.MustCompile(`(?i)authentication failed|could not read username|could not read password|terminal prompts disabled|http basic: access denied|authentication required|requested URL returned error: 40[13]|invalid credentials`),
+	{advice.Authentication, regexp.MustCompile(`(?i)authentication failed|could not read username|could not read password|terminal prompts disabled|http basic: access denied|authentication required|requested URL returned error: 40[13]|invalid credentials`),
 		[]string{
 			"check the spelling of the dataset: servers ask for a password also when it does not exist",
 			"if it is private, set up a credential helper: git config --global credential.helper store; git ls-remote {url}",
 		}},
-	{Network, regexp.MustCompile(`(?i)could not resolve host|name or service not known|temporary failure in name resolution|no such host|connection refused|network is unreachable|no route to host|connection timed out|operation timed out|operation too slow|connection reset|early eof|i/o timeout|failed to connect|git was silent for`),
+	{advice.Network, regexp.MustCompile(`(?i)could not resolve host|name or service not known|temporary failure in name resolution|no such host|connection refused|network is unreachable|no route to host|connection timed out|operation timed out|operation too slow|connection reset|early eof|i/o timeout|failed to connect|git was silent for`),
 		[]string{"check the network connection, and the dataset's URL", "once it was mounted, a dataset needs no network to be mounted again"}},
-	{Network, regexp.MustCompile(`(?i)requested URL returned error: 5\d\d|status code: 5\d\d|requested URL returned error: 429`),
+	{advice.Network, regexp.MustCompile(`(?i)requested URL returned error: 5\d\d|status code: 5\d\d|requested URL returned error: 429`),
 		[]string{"the server has a problem, or too much to do: try again later"}},
-	{NotFound, regexp.MustCompile(`(?i)repository not found|requested URL returned error: 404|does not exist|not found`),
+	{advice.NotFound, regexp.MustCompile(`(?i)repository not found|requested URL returned error: 404|does not exist|not found`),
 		[]string{"check the spelling of the dataset"}},
-	{Damaged, regexp.MustCompile(`(?i)git says too much|out of memory`),
+	{advice.Damaged, regexp.MustCompile(`(?i)git says too much|out of memory`),
 		[]string{"its server's list of branches and tags is far too long, or has no end: get the dataset from elsewhere"}},
-	{Damaged, regexp.MustCompile(`(?i)bad object|missing (blob|tree|commit|object)|object file .* is empty|loose object|packfile|pack has|not our ref|index-pack|unpack-objects|corrupt|inflate|bad (pack|tree|signature)|did not send all necessary objects|sha1 mismatch|invalid index-pack|premature end|unresolved deltas|early eof|prerequisite commits`),
+	{advice.Damaged, regexp.MustCompile(`(?i)bad object|missing (blob|tree|commit|object)|object file .* is empty|loose object|packfile|pack has|not our ref|index-pack|unpack-objects|corrupt|inflate|bad (pack|tree|signature)|did not send all necessary objects|sha1 mismatch|invalid index-pack|premature end|unresolved deltas|early eof|prerequisite commits`),
 		[]string{"look at it with: git fsck (a repository), git bundle verify (a bundle)", "get the dataset anew"}},
-	{NotRepository, regexp.MustCompile(`(?i)not a git repository|does not appear to be a git repository|not a bundle|unrecognized header|does not look like a v2 or v3 bundle|not valid: is this a git repository|repository not exported|invalid pkt-len|has no branches|could not read from remote repository`),
+	{advice.NotRepository, regexp.MustCompile(`(?i)not a git repository|does not appear to be a git repository|not a bundle|unrecognized header|does not look like a v2 or v3 bundle|not valid: is this a git repository|repository not exported|invalid pkt-len|has no branches|could not read from remote repository`),
 		[]string{"give a URL, a git repository, a git bundle, or an OpenNeuro accession such as ds004712"}},
 }
 
+// because makes the error of a dataset or content that cannot be had.
+func because(reason advice.Reason, what, why string, do ...string) *advice.Error {
+	kind := advice.Unreachable
+	if reason == advice.DiskFull {
+		kind = advice.NoSpace
+	}
+	return &advice.Error{Kind: kind, Reason: reason, What: what, Why: why, Do: do}
+}
+
 // advise explains a failure by what a program said about it.
-func advise(what, url, said string) *AdviceError {
+func advise(what, url, said string) *advice.Error {
 	said = strings.TrimSpace(said)
-	e := &AdviceError{Kind: Other, What: what, Why: lastLines(said, 3)}
+	e := because(advice.Other, what, lastLines(said, 3))
 	for _, r := range remedies {
-		matches := r.says.MatchString(said) || r.kind == Proxy && isOtherHost(url, said)
-		if !r.kind.concerns(url) || !matches {
+		matches := r.says.MatchString(said) || r.reason == advice.Proxy && isOtherHost(url, said)
+		if !concerns(r.reason, url) || !matches {
 			continue
 		}
-		e.Kind = r.kind
+		e.Reason = r.reason
 		https := overHTTPS(url)
 		host, _, _ := strings.Cut(strings.TrimPrefix(https, "https://"), "/")
 		for _, do := range r.do {
@@ -123,7 +97,7 @@ var annexNetwork = regexp.MustCompile(`ConnectionFailure|ConnectionTimeout|Respo
 // server that may come back by itself.
 func speaksOfNetwork(said string) bool {
 	for _, r := range remedies {
-		if r.kind == Network && r.says.MatchString(said) {
+		if r.reason == advice.Network && r.says.MatchString(said) {
 			return true
 		}
 	}
@@ -148,11 +122,11 @@ func isOtherHost(dataset, said string) bool {
 	return to[1] != u.Hostname() || to[2] != port
 }
 
-// concerns reports whether a dataset at url can fail in this way. On this
+// concerns reports whether a dataset at url can fail for a reason. On this
 // machine git's words for a cut connection mean a file that ends too early.
-func (k Kind) concerns(url string) bool {
-	switch k {
-	case Proxy, TLS, SSH, Authentication, Network:
+func concerns(r advice.Reason, url string) bool {
+	switch r {
+	case advice.Proxy, advice.TLS, advice.SSH, advice.Authentication, advice.Network:
 		return !filepath.IsAbs(url)
 	}
 	return true

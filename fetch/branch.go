@@ -4,6 +4,7 @@ import (
 	"context"
 	"path/filepath"
 
+	"github.com/uniharmony/uniharmonyfs/internal/advice"
 	"github.com/uniharmony/uniharmonyfs/internal/gitstore"
 )
 
@@ -22,7 +23,7 @@ func (c *Clone) StartBranch() { c.hidden.startBranch(c) }
 
 // WaitBranch returns when the git-annex branch of the version is there, having
 // begun to fetch it if nobody has. When that fails, the next call tries again.
-// Errors are an [AdviceError], or ctx's.
+// Errors are an [advice.Error], or ctx's.
 func (c *Clone) WaitBranch(ctx context.Context) error {
 	b := c.hidden.startBranch(c)
 	if b == nil {
@@ -79,9 +80,9 @@ func (h *Hidden) fetchBranch(spec Spec, o CloneOptions) ([]gitstore.OID, error) 
 	what := "it cannot be known where the content of " + spec.String() + " is"
 	switch {
 	case m.Annex == "":
-		return nil, &AdviceError{Kind: Damaged, What: what, Why: "the manifest of its hidden clone is not what it was", Do: []string{"remove it with: uniharmonyfs clean " + filepath.Base(h.dir)}}
+		return nil, &advice.Error{Kind: advice.Unreachable, Reason: advice.Damaged, What: what, Why: "the manifest of its hidden clone is not what it was", Do: []string{"remove it with: uniharmonyfs clean " + filepath.Base(h.dir)}}
 	case o.Git == "":
-		return nil, &AdviceError{Kind: NoGit, What: what, Why: "the program git is missing", Do: []string{"install it: apt-get install git"}}
+		return nil, &advice.Error{Kind: advice.Unreachable, Reason: advice.NoGit, What: what, Why: "the program git is missing", Do: []string{"install it: apt-get install git"}}
 	}
 	w := &withGit{spec: spec, git: gitProgram{path: o.Git, env: o.Env}, progress: func(Progress) {}}
 	if err := w.fetchRefs(h.ctx, h.dir, []string{"+" + m.Annex + ":" + annexRef}); err != nil {

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/uniharmony/uniharmonyfs/internal/advice"
 	"github.com/uniharmony/uniharmonyfs/internal/gitstore"
 )
 
@@ -79,7 +80,7 @@ func (h *Hidden) Close() {
 // means the default branch, which is looked up at first use only. A known
 // version needs no network.
 //
-// Errors are an [AdviceError], or ctx's.
+// Errors are an [advice.Error], or ctx's.
 func (h *Hidden) Clone(ctx context.Context, spec Spec, version string, o CloneOptions) (*Clone, error) {
 	if o.Progress == nil {
 		o.Progress = func(Progress) {}
@@ -92,7 +93,7 @@ func (h *Hidden) Clone(ctx context.Context, spec Spec, version string, o CloneOp
 		return h.at(spec, id, m.Behind, o, false), nil
 	}
 	if o.Offline {
-		return nil, &AdviceError{Kind: Offline, What: "the dataset " + describe(spec, version) + " is not known here", Why: "the network is switched off (offline)", Do: []string{"mount it once without --offline"}}
+		return nil, &advice.Error{Kind: advice.Unreachable, Reason: advice.Offline, What: "the dataset " + describe(spec, version) + " is not known here", Why: "the network is switched off (offline)", Do: []string{"mount it once without --offline"}}
 	}
 	f, err := newFetcher(spec, o)
 	if err != nil {
@@ -122,7 +123,7 @@ func (h *Hidden) Clone(ctx context.Context, spec Spec, version string, o CloneOp
 func (h *Hidden) manifest(spec Spec) (manifest, error) {
 	m, err := readManifest(h.dir)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return m, &AdviceError{Kind: Damaged, What: "the hidden clone of " + spec.String() + " is damaged", Why: err.Error(), Do: []string{"remove it with: uniharmonyfs clean " + filepath.Base(h.dir)}}
+		return m, &advice.Error{Kind: advice.Unreachable, Reason: advice.Damaged, What: "the hidden clone of " + spec.String() + " is damaged", Why: err.Error(), Do: []string{"remove it with: uniharmonyfs clean " + filepath.Base(h.dir)}}
 	}
 	return m, nil
 }
@@ -187,7 +188,7 @@ func newFetcher(spec Spec, o CloneOptions) (fetcher, error) {
 		return &withGit{spec: spec, git: gitProgram{path: o.Git, env: o.Env}, progress: o.Progress}, nil
 	}
 	if filepath.IsAbs(spec.URL) {
-		return nil, &AdviceError{Kind: NoGit, What: "cannot read " + spec.String(), Why: "the program git is missing, and without it only datasets behind a URL can be read", Do: []string{"install it: apt-get install git"}}
+		return nil, &advice.Error{Kind: advice.Unreachable, Reason: advice.NoGit, What: "cannot read " + spec.String(), Why: "the program git is missing, and without it only datasets behind a URL can be read", Do: []string{"install it: apt-get install git"}}
 	}
 	return &withGoGit{spec: spec, progress: o.Progress}, nil
 }
@@ -287,8 +288,8 @@ func describe(spec Spec, version string) string {
 }
 
 func cloneError(ctx context.Context, spec Spec, version string, err error) error {
-	var advice *AdviceError
-	if ctx.Err() != nil || errors.As(err, &advice) {
+	var known *advice.Error
+	if ctx.Err() != nil || errors.As(err, &known) {
 		return errors.Join(ctx.Err(), err)
 	}
 	return advise("cannot get the dataset "+describe(spec, version), spec.URL, gitSaid(err))

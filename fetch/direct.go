@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/uniharmony/uniharmonyfs/internal/advice"
 	"github.com/uniharmony/uniharmonyfs/internal/annex"
 )
 
@@ -33,7 +34,7 @@ type Direct struct {
 func CloneDirect(ctx context.Context, spec Spec, version, commit, dir string, o CloneOptions) (*Direct, error) {
 	what := "cannot make a DataLad dataset of " + describe(spec, version) + " at " + dir
 	if o.Git == "" || AnnexProgram() == "" {
-		return nil, &AdviceError{Kind: NoGit, What: what, Why: "that needs git and git-annex", Do: []string{"install them: apt-get install git git-annex", "or leave out --direct"}}
+		return nil, &advice.Error{Kind: advice.Unreachable, Reason: advice.NoGit, What: what, Why: "that needs git and git-annex", Do: []string{"install them: apt-get install git git-annex", "or leave out --direct"}}
 	}
 	if o.Progress == nil {
 		o.Progress = func(Progress) {}
@@ -64,7 +65,7 @@ func CloneDirect(ctx context.Context, spec Spec, version, commit, dir string, o 
 func (d *Direct) gitDir() string { return filepath.Join(d.Dir, ".git") }
 
 func notOurs(what, why string) error {
-	return &AdviceError{Kind: NotRepository, What: what, Why: why, Do: []string{"choose an empty or new directory"}}
+	return &advice.Error{Kind: advice.Unreachable, Reason: advice.NotRepository, What: what, Why: why, Do: []string{"choose an empty or new directory"}}
 }
 
 // withoutConfig leaves out git options that came in the environment.
@@ -100,7 +101,7 @@ func (d *Direct) check(ctx context.Context, spec Spec, commit, what string) erro
 		return errors.Join(ctx.Err(), notOurs(what, fmt.Sprintf("another repository is there (%s)", strings.TrimSpace(url))))
 	}
 	if _, err := d.git.run(ctx, nil, "-C", d.Dir, "merge-base", "--is-ancestor", commit, "HEAD"); err != nil {
-		return errors.Join(ctx.Err(), &AdviceError{Kind: UnknownVersion, What: what, Why: "the dataset there is at another version, not at or after commit " + commit,
+		return errors.Join(ctx.Err(), &advice.Error{Kind: advice.Unreachable, Reason: advice.UnknownVersion, What: what, Why: "the dataset there is at another version, not at or after commit " + commit,
 			Do: []string{"choose an empty or new directory", "or check that version out there: git -C " + d.Dir + " checkout " + commit}})
 	}
 	return nil

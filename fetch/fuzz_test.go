@@ -152,7 +152,7 @@ func FuzzAdvice(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, words, url string) {
 		e := advise("cannot", url, words)
-		if e.Kind == "" || strings.ContainsFunc(e.Error(), unicode.IsControl) || len(e.Error()) > 1000 {
+		if e.Reason == "" || strings.ContainsFunc(e.Error(), unicode.IsControl) || len(e.Error()) > 1000 {
 			t.Errorf("%q: %q", words, e)
 		}
 		speaksOfNetwork(words)

@@ -11,6 +11,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/uniharmony/uniharmonyfs/internal/advice"
 )
 
 // A server whose list of refs never ends costs bounded memory and time, by
@@ -56,8 +58,8 @@ func TestEndlessRefsAreCut(t *testing.T) {
 			defer hidden.Close()
 			start := time.Now()
 			_, err = hidden.Clone(t.Context(), spec, "", CloneOptions{Git: FindGit()})
-			advice := new(AdviceError)
-			if !errors.As(err, &advice) || len(advice.Do) == 0 {
+			known := new(advice.Error)
+			if !errors.As(err, &known) || len(known.Do) == 0 {
 				t.Errorf("no advice: %v", err)
 			}
 			if d := time.Since(start); d > time.Minute || sent.Load() > 1<<30 {

@@ -16,6 +16,7 @@ import (
 
 	"golang.org/x/net/http/httpproxy"
 
+	"github.com/uniharmony/uniharmonyfs/internal/advice"
 	"github.com/uniharmony/uniharmonyfs/internal/plain"
 )
 
@@ -107,7 +108,7 @@ func authorities(env []string) (*x509.CertPool, error) {
 				err = errors.New("it has no certificate in it")
 			}
 			if err != nil {
-				return nil, &AdviceError{Kind: TLS, What: "the certificates that " + name + " names cannot be used", Why: err.Error(), Do: []string{"let it name a file of certificates (PEM), or unset it"}}
+				return nil, &advice.Error{Kind: advice.Unreachable, Reason: advice.TLS, What: "the certificates that " + name + " names cannot be used", Why: err.Error(), Do: []string{"let it name a file of certificates (PEM), or unset it"}}
 			}
 			return roots, nil
 		}

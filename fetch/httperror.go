@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"syscall"
 
+	"github.com/uniharmony/uniharmonyfs/internal/advice"
 	"github.com/uniharmony/uniharmonyfs/internal/plain"
 	"github.com/uniharmony/uniharmonyfs/internal/source"
 )
@@ -88,6 +89,6 @@ func isUnmet(err error) bool {
 // IsUnreached reports whether a failure may pass by itself, as a network that
 // is gone for a while.
 func IsUnreached(err error) bool {
-	var advice *AdviceError
-	return source.IsOutage(err) || errors.As(err, &advice) && advice.Kind == Network
+	var known *advice.Error
+	return source.IsOutage(err) || errors.As(err, &known) && known.Reason == advice.Network
 }

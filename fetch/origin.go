@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/uniharmony/uniharmonyfs/internal/advice"
 	"github.com/uniharmony/uniharmonyfs/internal/annex"
 	"github.com/uniharmony/uniharmonyfs/internal/gitstore"
 	"github.com/uniharmony/uniharmonyfs/internal/source"
@@ -76,7 +77,7 @@ func NewOrigin(clone *Clone, git *gitstore.Store, o OriginOptions) (*Origin, err
 		}
 	case "annex":
 		if AnnexProgram() == "" {
-			return nil, &AdviceError{Kind: Other, What: "the program git-annex is missing", Do: []string{"install it: apt-get install git-annex", "or use --fetcher native, where the dataset has URLs"}}
+			return nil, &advice.Error{Kind: advice.Unreachable, Reason: advice.Other, What: "the program git-annex is missing", Do: []string{"install it: apt-get install git-annex", "or use --fetcher native, where the dataset has URLs"}}
 		}
 		r.annex = newAnnexChild(clone, o)
 	case "native":
@@ -183,7 +184,7 @@ func (r *Origin) Sources(ctx context.Context, key annex.Key) ([]Source, error) {
 
 // classify marks what git says of the network as an outage.
 func classify(err error) error {
-	if advice := new(AdviceError); errors.As(err, &advice) && advice.Kind == Network {
+	if known := new(advice.Error); errors.As(err, &known) && known.Reason == advice.Network {
 		return source.Outage(err)
 	}
 	return err

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/uniharmony/uniharmonyfs/internal/advice"
 	"github.com/uniharmony/uniharmonyfs/internal/gitstore"
 	"github.com/uniharmony/uniharmonyfs/internal/plain"
 )
@@ -51,7 +52,7 @@ func (r refs) choose(version string) (ref string, err error) {
 }
 
 func (r refs) unknownVersion(version string) error {
-	e := &AdviceError{Kind: UnknownVersion, What: fmt.Sprintf("the dataset has no version %.200q", version)}
+	e := &advice.Error{Kind: advice.Unreachable, Reason: advice.UnknownVersion, What: fmt.Sprintf("the dataset has no version %.200q", version)}
 	if tags := r.names("refs/tags/"); len(tags) > 0 {
 		slices.Reverse(tags)
 		e.Do = []string{"its versions are: " + some(tags)}
@@ -89,9 +90,9 @@ func (r refs) defaultBranch() (string, error) {
 	case 1:
 		return "refs/heads/" + branches[0], nil
 	case 0:
-		return "", &AdviceError{Kind: NotRepository, What: "the dataset has no branch with files", Do: []string{"give a --version, if it has one"}}
+		return "", &advice.Error{Kind: advice.Unreachable, Reason: advice.NotRepository, What: "the dataset has no branch with files", Do: []string{"give a --version, if it has one"}}
 	}
-	return "", &AdviceError{Kind: UnknownVersion, What: "the dataset has several branches, and none of them is its main one", Do: []string{"choose one with --version: " + some(branches)}}
+	return "", &advice.Error{Kind: advice.Unreachable, Reason: advice.UnknownVersion, What: "the dataset has several branches, and none of them is its main one", Do: []string{"choose one with --version: " + some(branches)}}
 }
 
 // annexBranch returns the ref of the git-annex branch, or "".

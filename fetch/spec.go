@@ -12,6 +12,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/uniharmony/uniharmonyfs/internal/advice"
 )
 
 // DefaultTemplate is where OpenNeuro keeps its datasets as git repositories.
@@ -46,7 +48,7 @@ func IsAccession(spec string) bool { return accession.MatchString(spec) }
 // ParseSpec understands an OpenNeuro accession ("ds004712", whose URL comes
 // from template, with {id} in it; empty means [DefaultTemplate]), the absolute
 // path of a repository or of a git bundle, and a URL that git knows. A path
-// where nothing is gives an [AdviceError].
+// where nothing is gives an [advice.Error].
 func ParseSpec(spec, template string) (Spec, error) {
 	if template == "" {
 		template = DefaultTemplate
@@ -103,13 +105,13 @@ func localSpec(path string) (Spec, error) {
 		if p := new(fs.PathError); errors.As(err, &p) {
 			why = p.Err
 		}
-		return Spec{}, &AdviceError{Kind: NotFound, What: "cannot get the dataset " + path, Why: why.Error(), Do: []string{"check the path"}}
+		return Spec{}, &advice.Error{Kind: advice.Unreachable, Reason: advice.NotFound, What: "cannot get the dataset " + path, Why: why.Error(), Do: []string{"check the path"}}
 	}
 	if real, err := filepath.EvalSymlinks(path); err == nil {
 		path = real
 	}
 	if !st.IsDir() && !st.Mode().IsRegular() {
-		return Spec{}, &AdviceError{Kind: NotRepository, What: "cannot get the dataset " + path, Why: "it is neither a directory nor a file", Do: []string{"give a git repository, or a git bundle"}}
+		return Spec{}, &advice.Error{Kind: advice.Unreachable, Reason: advice.NotRepository, What: "cannot get the dataset " + path, Why: "it is neither a directory nor a file", Do: []string{"give a git repository, or a git bundle"}}
 	}
 	return named(baseName(path), path, path, !st.IsDir()), nil
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/go-git/go-git/v5/config"
 	"github.com/go-git/go-git/v5/plumbing"
 
+	"github.com/uniharmony/uniharmonyfs/internal/advice"
 	"github.com/uniharmony/uniharmonyfs/internal/gitstore"
 )
 
@@ -40,7 +41,7 @@ func (w *withGoGit) fetch(ctx context.Context, dir, version string) (got fetched
 		return got, err
 	}
 	if ref == "" {
-		return got, &AdviceError{Kind: NoGit, What: "cannot get the commit " + version, Why: "the program git is missing, and without it only tags and branches can be had", Do: []string{"install it: apt-get install git"}}
+		return got, &advice.Error{Kind: advice.Unreachable, Reason: advice.NoGit, What: "cannot get the commit " + version, Why: "the program git is missing, and without it only tags and branches can be had", Do: []string{"install it: apt-get install git"}}
 	}
 	specs := []config.RefSpec{config.RefSpec("+" + ref + ":" + ours(ref))}
 	for _, spec := range r.annexRefspec() {

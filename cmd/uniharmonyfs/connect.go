@@ -90,7 +90,7 @@ func sayFault(w io.Writer, err error) error {
 	if daemon.IsLocked(err) {
 		fmt.Fprintln(w, "locked")
 	} else if err != nil {
-		json.NewEncoder(w).Encode(daemon.ToFault(err))
+		json.NewEncoder(w).Encode(daemon.ToAdvice(err))
 	}
 	return err
 }

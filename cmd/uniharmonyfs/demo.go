@@ -15,7 +15,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"github.com/uniharmony/uniharmonyfs/internal/daemon"
+	"github.com/uniharmony/uniharmonyfs/internal/advice"
 	"github.com/uniharmony/uniharmonyfs/internal/demo"
 )
 
@@ -169,7 +169,7 @@ func (s *show) run(ctx context.Context, args ...string) error {
 	}
 	s.say("$ uniharmonyfs %s", strings.Join(quoted, " "))
 	if err := s.command(ctx, args...).Run(); err != nil {
-		return &daemon.Fault{Kind: daemon.Failed, What: "this step of the demo failed", Why: err.Error(), Do: []string{"uniharmonyfs doctor tells what this system lacks"}}
+		return &advice.Error{Kind: advice.Failed, What: "this step of the demo failed", Why: err.Error(), Do: []string{"uniharmonyfs doctor tells what this system lacks"}}
 	}
 	return nil
 }

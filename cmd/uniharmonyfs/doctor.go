@@ -5,6 +5,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/uniharmony/uniharmonyfs/internal/advice"
 	"github.com/uniharmony/uniharmonyfs/internal/daemon"
 )
 
@@ -33,7 +34,7 @@ changes nothing. Exit code 1 when something must be mended before mounting.`,
 				writeFindings(c, found)
 			}
 			if err == nil && bad > 0 {
-				return &daemon.Fault{Kind: daemon.Failed, What: fmt.Sprintf("%s to mend", count(bad, "thing"))}
+				return &advice.Error{Kind: advice.Failed, What: fmt.Sprintf("%s to mend", count(bad, "thing"))}
 			}
 			return err
 		},

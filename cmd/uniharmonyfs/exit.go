@@ -6,6 +6,7 @@ import (
 	"io"
 	"slices"
 
+	"github.com/uniharmony/uniharmonyfs/internal/advice"
 	"github.com/uniharmony/uniharmonyfs/internal/daemon"
 )
 
@@ -22,21 +23,21 @@ const (
 	exitInterrupted = 130
 )
 
-func exitCode(k daemon.Kind) int {
+func exitCode(k advice.Kind) int {
 	switch k {
-	case daemon.Usage:
+	case advice.Usage:
 		return exitUsage
-	case daemon.NoMatch:
+	case advice.NoMatch:
 		return exitNoMatch
-	case daemon.Unreachable:
+	case advice.Unreachable:
 		return exitUnreachable
-	case daemon.NoSpace:
+	case advice.NoSpace:
 		return exitNoSpace
-	case daemon.CannotMount:
+	case advice.CannotMount:
 		return exitCannotMount
-	case daemon.Partial:
+	case advice.Partial:
 		return exitPartial
-	case daemon.Interrupted:
+	case advice.Interrupted:
 		return exitInterrupted
 	}
 	return exitFailed
@@ -47,7 +48,7 @@ func usage(what string, do ...string) error {
 	if len(do) == 0 {
 		do = []string{"see uniharmonyfs COMMAND --help"}
 	}
-	return &daemon.Fault{Kind: daemon.Usage, What: what, Do: do}
+	return &advice.Error{Kind: advice.Usage, What: what, Do: do}
 }
 
 // report tells a person, or a program, what went wrong and returns the exit
@@ -56,7 +57,7 @@ func report(w io.Writer, asJSON bool, err error) int {
 	if err == nil {
 		return exitDone
 	}
-	f := daemon.ToFault(err)
+	f := daemon.ToAdvice(err)
 	code := exitCode(f.Kind)
 	if asJSON {
 		json.NewEncoder(w).Encode(map[string]any{"error": f, "exit": code})

@@ -8,6 +8,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/uniharmony/uniharmonyfs/fetch"
+	"github.com/uniharmony/uniharmonyfs/internal/advice"
 	"github.com/uniharmony/uniharmonyfs/internal/daemon"
 )
 
@@ -155,8 +156,8 @@ func someFailed(c *cli.Context, failed []daemon.FileFailed, of int) error {
 	for i, f := range failed {
 		reasons[i] = f.Why
 	}
-	return &daemon.Fault{
-		Kind: daemon.Partial, What: fmt.Sprintf("%d of %s failed", len(failed), count(of, "file")),
+	return &advice.Error{
+		Kind: advice.Partial, What: fmt.Sprintf("%d of %s failed", len(failed), count(of, "file")),
 		Do: append(fetch.ContentAdvice(reasons), "run the command again: it continues"),
 	}
 }

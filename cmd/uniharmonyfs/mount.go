@@ -7,6 +7,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/uniharmony/uniharmonyfs/internal/advice"
 	"github.com/uniharmony/uniharmonyfs/internal/daemon"
 )
 
@@ -170,7 +171,7 @@ func unmount(c *cli.Context, target string) error {
 		return err
 	}
 	if !found {
-		return &daemon.Fault{Kind: daemon.CannotMount, What: "cannot unmount " + target, Why: "no mount of uniharmonyfs is there", Do: []string{"see what is mounted with: uniharmonyfs status"}}
+		return &advice.Error{Kind: advice.CannotMount, What: "cannot unmount " + target, Why: "no mount of uniharmonyfs is there", Do: []string{"see what is mounted with: uniharmonyfs status"}}
 	}
 	client, err := connectTo(c, dir, anyVersion)
 	if err != nil {

@@ -7,6 +7,8 @@ import (
 	"os"
 	"sync"
 	"time"
+
+	"github.com/uniharmony/uniharmonyfs/internal/advice"
 )
 
 // reply sends the lines of an answer. It is safe for concurrent use.
@@ -88,7 +90,7 @@ func answer[Req, Res any](d *daemon, fn func(ctx context.Context, req Req, r *re
 		defer end()
 		var req Req
 		if err := readRequest(w, h, &req); err != nil {
-			r.send(event{Fault: fault(Usage, "the request is not understood", err)})
+			r.send(event{Fault: advice.New(advice.Usage, "the request is not understood", err)})
 			return
 		}
 		defer keep(h)()
@@ -100,9 +102,9 @@ func answer[Req, Res any](d *daemon, fn func(ctx context.Context, req Req, r *re
 		}
 		end() // before the answer: whoever has it may rely on that
 		if err != nil {
-			f := ToFault(err)
-			if f.Kind == Interrupted && d.life.ctx.Err() != nil {
-				f = fault(Failed, errStopping.Error(), nil, "run the command again: nothing is lost")
+			f := ToAdvice(err)
+			if f.Kind == advice.Interrupted && d.life.ctx.Err() != nil {
+				f = advice.New(advice.Failed, errStopping.Error(), nil, "run the command again: nothing is lost")
 			}
 			d.log.Error("request failed", "request", h.URL.Path, "what", f.What, "why", f.Why)
 			r.send(event{Fault: f})
@@ -110,7 +112,7 @@ func answer[Req, Res any](d *daemon, fn func(ctx context.Context, req Req, r *re
 		}
 		raw, err := json.Marshal(res)
 		if err != nil {
-			r.send(event{Fault: fault(Failed, "the answer cannot be sent", err)})
+			r.send(event{Fault: advice.New(advice.Failed, "the answer cannot be sent", err)})
 			return
 		}
 		r.send(event{Result: raw})

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/uniharmony/uniharmonyfs/fetch"
+	"github.com/uniharmony/uniharmonyfs/internal/advice"
 	"github.com/uniharmony/uniharmonyfs/internal/annex"
 )
 
@@ -54,7 +55,7 @@ func (d *daemon) toClean(req CleanRequest) ([]string, error) {
 		for _, want := range req.Names {
 			found := matchClones(have, want)
 			if len(found) == 0 {
-				return nil, fault(NoMatch, fmt.Sprintf("there is no hidden clone %q", want), nil, "there are: "+list(have))
+				return nil, advice.New(advice.NoMatch, fmt.Sprintf("there is no hidden clone %q", want), nil, "there are: "+advice.List(have))
 			}
 			names = append(names, found...)
 		}
@@ -165,7 +166,7 @@ func (d *daemon) leave(ds *dataset) error {
 }
 
 func inUse(name, target string) error {
-	return fault(Failed, "cannot remove "+name, fmt.Errorf("it is mounted at %s", target), "unmount it first: uniharmonyfs unmount "+target)
+	return advice.New(advice.Failed, "cannot remove "+name, fmt.Errorf("it is mounted at %s", target), "unmount it first: uniharmonyfs unmount "+target)
 }
 
 func (d *daemon) unpinAll() error { return d.cache.Unpin(d.cache.Pins()) }

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/uniharmony/uniharmonyfs/fs"
+	"github.com/uniharmony/uniharmonyfs/internal/advice"
 )
 
 // Client talks to the daemon of one cache.
@@ -33,7 +34,7 @@ const startTimeout = 60 * time.Second
 
 // Connect reaches the daemon of the cache in dir, starting it when none runs.
 // start makes the command that runs a daemon; its standard error goes to the
-// cache's log, and what it prints to standard output is a [Fault] in JSON or
+// cache's log, and what it prints to standard output is an [advice.Error] in JSON or
 // "ready". version is this program's: a daemon of another version is replaced
 // when it serves nothing and has nothing to do, and refused otherwise; "" takes
 // any, for requests that every version understands. A daemon that is stopping
@@ -70,7 +71,7 @@ func (c *Client) reach(ctx context.Context) error {
 		case err == nil:
 			c.stopIdle(ctx) // it decides: something may have begun since
 		case ctx.Err() != nil:
-			return fault(Interrupted, "interrupted", nil)
+			return advice.New(advice.Interrupted, "interrupted", nil)
 		default:
 			if err := c.start(ctx, c.run()); err != nil {
 				return err
@@ -80,18 +81,18 @@ func (c *Client) reach(ctx context.Context) error {
 			return err
 		}
 		if time.Now().After(deadline) {
-			return fault(Failed, fmt.Sprintf("the daemon of %s does not answer", c.dir), err, "its log tells more: "+c.dir.log())
+			return advice.New(advice.Failed, fmt.Sprintf("the daemon of %s does not answer", c.dir), err, "its log tells more: "+c.dir.log())
 		}
 	}
 }
 
-// otherVersion is the fault that a daemon of another version must stay.
+// otherVersion is the error that a daemon of another version must stay.
 func (c *Client) otherVersion(h hello) error {
 	what := fmt.Sprintf("the daemon of %s is version %s, this program %s", c.dir, h.Version, c.version)
 	if h.Mounts > 0 {
-		return fault(Failed, what, nil, "take its mounts away with: uniharmonyfs unmount TARGET; then it is replaced", "see what is mounted with: uniharmonyfs status")
+		return advice.New(advice.Failed, what, nil, "take its mounts away with: uniharmonyfs unmount TARGET; then it is replaced", "see what is mounted with: uniharmonyfs status")
 	}
-	return fault(Failed, what, errors.New("it is at work for: "+list(h.Work)), "wait for that command to end, or interrupt it; then it is replaced", "or use another cache with --cache DIR")
+	return advice.New(advice.Failed, what, errors.New("it is at work for: "+advice.List(h.Work)), "wait for that command to end, or interrupt it; then it is replaced", "or use another cache with --cache DIR")
 }
 
 // idleEnd is in what time a daemon that nobody asks for anything ends.
@@ -146,7 +147,7 @@ func (c *Client) hello(ctx context.Context) (h hello, err error) {
 func (c *Client) start(ctx context.Context, cmd *exec.Cmd) error {
 	log, err := c.dir.OpenLog()
 	if err != nil {
-		return fault(Failed, fmt.Sprintf("cannot use %s as the cache", c.dir), err)
+		return advice.New(advice.Failed, fmt.Sprintf("cannot use %s as the cache", c.dir), err)
 	}
 	defer log.Close()
 	cmd.Dir = "/"
@@ -157,7 +158,7 @@ func (c *Client) start(ctx context.Context, cmd *exec.Cmd) error {
 		return err
 	}
 	if err := cmd.Start(); err != nil {
-		return fault(Failed, "cannot start the daemon", err)
+		return advice.New(advice.Failed, "cannot start the daemon", err)
 	}
 	said := make(chan string, 1)
 	go func() {
@@ -167,30 +168,30 @@ func (c *Client) start(ctx context.Context, cmd *exec.Cmd) error {
 	}()
 	select {
 	case line := <-said:
-		var f Fault
+		var f advice.Error
 		switch {
 		case line == "ready" || line == "locked":
 			return nil
 		case json.Unmarshal([]byte(line), &f) == nil && f.What != "":
 			return &f
 		}
-		return fault(Failed, "the daemon ended while starting", nil, "its log tells more: "+c.dir.log())
+		return advice.New(advice.Failed, "the daemon ended while starting", nil, "its log tells more: "+c.dir.log())
 	case <-ctx.Done():
 		return ctx.Err()
 	case <-time.After(startTimeout):
-		return fault(Failed, "the daemon does not become ready", nil, "its log tells more: "+c.dir.log())
+		return advice.New(advice.Failed, "the daemon does not become ready", nil, "its log tells more: "+c.dir.log())
 	}
 }
 
 // post sends a request and passes the lines of the answer to on. It returns
-// the daemon's fault, if that is how the answer ends.
+// the daemon's error, if that is how the answer ends.
 func (c *Client) post(ctx context.Context, path string, body any, on func(event) error) error {
 	raw, err := json.Marshal(body)
 	if err != nil {
 		return err
 	}
 	if isLossy(raw) {
-		return fault(Usage, "a path or a value is not UTF-8", errors.New("a request to the daemon is text"), "name it otherwise, or name a directory above it")
+		return advice.New(advice.Usage, "a path or a value is not UTF-8", errors.New("a request to the daemon is text"), "name it otherwise, or name a directory above it")
 	}
 	resp, err := c.send(ctx, path, raw)
 	if err != nil {
@@ -198,7 +199,7 @@ func (c *Client) post(ctx context.Context, path string, body any, on func(event)
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
-		return fault(Failed, "the daemon refuses the request", errors.New(resp.Status))
+		return advice.New(advice.Failed, "the daemon refuses the request", errors.New(resp.Status))
 	}
 	dec := json.NewDecoder(resp.Body)
 	for {
@@ -245,9 +246,9 @@ func (c *Client) send(ctx context.Context, path string, body []byte) (*http.Resp
 
 func (c *Client) lost(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
-		return fault(Interrupted, "interrupted", nil)
+		return advice.New(advice.Interrupted, "interrupted", nil)
 	}
-	return fault(Failed, "the daemon is gone", err, "run the command again: nothing is lost", "its log tells more: "+c.dir.log())
+	return advice.New(advice.Failed, "the daemon is gone", err, "run the command again: nothing is lost", "its log tells more: "+c.dir.log())
 }
 
 // call sends a request whose result is a Res.
@@ -338,13 +339,13 @@ func (c *Client) gone(ctx context.Context) error {
 			return err
 		}
 		if !held {
-			return fault(Failed, "the cache could not be removed completely", nil, "its log tells more: "+c.dir.log())
+			return advice.New(advice.Failed, "the cache could not be removed completely", nil, "its log tells more: "+c.dir.log())
 		}
 		if err := sleep(ctx, 5*time.Millisecond); err != nil {
 			return err
 		}
 	}
-	return fault(Failed, "the daemon does not end", nil, "its log tells more: "+c.dir.log())
+	return advice.New(advice.Failed, "the daemon does not end", nil, "its log tells more: "+c.dir.log())
 }
 
 // MountOf returns the cache that serves the mount at target, also when its

@@ -4,6 +4,8 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+
+	"github.com/uniharmony/uniharmonyfs/internal/advice"
 )
 
 // Mount mounts a dataset and returns when it is served. When ctx ends before,
@@ -18,7 +20,7 @@ func (c *Client) Mount(ctx context.Context, req MountRequest, progress func(Prog
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), startTimeout)
 	defer cancel()
 	_, err = c.Unmount(last, UnmountRequest{Target: req.Target, ID: req.ID, Force: true})
-	return MountInfo{}, errors.Join(fault(Interrupted, "interrupted", nil), err)
+	return MountInfo{}, errors.Join(advice.New(advice.Interrupted, "interrupted", nil), err)
 }
 
 // Wait returns when the mount at target is gone.

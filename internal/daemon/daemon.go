@@ -15,6 +15,7 @@ import (
 	"github.com/uniharmony/uniharmonyfs/cache"
 	"github.com/uniharmony/uniharmonyfs/fetch"
 	"github.com/uniharmony/uniharmonyfs/index"
+	"github.com/uniharmony/uniharmonyfs/internal/advice"
 	"github.com/uniharmony/uniharmonyfs/internal/annex"
 	"github.com/uniharmony/uniharmonyfs/internal/gitstore"
 )
@@ -68,7 +69,7 @@ type daemon struct {
 }
 
 // Run serves the cache in dir until ctx ends, or nothing was mounted or asked
-// for the grace period. It returns errLocked's fault when another daemon does.
+// for the grace period. It returns errLocked when another daemon does.
 // On return nothing is mounted and the index is closed.
 //
 // The order of the end: no request begins any more; those that had begun are
@@ -81,7 +82,7 @@ func Run(ctx context.Context, dir Dir, o Options) (err error) {
 	}
 	lock, err := dir.lock()
 	if errors.Is(err, errLocked) {
-		return fault(Failed, "the cache "+string(dir)+" is in use", err)
+		return advice.New(advice.Failed, "the cache "+string(dir)+" is in use", err)
 	} else if err != nil {
 		return err
 	}
@@ -166,7 +167,7 @@ func (d *daemon) wait(ctx context.Context) {
 func (d *daemon) open() error {
 	x, err := index.Open(d.dir.index(), index.Options{Check: d.options.CheckIndex, Log: d.log})
 	if err != nil {
-		return fault(Failed, fmt.Sprintf("cannot use %s as the cache", d.dir), err)
+		return advice.New(advice.Failed, fmt.Sprintf("cannot use %s as the cache", d.dir), err)
 	}
 	c, err := cache.Open(string(d.dir), cache.Options{
 		Budget: d.loadSettings().Budget,
@@ -175,7 +176,7 @@ func (d *daemon) open() error {
 		Log:    d.log,
 	})
 	if err != nil {
-		return errors.Join(fault(Failed, fmt.Sprintf("cannot use %s as the cache", d.dir), err), x.Close())
+		return errors.Join(advice.New(advice.Failed, fmt.Sprintf("cannot use %s as the cache", d.dir), err), x.Close())
 	}
 	d.index, d.cache = x, c
 	return nil

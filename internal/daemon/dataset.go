@@ -11,6 +11,7 @@ import (
 
 	"github.com/uniharmony/uniharmonyfs/fetch"
 	"github.com/uniharmony/uniharmonyfs/index"
+	"github.com/uniharmony/uniharmonyfs/internal/advice"
 	"github.com/uniharmony/uniharmonyfs/internal/gitstore"
 	"github.com/uniharmony/uniharmonyfs/internal/tree"
 )
@@ -64,10 +65,10 @@ type version struct {
 // A known version needs no network.
 func (d *daemon) openVersion(ctx context.Context, req Dataset, r *reply) (*version, error) {
 	spec, err := fetch.ParseSpec(req.Spec, req.Template)
-	if advice := new(fetch.AdviceError); errors.As(err, &advice) {
+	if known := new(advice.Error); errors.As(err, &known) {
 		return nil, err
 	} else if err != nil {
-		return nil, &Fault{Kind: Usage, What: err.Error()}
+		return nil, &advice.Error{Kind: advice.Usage, What: err.Error()}
 	}
 	ds, done, err := d.takeDataset(ctx, spec, func() {
 		r.progress(Progress{Phase: "wait", Text: "another command that opens the dataset"})
@@ -92,7 +93,7 @@ func (d *daemon) openVersion(ctx context.Context, req Dataset, r *reply) (*versi
 	}
 	if ds.git == nil {
 		if ds.git, err = gitstore.Open(v.clone.Dir, gitstore.Options{Git: d.git}); err != nil {
-			return nil, fault(Unreachable, "the hidden clone of "+spec.String()+" cannot be read", err, "remove it with: uniharmonyfs clean "+ds.name)
+			return nil, advice.New(advice.Unreachable, "the hidden clone of "+spec.String()+" cannot be read", err, "remove it with: uniharmonyfs clean "+ds.name)
 		}
 	}
 	v.Snapshot, err = d.snapshot(ctx, ds.git, v.clone.Commit, func(done, total int) {
@@ -102,7 +103,7 @@ func (d *daemon) openVersion(ctx context.Context, req Dataset, r *reply) (*versi
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
-		return nil, fault(Unreachable, "the dataset "+spec.String()+" cannot be read completely, so it is not shown at all", err,
+		return nil, advice.New(advice.Unreachable, "the dataset "+spec.String()+" cannot be read completely, so it is not shown at all", err,
 			"fetch it anew with: uniharmonyfs clean "+ds.name+", then mount again",
 			"if that does not help, the dataset itself is damaged: tell its publisher")
 	}

@@ -18,6 +18,6 @@
 //   - A request begins only while the daemon serves; see lifetime for its end. A
 //     daemon at work is never replaced by one of another version.
 //   - A panic ends the request or the mount that it happens in, and no other.
-//   - A request ends with a result or a [Fault]; what a fault says is for
+//   - A request ends with a result or a [advice.Error]; what it says is for
 //     people: what happened, why, what to do.
 package daemon

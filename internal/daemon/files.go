@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/uniharmony/uniharmonyfs/cache"
+	"github.com/uniharmony/uniharmonyfs/internal/advice"
 	"github.com/uniharmony/uniharmonyfs/internal/annex"
 	"github.com/uniharmony/uniharmonyfs/internal/tree"
 )
@@ -83,7 +84,7 @@ func (d *daemon) inMount(path string) (*mount, []int, error) {
 	}
 	d.mu.Unlock()
 	if m == nil {
-		return nil, nil, fault(Usage, path+" is not inside a mount of this cache", nil, "see what is mounted with: uniharmonyfs status", "or choose files by selection, for example --sub 01")
+		return nil, nil, advice.New(advice.Usage, path+" is not inside a mount of this cache", nil, "see what is mounted with: uniharmonyfs status", "or choose files by selection, for example --sub 01")
 	}
 	rel := strings.TrimPrefix(strings.TrimPrefix(path, m.target), "/")
 	if rel == "" {
@@ -91,7 +92,7 @@ func (d *daemon) inMount(path string) (*mount, []int, error) {
 	}
 	n, ok := m.view.Find(rel)
 	if !ok {
-		return nil, nil, fault(NoMatch, path+" is not in the mount", nil, "list what is there with: uniharmonyfs list")
+		return nil, nil, advice.New(advice.NoMatch, path+" is not in the mount", nil, "list what is there with: uniharmonyfs list")
 	}
 	if m.version.Kind(n) != tree.Dir {
 		return m, []int{n}, nil
@@ -151,7 +152,7 @@ func (d *daemon) filesRequest(ctx context.Context, req FilesRequest, r *reply) (
 		})
 		res.Repaired = int(repaired.Load())
 	default:
-		err = &Fault{Kind: Usage, What: fmt.Sprintf("there is nothing like %q to do with files", req.Do)}
+		err = &advice.Error{Kind: advice.Usage, What: fmt.Sprintf("there is nothing like %q to do with files", req.Do)}
 	}
 	return res, err
 }

@@ -16,6 +16,7 @@ import (
 
 	"github.com/uniharmony/uniharmonyfs/cache"
 	"github.com/uniharmony/uniharmonyfs/fetch"
+	"github.com/uniharmony/uniharmonyfs/internal/advice"
 	"github.com/uniharmony/uniharmonyfs/internal/beneath"
 	"github.com/uniharmony/uniharmonyfs/internal/tree"
 )
@@ -90,7 +91,7 @@ func (d *daemon) getRequest(ctx context.Context, req GetRequest, r *reply) (res 
 		return res, nil
 	}
 	if need := plan.Bytes - plan.ThereBytes; !req.Hardlink && need > plan.FreeBytes {
-		return res, fault(NoSpace, fmt.Sprintf("%d bytes do not fit into %s", need, req.Target), fmt.Errorf("%d bytes are free there", plan.FreeBytes), "free some space, choose another target, or select less")
+		return res, advice.New(advice.NoSpace, fmt.Sprintf("%d bytes do not fit into %s", need, req.Target), fmt.Errorf("%d bytes are free there", plan.FreeBytes), "free some space, choose another target, or select less")
 	}
 	if d.isTight(req.Target, plan) {
 		g.req.TmpClean = true
@@ -103,7 +104,7 @@ func (d *daemon) getRequest(ctx context.Context, req GetRequest, r *reply) (res 
 	}
 	if len(g.done) > 0 && ctx.Err() == nil {
 		if err := g.target.Sync(); err != nil {
-			return res, fault(Failed, "what was downloaded may not be on the disk of "+req.Target, err, "see whether the disk is healthy, and run the command again")
+			return res, advice.New(advice.Failed, "what was downloaded may not be on the disk of "+req.Target, err, "see whether the disk is healthy, and run the command again")
 		}
 	}
 	for _, n := range todo {
@@ -116,7 +117,7 @@ func (d *daemon) getRequest(ctx context.Context, req GetRequest, r *reply) (res 
 	res.Failed, res.FetchedBytes, res.Seconds = g.failed, g.fetched, time.Since(started).Seconds()
 	d.noteSpeed(g.fetched, res.Seconds)
 	if g.full != nil && ctx.Err() == nil {
-		return res, fault(NoSpace, fmt.Sprintf("no space left after %d of %d files", res.Files, plan.Files), g.full, "free some space and run the command again: it continues")
+		return res, advice.New(advice.NoSpace, fmt.Sprintf("no space left after %d of %d files", res.Files, plan.Files), g.full, "free some space and run the command again: it continues")
 	}
 	return res, ctx.Err()
 }
@@ -127,11 +128,11 @@ func (d *daemon) newGet(ctx context.Context, req GetRequest, r *reply) (*get, er
 	}
 	what := "cannot download into " + req.Target
 	if within(req.Target, string(d.dir)) || within(string(d.dir), req.Target) {
-		return nil, fault(Usage, what, errors.New("it overlaps the cache"), "choose a target elsewhere")
+		return nil, advice.New(advice.Usage, what, errors.New("it overlaps the cache"), "choose a target elsewhere")
 	}
 	for _, m := range d.mountList() {
 		if within(req.Target, m.target) {
-			return nil, fault(Usage, what, errors.New("it lies inside a mount, which is read-only"), "choose a target elsewhere")
+			return nil, advice.New(advice.Usage, what, errors.New("it lies inside a mount, which is read-only"), "choose a target elsewhere")
 		}
 	}
 	if req.Budget > 0 {
@@ -159,11 +160,11 @@ func (d *daemon) newGet(ctx context.Context, req GetRequest, r *reply) (*get, er
 	}
 	made := missing(req.Target)
 	if err := makeAll(made, 0o777&^os.FileMode(req.Umask)); err != nil {
-		return nil, fault(Failed, what, err, "choose a target that you can write to")
+		return nil, advice.New(advice.Failed, what, err, "choose a target that you can write to")
 	}
 	root, err := beneath.Open(req.Target)
 	if err != nil {
-		return nil, fault(Failed, what, err)
+		return nil, advice.New(advice.Failed, what, err)
 	}
 	g := &get{
 		d: d, req: req, v: v, view: chosen.view, files: chosen.files, from: from, target: root, made: made,

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/uniharmony/uniharmonyfs/cache"
+	"github.com/uniharmony/uniharmonyfs/internal/advice"
 	"github.com/uniharmony/uniharmonyfs/internal/tree"
 )
 
@@ -46,7 +47,7 @@ func makeAll(missing []string, mode os.FileMode) error {
 func realTarget(target string) (string, error) {
 	what := "cannot download into " + target
 	if !filepath.IsAbs(target) {
-		return "", fault(Usage, what, errors.New("it is no absolute path"), "name it from the root on")
+		return "", advice.New(advice.Usage, what, errors.New("it is no absolute path"), "name it from the root on")
 	}
 	target = filepath.Clean(target)
 	there := target
@@ -58,7 +59,7 @@ func realTarget(target string) (string, error) {
 	}
 	for part := range strings.SplitSeq(target, "/") {
 		if tree.IsDotGit(part) {
-			return "", fault(Usage, what, errors.New("it lies inside a git repository's own directory"), "choose a target elsewhere")
+			return "", advice.New(advice.Usage, what, errors.New("it lies inside a git repository's own directory"), "choose a target elsewhere")
 		}
 	}
 	return target, nil

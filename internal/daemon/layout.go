@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+
+	"github.com/uniharmony/uniharmonyfs/internal/advice"
 )
 
 // Dir is a cache directory.
@@ -29,7 +31,7 @@ func DefaultDir() (Dir, error) { return NamedDir("uniharmonyfs") }
 func NamedDir(name string) (Dir, error) {
 	base, err := os.UserCacheDir()
 	if err != nil {
-		return "", fault(Failed, "no place for the cache", err, "give one with --cache DIR")
+		return "", advice.New(advice.Failed, "no place for the cache", err, "give one with --cache DIR")
 	}
 	return Dir(filepath.Join(base, name)), nil
 }
@@ -55,35 +57,35 @@ func (d Dir) Exists() bool {
 func (d Dir) Make() error {
 	what := fmt.Sprintf("cannot use %s as the cache", d)
 	if err := os.MkdirAll(string(d), 0o700); err != nil {
-		return fault(Failed, what, err, "choose a directory that you can write to with --cache DIR")
+		return advice.New(advice.Failed, what, err, "choose a directory that you can write to with --cache DIR")
 	}
 	st, err := os.Stat(string(d))
 	if err != nil {
-		return fault(Failed, what, err)
+		return advice.New(advice.Failed, what, err)
 	}
 	if !st.IsDir() {
-		return fault(Failed, what, errors.New("it is not a directory"), "choose another one with --cache DIR")
+		return advice.New(advice.Failed, what, errors.New("it is not a directory"), "choose another one with --cache DIR")
 	}
 	if uid := st.Sys().(*syscall.Stat_t).Uid; int(uid) != os.Geteuid() {
-		return fault(Failed, what, fmt.Errorf("it belongs to user %d, not to you", uid), "choose a directory of your own with --cache DIR")
+		return advice.New(advice.Failed, what, fmt.Errorf("it belongs to user %d, not to you", uid), "choose a directory of your own with --cache DIR")
 	}
 	if d.Exists() {
 		return d.close(st)
 	}
 	entries, err := os.ReadDir(string(d))
 	if err != nil {
-		return fault(Failed, what, err)
+		return advice.New(advice.Failed, what, err)
 	}
 	for _, e := range entries {
 		if e.Name() != "lock" && e.Name() != markerName+".new" {
-			return fault(Failed, what, fmt.Errorf("it holds %q and has no %s: it is not a cache of ours", e.Name(), markerName), "choose an empty or new directory with --cache DIR")
+			return advice.New(advice.Failed, what, fmt.Errorf("it holds %q and has no %s: it is not a cache of ours", e.Name(), markerName), "choose an empty or new directory with --cache DIR")
 		}
 	}
 	if err := d.close(st); err != nil {
 		return err
 	}
 	if err := d.replace(markerName, []byte(marker)); err != nil {
-		return fault(Failed, what, err, "choose a directory that you can write to with --cache DIR")
+		return advice.New(advice.Failed, what, err, "choose a directory that you can write to with --cache DIR")
 	}
 	return nil
 }
@@ -120,7 +122,7 @@ func (d Dir) close(st fs.FileInfo) error {
 		return nil
 	}
 	if err := os.Chmod(string(d), 0o700); err != nil {
-		return fault(Failed, fmt.Sprintf("cannot keep others out of the cache %s", d), err, "choose another directory with --cache DIR")
+		return advice.New(advice.Failed, fmt.Sprintf("cannot keep others out of the cache %s", d), err, "choose another directory with --cache DIR")
 	}
 	return nil
 }
@@ -134,14 +136,14 @@ func (d Dir) lock() (*os.File, error) {
 	for {
 		f, err := os.OpenFile(d.path("lock"), os.O_CREATE|os.O_RDWR, 0o600)
 		if err != nil {
-			return nil, fault(Failed, fmt.Sprintf("cannot use %s as the cache", d), err, "choose a directory that you can write to with --cache DIR")
+			return nil, advice.New(advice.Failed, fmt.Sprintf("cannot use %s as the cache", d), err, "choose a directory that you can write to with --cache DIR")
 		}
 		if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 			f.Close()
 			if errors.Is(err, syscall.EWOULDBLOCK) {
 				return nil, errLocked
 			}
-			return nil, fault(Failed, fmt.Sprintf("cannot lock the cache %s", d), err, "a cache needs a file system with working flock: choose a local one with --cache DIR")
+			return nil, advice.New(advice.Failed, fmt.Sprintf("cannot lock the cache %s", d), err, "a cache needs a file system with working flock: choose a local one with --cache DIR")
 		}
 		// A daemon that removes its cache unlinks the lock it holds: what
 		// counts is the file that is there now.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/uniharmony/uniharmonyfs/bids"
 	"github.com/uniharmony/uniharmonyfs/cache"
+	"github.com/uniharmony/uniharmonyfs/internal/advice"
 	"github.com/uniharmony/uniharmonyfs/internal/tree"
 )
 
@@ -100,7 +101,7 @@ func (d *daemon) describeSelection(ctx context.Context, v *version, req ListRequ
 			return err
 		})
 		if errors.Is(err, fs.ErrNotExist) {
-			return res, fault(NoMatch, err.Error(), nil, "paths are relative to the dataset's root, as uniharmonyfs list prints them")
+			return res, advice.New(advice.NoMatch, err.Error(), nil, "paths are relative to the dataset's root, as uniharmonyfs list prints them")
 		} else if err != nil {
 			return res, err
 		}

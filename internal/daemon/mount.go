@@ -17,6 +17,7 @@ import (
 	"github.com/uniharmony/uniharmonyfs/cache"
 	"github.com/uniharmony/uniharmonyfs/fetch"
 	"github.com/uniharmony/uniharmonyfs/fs"
+	"github.com/uniharmony/uniharmonyfs/internal/advice"
 	"github.com/uniharmony/uniharmonyfs/internal/annex"
 	"github.com/uniharmony/uniharmonyfs/internal/tree"
 )
@@ -116,7 +117,7 @@ func (d *daemon) serve(m *mount, allowOther bool) error {
 	d.mounting.Lock()
 	defer d.mounting.Unlock()
 	if d.mountAt(m.target) != nil {
-		return fault(CannotMount, "cannot mount at "+m.target, errors.New("it was mounted at this moment by another command"))
+		return advice.New(advice.CannotMount, "cannot mount at "+m.target, errors.New("it was mounted at this moment by another command"))
 	}
 	if _, given := d.givenUp[m.id]; given {
 		return context.Canceled
@@ -125,7 +126,7 @@ func (d *daemon) serve(m *mount, allowOther bool) error {
 		return context.Canceled
 	}
 	if m.version.leaving {
-		return fault(Failed, "cannot mount at "+m.target, errors.New("the dataset's hidden clone was removed at this moment by another command"), "mount again: it is cloned anew")
+		return advice.New(advice.Failed, "cannot mount at "+m.target, errors.New("the dataset's hidden clone was removed at this moment by another command"), "mount again: it is cloned anew")
 	}
 	d.mu.Lock()
 	d.serving[m] = true
@@ -148,9 +149,9 @@ func (d *daemon) serve(m *mount, allowOther bool) error {
 		d.mu.Lock()
 		delete(d.serving, m)
 		d.mu.Unlock()
-		f := ToFault(err)
-		if f.Kind == Failed {
-			f = fault(CannotMount, "cannot mount at "+m.target, err, "uniharmonyfs doctor tells what this system lacks")
+		f := ToAdvice(err)
+		if f.Kind == advice.Failed {
+			f = advice.New(advice.CannotMount, "cannot mount at "+m.target, err, "uniharmonyfs doctor tells what this system lacks")
 		}
 		return f
 	}
@@ -237,7 +238,7 @@ func (d *daemon) isHere(v *version, key annex.Key) bool {
 // its real path.
 func (d *daemon) checkTarget(req *MountRequest) (made bool, err error) {
 	refuse := func(why string, do ...string) (bool, error) {
-		return false, fault(CannotMount, "cannot mount at "+req.Target, errors.New(why), do...)
+		return false, advice.New(advice.CannotMount, "cannot mount at "+req.Target, errors.New(why), do...)
 	}
 	if !filepath.IsAbs(req.Target) {
 		return refuse("the path is not absolute")

@@ -10,6 +10,7 @@ import (
 
 	"github.com/uniharmony/uniharmonyfs/cache"
 	"github.com/uniharmony/uniharmonyfs/fetch"
+	"github.com/uniharmony/uniharmonyfs/internal/advice"
 	"github.com/uniharmony/uniharmonyfs/internal/annex"
 	"github.com/uniharmony/uniharmonyfs/internal/gitstore"
 )
@@ -65,10 +66,10 @@ func (d *daemon) origin(v *version) (cache.Origin, error) {
 		Paths:          d.pathsOf(v.git, v.Commit),
 		Log:            d.log,
 	})
-	if advice := new(fetch.AdviceError); errors.As(err, &advice) {
+	if known := new(advice.Error); errors.As(err, &known) {
 		return nil, err
 	} else if err != nil {
-		return nil, fault(Usage, "the content's sources cannot be used", err)
+		return nil, advice.New(advice.Usage, "the content's sources cannot be used", err)
 	}
 	o, kept := &origin{inner}, &keptOrigin{inner: inner}
 	kept.shared = weak.Make(o)

@@ -6,6 +6,7 @@ import (
 
 	"github.com/uniharmony/uniharmonyfs/bids"
 	"github.com/uniharmony/uniharmonyfs/index"
+	"github.com/uniharmony/uniharmonyfs/internal/advice"
 )
 
 // A Dataset says which dataset a request is about.
@@ -221,12 +222,12 @@ type Progress struct {
 }
 
 // event is one line of a reply: any number of progress and item lines, then
-// one result or fault.
+// one result or error.
 type event struct {
 	Progress *Progress       `json:"progress,omitempty"`
 	Item     json.RawMessage `json:"item,omitempty"`
 	Result   json.RawMessage `json:"result,omitempty"`
-	Fault    *Fault          `json:"fault,omitempty"`
+	Fault    *advice.Error   `json:"fault,omitempty"`
 }
 
 // hello is what a daemon says of itself.

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/uniharmony/uniharmonyfs/internal/advice"
 	"golang.org/x/sys/unix"
 )
 
@@ -35,7 +36,7 @@ func shortPath(path string) (short string, release func(), err error) {
 func listen(path string) (net.Listener, error) {
 	if st, err := os.Lstat(path); err == nil {
 		if st.Mode()&os.ModeSocket == 0 {
-			return nil, fault(Failed, "cannot make the control socket", fmt.Errorf("%s is there and is no socket", path), "remove it")
+			return nil, advice.New(advice.Failed, "cannot make the control socket", fmt.Errorf("%s is there and is no socket", path), "remove it")
 		}
 		if err := os.Remove(path); err != nil {
 			return nil, err
@@ -48,7 +49,7 @@ func listen(path string) (net.Listener, error) {
 	defer release()
 	l, err := net.Listen("unix", short)
 	if err != nil {
-		return nil, fault(Failed, "cannot make the control socket", err, "choose a cache on a local file system with --cache DIR")
+		return nil, advice.New(advice.Failed, "cannot make the control socket", err, "choose a cache on a local file system with --cache DIR")
 	}
 	l.(*net.UnixListener).SetUnlinkOnClose(false)
 	if err := os.Chmod(path, 0o600); err != nil {

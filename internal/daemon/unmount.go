@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/uniharmony/uniharmonyfs/fs"
+	"github.com/uniharmony/uniharmonyfs/internal/advice"
 	"github.com/uniharmony/uniharmonyfs/internal/annex"
 )
 
@@ -37,7 +38,7 @@ func (d *daemon) unmountRequest(ctx context.Context, req UnmountRequest, _ *repl
 			os.Remove(m.target)
 		}
 	case !d.wasStale(req.Target):
-		return res, fault(CannotMount, "cannot unmount "+req.Target, errors.New("nothing of this cache is mounted there"), "see what is mounted with: uniharmonyfs status")
+		return res, advice.New(advice.CannotMount, "cannot unmount "+req.Target, errors.New("nothing of this cache is mounted there"), "see what is mounted with: uniharmonyfs status")
 	}
 	if !req.Clean {
 		return res, nil
@@ -98,11 +99,11 @@ func (d *daemon) unmount(m *mount, force bool) error {
 		err = m.fs.Detach()
 	}
 	if err != nil {
-		f := fault(CannotMount, "cannot unmount "+m.target, err)
+		f := advice.New(advice.CannotMount, "cannot unmount "+m.target, err)
 		if errors.Is(err, syscall.EBUSY) {
 			f.Why = "it is in use"
 			if users := holders(m.target); len(users) > 0 {
-				f.Why += " by " + list(users)
+				f.Why += " by " + advice.List(users)
 			}
 			f.Do = []string{"end these programs, or leave the directory in their shells", "or take it away all the same: uniharmonyfs unmount --force " + m.target}
 		}
