@@ -18,7 +18,7 @@ const module = "github.com/uniharmony/uniharmonyfs/"
 // only from layers below its own: data flows in one direction.
 var layers = [][]string{
 	{"bids", "internal/advice", "internal/annex", "internal/plain", "internal/source"},
-	{"internal/gitstore", "internal/source/sourcetest", "internal/tree", "cache/internal/disk", "cache/internal/queue"},
+	{"internal/cachedir", "internal/gitstore", "internal/source/sourcetest", "internal/tree", "cache/internal/disk", "cache/internal/queue"},
 	{"cache/internal/partial"},
 	{"cache/internal/readplan"},
 	{"cache", "fetch", "index", "internal/beneath"},

@@ -16,6 +16,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/uniharmony/uniharmonyfs/index"
+	"github.com/uniharmony/uniharmonyfs/internal/cachedir"
 	"github.com/uniharmony/uniharmonyfs/internal/daemon"
 )
 
@@ -32,7 +33,7 @@ func connect(c *cli.Context) (*daemon.Client, error) {
 // taken away: an older one, after an update, must not be in the way for ever.
 const anyVersion = ""
 
-func connectTo(c *cli.Context, dir daemon.Dir, version string) (*daemon.Client, error) {
+func connectTo(c *cli.Context, dir cachedir.Dir, version string) (*daemon.Client, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err

@@ -16,6 +16,7 @@ import (
 
 	"github.com/uniharmony/uniharmonyfs/bids"
 	"github.com/uniharmony/uniharmonyfs/fetch"
+	"github.com/uniharmony/uniharmonyfs/internal/cachedir"
 	"github.com/uniharmony/uniharmonyfs/internal/daemon"
 )
 
@@ -234,7 +235,7 @@ func generalFlags() []cli.Flag {
 }
 
 // cacheDir reads --cache and --cache-name.
-func cacheDir(c *cli.Context) (daemon.Dir, error) {
+func cacheDir(c *cli.Context) (cachedir.Dir, error) {
 	if name := c.String("cache-name"); name != "" {
 		if c.IsSet("cache") && os.Getenv("UNIHARMONYFS_CACHE") != c.String("cache") {
 			return "", usage("--cache and --cache-name exclude each other")
@@ -242,13 +243,13 @@ func cacheDir(c *cli.Context) (daemon.Dir, error) {
 		if strings.ContainsAny(name, "/\x00") || strings.HasPrefix(name, ".") {
 			return "", usage(fmt.Sprintf("--cache-name %q is not a plain name", name))
 		}
-		return daemon.NamedDir(name)
+		return cachedir.Named(name)
 	}
 	if d := c.String("cache"); d != "" {
 		abs, err := filepath.Abs(d)
-		return daemon.Dir(abs), err
+		return cachedir.Dir(abs), err
 	}
-	return daemon.DefaultDir()
+	return cachedir.Default()
 }
 
 // bytesFlag reads a size such as 20GiB.

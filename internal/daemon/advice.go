@@ -8,6 +8,7 @@ import (
 	"github.com/uniharmony/uniharmonyfs/bids"
 	"github.com/uniharmony/uniharmonyfs/fs"
 	"github.com/uniharmony/uniharmonyfs/internal/advice"
+	"github.com/uniharmony/uniharmonyfs/internal/cachedir"
 )
 
 // ToAdvice returns the advice in err, or makes some of what is known about it.
@@ -34,5 +35,5 @@ func ToAdvice(err error) *advice.Error {
 
 // IsLocked reports whether err says that another daemon serves the cache.
 func IsLocked(err error) bool {
-	return errors.Is(err, errLocked)
+	return errors.Is(err, cachedir.ErrLocked)
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/uniharmony/uniharmonyfs/fetch"
 	"github.com/uniharmony/uniharmonyfs/internal/advice"
 	"github.com/uniharmony/uniharmonyfs/internal/annex"
+	"github.com/uniharmony/uniharmonyfs/internal/cachedir"
 )
 
 func (d *daemon) cleanRequest(ctx context.Context, req CleanRequest, r *reply) (res CleanResult, err error) {
@@ -70,7 +71,7 @@ func (d *daemon) toClean(req CleanRequest) ([]string, error) {
 
 // hiddenClones names the clones in the cache, in byte order.
 func (d *daemon) hiddenClones() (names []string) {
-	entries, _ := os.ReadDir(d.dir.datasets())
+	entries, _ := os.ReadDir(d.dir.Datasets())
 	for _, e := range entries {
 		if e.IsDir() && !strings.HasPrefix(e.Name(), ".") {
 			names = append(names, e.Name())
@@ -109,7 +110,7 @@ func (d *daemon) removeDataset(ctx context.Context, name string, res *CleanResul
 	if err := ds.close(); err != nil {
 		d.log.Warn("closing a dataset", "name", name, "err", err)
 	}
-	err = errors.Join(err, removeTree(d.cloneDir(name)))
+	err = errors.Join(err, cachedir.RemoveTree(d.cloneDir(name)))
 	ds.removed = true
 	d.mu.Lock()
 	if d.datasets[name] == ds {

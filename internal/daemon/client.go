@@ -18,11 +18,12 @@ import (
 
 	"github.com/uniharmony/uniharmonyfs/fs"
 	"github.com/uniharmony/uniharmonyfs/internal/advice"
+	"github.com/uniharmony/uniharmonyfs/internal/cachedir"
 )
 
 // Client talks to the daemon of one cache.
 type Client struct {
-	dir     Dir
+	dir     cachedir.Dir
 	http    *http.Client
 	version string
 	run     func() *exec.Cmd
@@ -39,12 +40,12 @@ const startTimeout = 60 * time.Second
 // when it serves nothing and has nothing to do, and refused otherwise; "" takes
 // any, for requests that every version understands. A daemon that is stopping
 // is waited for, and the next one started, also later by the client's requests.
-func Connect(ctx context.Context, dir Dir, version string, start func() *exec.Cmd) (*Client, error) {
+func Connect(ctx context.Context, dir cachedir.Dir, version string, start func() *exec.Cmd) (*Client, error) {
 	if err := dir.Make(); err != nil {
 		return nil, err
 	}
 	c := &Client{dir: dir, version: version, run: start, http: &http.Client{Transport: &http.Transport{
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return dial(ctx, dir.socket()) },
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return dial(ctx, dir.Socket()) },
 		// A kept connection could be one that the daemon is just closing.
 		DisableKeepAlives: true,
 	}}}
@@ -81,7 +82,7 @@ func (c *Client) reach(ctx context.Context) error {
 			return err
 		}
 		if time.Now().After(deadline) {
-			return advice.New(advice.Failed, fmt.Sprintf("the daemon of %s does not answer", c.dir), err, "its log tells more: "+c.dir.log())
+			return advice.New(advice.Failed, fmt.Sprintf("the daemon of %s does not answer", c.dir), err, "its log tells more: "+c.dir.LogPath())
 		}
 	}
 }
@@ -103,7 +104,7 @@ const idleEnd = defaultGrace + 5*time.Second
 // nothing.
 func (c *Client) outlast(ctx context.Context, h hello) error {
 	for deadline := time.Now().Add(idleEnd); time.Now().Before(deadline); {
-		if held, err := c.dir.locked(); err != nil || !held {
+		if held, err := c.dir.IsLocked(); err != nil || !held {
 			return nil
 		}
 		if err := sleep(ctx, 50*time.Millisecond); err != nil {
@@ -175,11 +176,11 @@ func (c *Client) start(ctx context.Context, cmd *exec.Cmd) error {
 		case json.Unmarshal([]byte(line), &f) == nil && f.What != "":
 			return &f
 		}
-		return advice.New(advice.Failed, "the daemon ended while starting", nil, "its log tells more: "+c.dir.log())
+		return advice.New(advice.Failed, "the daemon ended while starting", nil, "its log tells more: "+c.dir.LogPath())
 	case <-ctx.Done():
 		return ctx.Err()
 	case <-time.After(startTimeout):
-		return advice.New(advice.Failed, "the daemon does not become ready", nil, "its log tells more: "+c.dir.log())
+		return advice.New(advice.Failed, "the daemon does not become ready", nil, "its log tells more: "+c.dir.LogPath())
 	}
 }
 
@@ -248,7 +249,7 @@ func (c *Client) lost(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return advice.New(advice.Interrupted, "interrupted", nil)
 	}
-	return advice.New(advice.Failed, "the daemon is gone", err, "run the command again: nothing is lost", "its log tells more: "+c.dir.log())
+	return advice.New(advice.Failed, "the daemon is gone", err, "run the command again: nothing is lost", "its log tells more: "+c.dir.LogPath())
 }
 
 // call sends a request whose result is a Res.
@@ -331,7 +332,7 @@ func (c *Client) Clean(ctx context.Context, req CleanRequest) (CleanResult, erro
 // file to go.
 func (c *Client) gone(ctx context.Context) error {
 	for range 6000 {
-		held, err := c.dir.locked()
+		held, err := c.dir.IsLocked()
 		if errors.Is(err, os.ErrNotExist) {
 			return nil
 		}
@@ -339,22 +340,22 @@ func (c *Client) gone(ctx context.Context) error {
 			return err
 		}
 		if !held {
-			return advice.New(advice.Failed, "the cache could not be removed completely", nil, "its log tells more: "+c.dir.log())
+			return advice.New(advice.Failed, "the cache could not be removed completely", nil, "its log tells more: "+c.dir.LogPath())
 		}
 		if err := sleep(ctx, 5*time.Millisecond); err != nil {
 			return err
 		}
 	}
-	return advice.New(advice.Failed, "the daemon does not end", nil, "its log tells more: "+c.dir.log())
+	return advice.New(advice.Failed, "the daemon does not end", nil, "its log tells more: "+c.dir.LogPath())
 }
 
 // MountOf returns the cache that serves the mount at target, also when its
 // daemon is dead. ok is false when no mount of ours is there.
-func MountOf(target string) (dir Dir, ok bool, err error) {
+func MountOf(target string) (dir cachedir.Dir, ok bool, err error) {
 	mounts, err := fs.ListMounts()
 	for _, m := range mounts {
 		if m.Target == target {
-			dir, ok = cacheOf(m.FsName)
+			dir, ok = cachedir.OfMount(m.FsName)
 		}
 	}
 	return dir, ok, err

@@ -8,21 +8,23 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/uniharmony/uniharmonyfs/internal/cachedir"
 )
 
 // A daemon of a version that cannot tell what it does is not told to stop: it
 // would, in the middle of a download.
 func TestDaemonThatCannotTellIsLeftAlone(t *testing.T) {
-	dir := Dir(t.TempDir())
+	dir := cachedir.Dir(t.TempDir())
 	if err := dir.Make(); err != nil {
 		t.Fatal(err)
 	}
-	lock, err := dir.lock()
+	lock, err := dir.Lock()
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer lock.Close()
-	l, err := listen(dir.socket())
+	l, err := listen(dir.Socket())
 	if err != nil {
 		t.Fatal(err)
 	}

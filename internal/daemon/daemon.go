@@ -17,6 +17,7 @@ import (
 	"github.com/uniharmony/uniharmonyfs/index"
 	"github.com/uniharmony/uniharmonyfs/internal/advice"
 	"github.com/uniharmony/uniharmonyfs/internal/annex"
+	"github.com/uniharmony/uniharmonyfs/internal/cachedir"
 	"github.com/uniharmony/uniharmonyfs/internal/gitstore"
 )
 
@@ -41,7 +42,7 @@ const (
 // daemon is a running daemon. Lock order: mu is a leaf; nothing is called
 // with it held.
 type daemon struct {
-	dir     Dir
+	dir     cachedir.Dir
 	options Options
 	log     *slog.Logger
 	cache   *cache.Cache
@@ -76,12 +77,12 @@ type daemon struct {
 // cancelled and awaited; the mounts are taken away, politely, then by force;
 // the cache, the datasets and the index are closed; the cache is removed if
 // that was asked for; the lock goes last.
-func Run(ctx context.Context, dir Dir, o Options) (err error) {
+func Run(ctx context.Context, dir cachedir.Dir, o Options) (err error) {
 	if err := dir.Make(); err != nil {
 		return err
 	}
-	lock, err := dir.lock()
-	if errors.Is(err, errLocked) {
+	lock, err := dir.Lock()
+	if errors.Is(err, cachedir.ErrLocked) {
 		return advice.New(advice.Failed, "the cache "+string(dir)+" is in use", err)
 	} else if err != nil {
 		return err
@@ -111,11 +112,11 @@ func Run(ctx context.Context, dir Dir, o Options) (err error) {
 	}
 	defer func() { err = errors.Join(err, d.close()) }()
 
-	l, err := listen(dir.socket())
+	l, err := listen(dir.Socket())
 	if err != nil {
 		return err
 	}
-	defer os.Remove(dir.socket())
+	defer os.Remove(dir.Socket())
 	server := newServer(d.routes())
 	served := make(chan struct{})
 	d.life = newLifetime(o.Grace) // before the first request
@@ -165,12 +166,12 @@ func (d *daemon) wait(ctx context.Context) {
 
 // open opens what lies in the cache directory.
 func (d *daemon) open() error {
-	x, err := index.Open(d.dir.index(), index.Options{Check: d.options.CheckIndex, Log: d.log})
+	x, err := index.Open(d.dir.Index(), index.Options{Check: d.options.CheckIndex, Log: d.log})
 	if err != nil {
 		return advice.New(advice.Failed, fmt.Sprintf("cannot use %s as the cache", d.dir), err)
 	}
 	c, err := cache.Open(string(d.dir), cache.Options{
-		Budget: d.loadSettings().Budget,
+		Budget: d.settings().Budget,
 		Ledger: ledger{x},
 		Revoke: d.revoke,
 		Log:    d.log,
@@ -195,7 +196,7 @@ func (d *daemon) close() error {
 	}
 	errs = append(errs, d.index.Close())
 	if d.life != nil && d.life.wiping() {
-		errs = append(errs, d.dir.remove())
+		errs = append(errs, d.dir.Remove())
 	}
 	d.log.Info("stop", "err", errors.Join(errs...))
 	return errors.Join(errs...)

@@ -81,7 +81,7 @@ func (d *daemon) openVersion(ctx context.Context, req Dataset, r *reply) (*versi
 	v := &version{dataset: ds, request: req}
 	v.clone, err = ds.hidden.Clone(ctx, spec, req.Version, fetch.CloneOptions{
 		Git:     d.git,
-		Objects: d.dir.objects(),
+		Objects: d.dir.Objects(),
 		Env:     req.Env,
 		Offline: req.Offline,
 		Progress: func(p fetch.Progress) {
@@ -110,7 +110,7 @@ func (d *daemon) openVersion(ctx context.Context, req Dataset, r *reply) (*versi
 	return v, nil
 }
 
-func (d *daemon) cloneDir(name string) string { return filepath.Join(d.dir.datasets(), name) }
+func (d *daemon) cloneDir(name string) string { return filepath.Join(d.dir.Datasets(), name) }
 
 // takeDataset waits for the turn at a dataset that is not removed.
 func (d *daemon) takeDataset(ctx context.Context, spec fetch.Spec, waiting func()) (*dataset, func(), error) {

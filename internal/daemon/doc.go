@@ -10,14 +10,12 @@
 //   - Whoever changes anything in a cache directory holds its lock (flock on
 //     the file "lock"). The kernel releases it with the process, so a daemon
 //     killed at any moment leaves nothing locked, and the next one repairs.
-//   - A directory becomes a cache only when it is empty or missing, and then
-//     carries the marker file; nothing without the marker is ever removed.
 //   - The control socket answers its owner only (0600 in a 0700 directory, and
 //     the peer's user is checked). It speaks HTTP with JSON:
 //     curl --unix-socket daemon.sock http://cache/v1/status
 //   - A request begins only while the daemon serves; see lifetime for its end. A
 //     daemon at work is never replaced by one of another version.
 //   - A panic ends the request or the mount that it happens in, and no other.
-//   - A request ends with a result or a [advice.Error]; what it says is for
+//   - A request ends with a result or an [advice.Error]; what it says is for
 //     people: what happened, why, what to do.
 package daemon

@@ -15,6 +15,7 @@ import (
 
 	"github.com/uniharmony/uniharmonyfs/fetch"
 	"github.com/uniharmony/uniharmonyfs/fs"
+	"github.com/uniharmony/uniharmonyfs/internal/cachedir"
 )
 
 // A Finding is what the doctor found about one thing.
@@ -26,7 +27,7 @@ type Finding struct {
 }
 
 // Examine looks at all that this system must have, without changing it.
-func Examine(ctx context.Context, dir Dir) []Finding {
+func Examine(ctx context.Context, dir cachedir.Dir) []Finding {
 	return slices.Concat(
 		[]Finding{examineFUSE(), examinePassthrough(), examineGit(ctx), examineAnnex(ctx)},
 		examineCache(dir),
@@ -91,7 +92,7 @@ func examineAnnex(ctx context.Context) Finding {
 	return Finding{What: "git-annex", State: "ok", Says: v}
 }
 
-func examineCache(dir Dir) []Finding {
+func examineCache(dir cachedir.Dir) []Finding {
 	at := string(dir)
 	for {
 		if _, err := os.Stat(at); err == nil || at == "/" {
@@ -129,8 +130,8 @@ func examineMounts() Finding {
 	}
 	var live, stale []string
 	for _, m := range mounts {
-		dir, ok := cacheOf(m.FsName)
-		if held, err := dir.locked(); ok && (err != nil && !errors.Is(err, syscall.EACCES) || err == nil && !held) {
+		dir, ok := cachedir.OfMount(m.FsName)
+		if held, err := dir.IsLocked(); ok && (err != nil && !errors.Is(err, syscall.EACCES) || err == nil && !held) {
 			stale = append(stale, m.Target)
 		} else {
 			live = append(live, m.Target)

@@ -82,7 +82,7 @@ func (g *get) leave() {
 // no room for a download in both. Then the cache keeps nothing of it.
 func (d *daemon) isTight(target string, p Plan) bool {
 	var a, b syscall.Stat_t
-	if syscall.Stat(target, &a) != nil || syscall.Stat(d.dir.objects(), &b) != nil || a.Dev != b.Dev {
+	if syscall.Stat(target, &a) != nil || syscall.Stat(d.dir.Objects(), &b) != nil || a.Dev != b.Dev {
 		return false
 	}
 	return p.Bytes-p.ThereBytes+min(p.FetchBytes, d.cache.Budget()) > p.FreeBytes

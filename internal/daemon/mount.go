@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	iofs "io/fs"
-	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -19,6 +18,7 @@ import (
 	"github.com/uniharmony/uniharmonyfs/fs"
 	"github.com/uniharmony/uniharmonyfs/internal/advice"
 	"github.com/uniharmony/uniharmonyfs/internal/annex"
+	"github.com/uniharmony/uniharmonyfs/internal/cachedir"
 	"github.com/uniharmony/uniharmonyfs/internal/tree"
 )
 
@@ -135,10 +135,10 @@ func (d *daemon) serve(m *mount, allowOther bool) error {
 		Target:     m.target,
 		Opener:     m,
 		Control:    m,
-		FsName:     fsName(d.dir),
+		FsName:     d.dir.MountSource(),
 		AllowOther: allowOther,
 		Time:       m.version.Time,
-		ObjectDir:  d.dir.objects(),
+		ObjectDir:  d.dir.Objects(),
 		Log:        d.log,
 	})
 	if err == nil {
@@ -291,7 +291,7 @@ func (d *daemon) checkTarget(req *MountRequest) (made bool, err error) {
 	if d.mountAt(real) != nil {
 		return undo("it is mounted already", "unmount it first: uniharmonyfs unmount "+real)
 	}
-	if points, err := mountPoints(); err == nil {
+	if points, err := cachedir.MountPoints(); err == nil {
 		for _, p := range points {
 			if p == real {
 				return undo("something else is mounted there", "choose an empty directory, or unmount that first")
@@ -312,19 +312,6 @@ func (d *daemon) checkTarget(req *MountRequest) (made bool, err error) {
 // within reports whether path is dir or below it.
 func within(path, dir string) bool {
 	return path == dir || strings.HasPrefix(path, strings.TrimSuffix(dir, "/")+"/")
-}
-
-// fsName is the mount's source in mountinfo: it says whose mount this is.
-func fsName(d Dir) string { return "uniharmonyfs:" + (&url.URL{Path: string(d)}).EscapedPath() }
-
-// cacheOf returns the cache that a mount with this source belongs to.
-func cacheOf(source string) (Dir, bool) {
-	path, ok := strings.CutPrefix(source, "uniharmonyfs:")
-	if !ok {
-		return "", false
-	}
-	path, err := url.PathUnescape(path)
-	return Dir(path), err == nil && filepath.IsAbs(path)
 }
 
 // waitRequest returns when a mount is gone.

@@ -13,7 +13,7 @@ func (d *daemon) guarded(what string, fn func()) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			d.log.Error("panic", "in", what, "what", fmt.Sprint(p), "stack", string(debug.Stack()))
-			err = advice.New(advice.Failed, "the daemon made a mistake", fmt.Errorf("%v", p), "its log tells more: "+d.dir.log())
+			err = advice.New(advice.Failed, "the daemon made a mistake", fmt.Errorf("%v", p), "its log tells more: "+d.dir.LogPath())
 		}
 	}()
 	fn()

@@ -13,6 +13,7 @@ import (
 	"github.com/uniharmony/uniharmonyfs/fs"
 	"github.com/uniharmony/uniharmonyfs/internal/advice"
 	"github.com/uniharmony/uniharmonyfs/internal/annex"
+	"github.com/uniharmony/uniharmonyfs/internal/cachedir"
 )
 
 func (d *daemon) unmountRequest(ctx context.Context, req UnmountRequest, _ *reply) (res UnmountResult, err error) {
@@ -164,7 +165,7 @@ func (d *daemon) detachStale() {
 		return
 	}
 	for _, m := range mounts {
-		if dir, ok := cacheOf(m.FsName); !ok || dir != d.dir {
+		if dir, ok := cachedir.OfMount(m.FsName); !ok || dir != d.dir {
 			continue
 		}
 		if err := fs.DetachStale(m.Target); err != nil {

@@ -1,4 +1,4 @@
-package daemon
+package cachedir
 
 import (
 	"errors"
@@ -24,11 +24,11 @@ const (
 		"# Remove it with: uniharmonyfs clean --all\n"
 )
 
-// DefaultDir returns $XDG_CACHE_HOME/uniharmonyfs, or ~/.cache/uniharmonyfs.
-func DefaultDir() (Dir, error) { return NamedDir("uniharmonyfs") }
+// Default returns $XDG_CACHE_HOME/uniharmonyfs, or ~/.cache/uniharmonyfs.
+func Default() (Dir, error) { return Named("uniharmonyfs") }
 
-// NamedDir returns the cache of a name beside the default one.
-func NamedDir(name string) (Dir, error) {
+// Named returns the cache of a name beside the default one.
+func Named(name string) (Dir, error) {
 	base, err := os.UserCacheDir()
 	if err != nil {
 		return "", advice.New(advice.Failed, "no place for the cache", err, "give one with --cache DIR")
@@ -37,14 +37,21 @@ func NamedDir(name string) (Dir, error) {
 }
 
 func (d Dir) path(name string) string { return filepath.Join(string(d), name) }
-func (d Dir) socket() string          { return d.path("daemon.sock") }
-func (d Dir) log() string             { return d.path("daemon.log") }
-func (d Dir) index() string           { return d.path("index") }
-func (d Dir) objects() string         { return d.path("objects") }
-func (d Dir) datasets() string        { return d.path("datasets") }
 
-// Index returns where the cache keeps its index.
-func (d Dir) Index() string { return d.index() }
+// Socket is where the daemon listens.
+func (d Dir) Socket() string { return d.path("daemon.sock") }
+
+// LogPath is where the daemon writes its log.
+func (d Dir) LogPath() string { return d.path("daemon.log") }
+
+// Index is where package index keeps its database.
+func (d Dir) Index() string { return d.path("index") }
+
+// Objects is where package cache keeps what was fetched.
+func (d Dir) Objects() string { return d.path("objects") }
+
+// Datasets is where the hidden clones lie, each under its dataset's name.
+func (d Dir) Datasets() string { return d.path("datasets") }
 
 // Exists reports whether there is a cache at d.
 func (d Dir) Exists() bool {
@@ -127,12 +134,12 @@ func (d Dir) close(st fs.FileInfo) error {
 	return nil
 }
 
-// errLocked says that another process holds a cache's lock.
-var errLocked = errors.New("another daemon serves this cache")
+// ErrLocked says that another process holds a cache's lock.
+var ErrLocked = errors.New("another daemon serves this cache")
 
-// lock takes the cache's lock without waiting. The lock lives as long as the
+// Lock takes the cache's lock without waiting. The lock lives as long as the
 // returned file is open.
-func (d Dir) lock() (*os.File, error) {
+func (d Dir) Lock() (*os.File, error) {
 	for {
 		f, err := os.OpenFile(d.path("lock"), os.O_CREATE|os.O_RDWR, 0o600)
 		if err != nil {
@@ -141,7 +148,7 @@ func (d Dir) lock() (*os.File, error) {
 		if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 			f.Close()
 			if errors.Is(err, syscall.EWOULDBLOCK) {
-				return nil, errLocked
+				return nil, ErrLocked
 			}
 			return nil, advice.New(advice.Failed, fmt.Sprintf("cannot lock the cache %s", d), err, "a cache needs a file system with working flock: choose a local one with --cache DIR")
 		}
@@ -159,9 +166,9 @@ func (d Dir) lock() (*os.File, error) {
 	}
 }
 
-// locked reports whether a process holds the cache's lock. It makes nothing:
+// IsLocked reports whether a process holds the cache's lock. It makes nothing:
 // without a lock file the error is os.ErrNotExist.
-func (d Dir) locked() (bool, error) {
+func (d Dir) IsLocked() (bool, error) {
 	f, err := os.OpenFile(d.path("lock"), os.O_RDWR, 0)
 	if err != nil {
 		return false, err
@@ -178,19 +185,19 @@ func (d Dir) locked() (bool, error) {
 	return false, nil
 }
 
-// remove deletes the cache. The caller holds the lock and has closed
+// Remove deletes the cache. The caller holds the lock and has closed
 // everything else.
 // Only names of the cache's own are touched, and nothing below a mount point.
-func (d Dir) remove() error {
+func (d Dir) Remove() error {
 	if !d.Exists() {
 		return fmt.Errorf("%s carries no marker of ours", d)
 	}
-	if at, err := mountBelow(string(d)); err != nil || at != "" {
+	if at, err := MountBelow(string(d)); err != nil || at != "" {
 		return errors.Join(err, fmt.Errorf("%s is a mount point inside the cache", at))
 	}
 	var errs []error
 	for _, name := range []string{"objects", "partial", "aside", "datasets", "index"} {
-		errs = append(errs, removeTree(d.path(name)))
+		errs = append(errs, RemoveTree(d.path(name)))
 	}
 	for _, name := range []string{"pins", "pins.bak", "pins.new", "pins.room", "settings.json", "settings.json.new", markerName + ".new", "daemon.log", "daemon.log.old", "daemon.sock", markerName, "lock"} {
 		if err := os.Remove(d.path(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -205,9 +212,9 @@ func (d Dir) remove() error {
 	return errors.Join(errs...)
 }
 
-// removeTree is os.RemoveAll for trees with read-only directories, which
+// RemoveTree is os.RemoveAll for trees with read-only directories, which
 // git-annex makes. Symlinks are removed, never followed.
-func removeTree(root string) error {
+func RemoveTree(root string) error {
 	if err := os.RemoveAll(root); err == nil {
 		return nil
 	}

@@ -1,4 +1,4 @@
-package daemon
+package cachedir
 
 import (
 	"os"
@@ -6,9 +6,9 @@ import (
 	"strings"
 )
 
-// mountBelow returns a mount point below dir, or "".
-func mountBelow(dir string) (string, error) {
-	points, err := mountPoints()
+// MountBelow returns a mount point below dir, or "".
+func MountBelow(dir string) (string, error) {
+	points, err := MountPoints()
 	for _, p := range points {
 		if strings.HasPrefix(p, dir+"/") {
 			return p, err
@@ -17,7 +17,7 @@ func mountBelow(dir string) (string, error) {
 	return "", err
 }
 
-func mountPoints() ([]string, error) {
+func MountPoints() ([]string, error) {
 	info, err := os.ReadFile("/proc/self/mountinfo")
 	var points []string
 	for line := range strings.Lines(string(info)) {

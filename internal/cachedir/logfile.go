@@ -1,4 +1,4 @@
-package daemon
+package cachedir
 
 import (
 	"bytes"
@@ -24,10 +24,10 @@ const (
 // OpenLog opens the cache's log for appending, beginning a new one when it
 // has grown beyond 8 MiB (the previous one is kept as daemon.log.old).
 func (d Dir) OpenLog() (*os.File, error) {
-	if st, err := os.Stat(d.log()); err == nil && st.Size() > logLimit {
-		os.Rename(d.log(), d.log()+".old")
+	if st, err := os.Stat(d.LogPath()); err == nil && st.Size() > logLimit {
+		os.Rename(d.LogPath(), d.LogPath()+".old")
 	}
-	return os.OpenFile(filepath.Clean(d.log()), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	return os.OpenFile(filepath.Clean(d.LogPath()), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 }
 
 // Log returns a writer of lines to the cache's log, which is open as to, the
@@ -37,7 +37,7 @@ func (d Dir) OpenLog() (*os.File, error) {
 // never fails: what a full disk does not take is lost. It is safe for
 // concurrent use. When to is another file, it is written to as it is.
 func (d Dir) Log(to *os.File) io.Writer {
-	return &logFile{path: d.log(), to: to, limit: logLimit, every: repeatEvery, ours: sameFile(to, d.log())}
+	return &logFile{path: d.LogPath(), to: to, limit: logLimit, every: repeatEvery, ours: sameFile(to, d.LogPath())}
 }
 
 type logFile struct {
