@@ -23,6 +23,7 @@ var layers = [][]string{
 	{"cache/internal/readplan"},
 	{"cache", "fetch", "index", "internal/beneath"},
 	{"fs"},
+	{"internal/control"},
 	{"internal/daemon"},
 	{"internal/demo"},
 	{"internal/demo/serve", "cmd/uniharmonyfs", "scripts/report"},
@@ -38,7 +39,7 @@ var owners = map[string]struct {
 	"github.com/dgraph-io/badger":    {[]string{"index"}, "the index is a hint that can be replaced"},
 	"github.com/go-git/go-git":       {[]string{"internal/gitstore", "fetch"}, "git objects are read in one place and cloned in one"},
 	"github.com/urfave/cli":          {[]string{"cmd/uniharmonyfs"}, "words for people are the business of the command"},
-	"net/http":                       {[]string{"fetch", "internal/daemon", "internal/demo", "internal/demo/serve"}, "only fetch talks to the outside; the daemon serves its own socket"},
+	"net/http":                       {[]string{"fetch", "internal/control", "internal/daemon", "internal/demo", "internal/demo/serve"}, "only fetch talks to the outside; the daemon serves its own socket"},
 	"github.com/schollz/progressbar": {[]string{"cmd/uniharmonyfs"}, "words for people are the business of the command"},
 }
 

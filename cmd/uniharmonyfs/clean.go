@@ -3,9 +3,8 @@ package main
 import (
 	"fmt"
 
+	"github.com/uniharmony/uniharmonyfs/internal/control"
 	"github.com/urfave/cli/v2"
-
-	"github.com/uniharmony/uniharmonyfs/internal/daemon"
 )
 
 func cleanCommand() *cli.Command {
@@ -41,7 +40,7 @@ func runClean(c *cli.Context) error {
 	}
 	if !dir.Exists() {
 		if c.Bool("json") {
-			return writeJSON(c.App.Writer, daemon.CleanResult{Datasets: []string{}})
+			return writeJSON(c.App.Writer, control.CleanResult{Datasets: []string{}})
 		}
 		fmt.Fprintf(c.App.Writer, "Nothing to clean: there is no cache at %s.\n", dir)
 		return nil
@@ -50,7 +49,7 @@ func runClean(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	res, err := client.Clean(c.Context, daemon.CleanRequest{Names: c.Args().Slice(), All: c.Bool("all"), Pins: c.Bool("pins")})
+	res, err := client.Clean(c.Context, control.CleanRequest{Names: c.Args().Slice(), All: c.Bool("all"), Pins: c.Bool("pins")})
 	if err != nil {
 		return err
 	}

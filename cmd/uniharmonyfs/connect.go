@@ -17,11 +17,12 @@ import (
 
 	"github.com/uniharmony/uniharmonyfs/index"
 	"github.com/uniharmony/uniharmonyfs/internal/cachedir"
+	"github.com/uniharmony/uniharmonyfs/internal/control"
 	"github.com/uniharmony/uniharmonyfs/internal/daemon"
 )
 
 // connect reaches the daemon of the command's cache.
-func connect(c *cli.Context) (*daemon.Client, error) {
+func connect(c *cli.Context) (*control.Client, error) {
 	dir, err := cacheDir(c)
 	if err != nil {
 		return nil, err
@@ -33,12 +34,12 @@ func connect(c *cli.Context) (*daemon.Client, error) {
 // taken away: an older one, after an update, must not be in the way for ever.
 const anyVersion = ""
 
-func connectTo(c *cli.Context, dir cachedir.Dir, version string) (*daemon.Client, error) {
+func connectTo(c *cli.Context, dir cachedir.Dir, version string) (*control.Client, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
-	return daemon.Connect(c.Context, dir, version, func() *exec.Cmd {
+	return control.Connect(c.Context, dir, version, func() *exec.Cmd {
 		return exec.Command(self, "daemon", "--cache", string(dir))
 	})
 }
@@ -88,10 +89,10 @@ func daemonCommand() *cli.Command {
 
 // sayFault tells the starter why there is no daemon.
 func sayFault(w io.Writer, err error) error {
-	if daemon.IsLocked(err) {
+	if control.IsLocked(err) {
 		fmt.Fprintln(w, "locked")
 	} else if err != nil {
-		json.NewEncoder(w).Encode(daemon.ToAdvice(err))
+		json.NewEncoder(w).Encode(control.ToAdvice(err))
 	}
 	return err
 }

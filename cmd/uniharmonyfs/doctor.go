@@ -6,7 +6,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/uniharmony/uniharmonyfs/internal/advice"
-	"github.com/uniharmony/uniharmonyfs/internal/daemon"
+	"github.com/uniharmony/uniharmonyfs/internal/doctor"
 )
 
 func doctorCommand() *cli.Command {
@@ -21,7 +21,7 @@ changes nothing. Exit code 1 when something must be mended before mounting.`,
 			if err != nil {
 				return err
 			}
-			found := daemon.Examine(c.Context, dir)
+			found := doctor.Examine(c.Context, dir)
 			bad := 0
 			for _, f := range found {
 				if f.State == "bad" {
@@ -41,7 +41,7 @@ changes nothing. Exit code 1 when something must be mended before mounting.`,
 	}
 }
 
-func writeFindings(c *cli.Context, found []daemon.Finding) {
+func writeFindings(c *cli.Context, found []doctor.Finding) {
 	var rows [][]string
 	for _, f := range found {
 		rows = append(rows, []string{f.State, f.What, printable(f.Says)})

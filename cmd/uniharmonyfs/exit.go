@@ -7,7 +7,7 @@ import (
 	"slices"
 
 	"github.com/uniharmony/uniharmonyfs/internal/advice"
-	"github.com/uniharmony/uniharmonyfs/internal/daemon"
+	"github.com/uniharmony/uniharmonyfs/internal/control"
 )
 
 // The exit codes are an interface: never renumbered, never reused.
@@ -57,7 +57,7 @@ func report(w io.Writer, asJSON bool, err error) int {
 	if err == nil {
 		return exitDone
 	}
-	f := daemon.ToAdvice(err)
+	f := control.ToAdvice(err)
 	code := exitCode(f.Kind)
 	if asJSON {
 		json.NewEncoder(w).Encode(map[string]any{"error": f, "exit": code})

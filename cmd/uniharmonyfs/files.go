@@ -9,7 +9,7 @@ import (
 
 	"github.com/uniharmony/uniharmonyfs/fetch"
 	"github.com/uniharmony/uniharmonyfs/internal/advice"
-	"github.com/uniharmony/uniharmonyfs/internal/daemon"
+	"github.com/uniharmony/uniharmonyfs/internal/control"
 )
 
 // onFiles makes a command that does something with files, which are named by
@@ -76,7 +76,7 @@ var said = map[string]string{
 }
 
 func runOnFiles(c *cli.Context, name string) error {
-	req := daemon.FilesRequest{Do: name, NoFetch: c.Bool("no-fetch"), Repair: c.Bool("repair")}
+	req := control.FilesRequest{Do: name, NoFetch: c.Bool("no-fetch"), Repair: c.Bool("repair")}
 	var err error
 	if req.Selection, err = selection(c); err != nil {
 		return err
@@ -123,10 +123,10 @@ func wasWere(n int) string {
 
 // connectFor reaches the daemon of the mount that the first path lies in, or
 // of the command's cache.
-func connectFor(c *cli.Context, paths []string, version string) (*daemon.Client, error) {
+func connectFor(c *cli.Context, paths []string, version string) (*control.Client, error) {
 	if len(paths) > 0 && !c.IsSet("cache") {
 		for at := paths[0]; at != "/" && at != "."; at = filepath.Dir(at) {
-			dir, found, err := daemon.MountOf(at)
+			dir, found, err := control.MountOf(at)
 			if err != nil {
 				return nil, err
 			}
@@ -143,7 +143,7 @@ func connectFor(c *cli.Context, paths []string, version string) (*daemon.Client,
 }
 
 // someFailed lists the files that failed and makes them the command's error.
-func someFailed(c *cli.Context, failed []daemon.FileFailed, of int) error {
+func someFailed(c *cli.Context, failed []control.FileFailed, of int) error {
 	if len(failed) == 0 {
 		return nil
 	}

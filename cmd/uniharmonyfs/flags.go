@@ -17,7 +17,7 @@ import (
 	"github.com/uniharmony/uniharmonyfs/bids"
 	"github.com/uniharmony/uniharmonyfs/fetch"
 	"github.com/uniharmony/uniharmonyfs/internal/cachedir"
-	"github.com/uniharmony/uniharmonyfs/internal/daemon"
+	"github.com/uniharmony/uniharmonyfs/internal/control"
 )
 
 // all is what an optional value stands for when it is left out.
@@ -179,8 +179,8 @@ func datasetFlags() []cli.Flag {
 }
 
 // dataset reads the dataset flags.
-func dataset(c *cli.Context) (daemon.Dataset, error) {
-	d := daemon.Dataset{
+func dataset(c *cli.Context) (control.Dataset, error) {
+	d := control.Dataset{
 		Spec:           c.String("dataset"),
 		Version:        c.String("version"),
 		Template:       c.String("openneuro-url"),

@@ -7,9 +7,8 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/uniharmony/uniharmonyfs/internal/control"
 	"github.com/urfave/cli/v2"
-
-	"github.com/uniharmony/uniharmonyfs/internal/daemon"
 )
 
 func getCommand() *cli.Command {
@@ -57,14 +56,14 @@ EXAMPLES:
 	}
 }
 
-func getRequest(c *cli.Context) (req daemon.GetRequest, err error) {
+func getRequest(c *cli.Context) (req control.GetRequest, err error) {
 	if c.NArg() != 1 {
 		return req, usage(fmt.Sprintf("get takes one TARGET directory, not %d", c.NArg()), "for example: uniharmonyfs get --sub 03286 ~/study")
 	}
 	if n := c.Int("jobs"); n < 0 || n > 64 {
 		return req, usage(fmt.Sprintf("--jobs %d is not between 1 and 64", n))
 	}
-	req = daemon.GetRequest{
+	req = control.GetRequest{
 		Plain: c.Bool("plain"), Direct: c.Bool("direct"), Copy: c.Bool("copy"), TmpClean: c.Bool("tmp-clean"), Hardlink: c.Bool("hardlink"),
 		Force: c.Bool("force"), DryRun: c.Bool("dry-run"), Jobs: c.Int("jobs"),
 	}
@@ -119,7 +118,7 @@ func runGet(c *cli.Context) error {
 	events := &getEvents{enc: json.NewEncoder(c.App.Writer)}
 	bar := newProgress(c)
 	total := 0
-	res, err := client.Get(c.Context, req, func(p daemon.Plan) error {
+	res, err := client.Get(c.Context, req, func(p control.Plan) error {
 		bar.done()
 		total = p.Files
 		if c.Bool("json") {
@@ -127,7 +126,7 @@ func runGet(c *cli.Context) error {
 		}
 		sayPlan(c, p)
 		return nil
-	}, func(p daemon.Progress) {
+	}, func(p control.Progress) {
 		bar.show(p)
 		if c.Bool("json") && p.Phase == "get" {
 			now := events.meter.next(p, time.Now())
@@ -159,7 +158,7 @@ func runGet(c *cli.Context) error {
 }
 
 // sayPlan says what is going to happen before it does.
-func sayPlan(c *cli.Context, p daemon.Plan) {
+func sayPlan(c *cli.Context, p control.Plan) {
 	if c.Bool("quiet") {
 		return
 	}

@@ -11,7 +11,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/uniharmony/uniharmonyfs/bids"
-	"github.com/uniharmony/uniharmonyfs/internal/daemon"
+	"github.com/uniharmony/uniharmonyfs/internal/control"
 )
 
 func listCommand() *cli.Command {
@@ -54,7 +54,7 @@ func runList(c *cli.Context) error {
 	if c.Bool("cached") && c.Bool("missing") {
 		return usage("--cached and --missing exclude each other")
 	}
-	var req daemon.ListRequest
+	var req control.ListRequest
 	var err error
 	if req.Selection, err = selection(c); err != nil {
 		return err
@@ -73,7 +73,7 @@ func runList(c *cli.Context) error {
 	defer p.done()
 	files, bytes := 0, int64(0)
 	print := printer(c, out)
-	res, err := client.List(c.Context, req, p.show, func(f daemon.File) error {
+	res, err := client.List(c.Context, req, p.show, func(f control.File) error {
 		here := f.Here()
 		if (c.Bool("cached") && !here) || (c.Bool("missing") && here) {
 			return nil
@@ -107,14 +107,14 @@ func runList(c *cli.Context) error {
 }
 
 // printer writes one file in the format that was asked for.
-func printer(c *cli.Context, out *bufio.Writer) func(daemon.File) error {
+func printer(c *cli.Context, out *bufio.Writer) func(control.File) error {
 	name := exactUnlessShown(c.App.Writer)
 	switch {
 	case c.Bool("json"):
 		enc := json.NewEncoder(out)
-		return func(f daemon.File) error { return enc.Encode(f) }
+		return func(f control.File) error { return enc.Encode(f) }
 	case c.Bool("long"):
-		return func(f daemon.File) error {
+		return func(f control.File) error {
 			state := f.State
 			if f.Pinned {
 				state += ",pinned"
@@ -125,19 +125,19 @@ func printer(c *cli.Context, out *bufio.Writer) func(daemon.File) error {
 	case c.Bool("tree"):
 		return treePrinter(out)
 	case c.Bool("print0"):
-		return func(f daemon.File) error {
+		return func(f control.File) error {
 			_, err := out.WriteString(f.Path + "\x00")
 			return err
 		}
 	}
-	return func(f daemon.File) error {
+	return func(f control.File) error {
 		_, err := out.WriteString(name(f.Path) + "\n")
 		return err
 	}
 }
 
 // writeDescribed writes what a list says instead of files.
-func writeDescribed(c *cli.Context, out *bufio.Writer, res daemon.ListResult) error {
+func writeDescribed(c *cli.Context, out *bufio.Writer, res control.ListResult) error {
 	if c.Bool("json") {
 		return writeJSON(out, map[string]any{"explained": res.Explained, "facets": res.Facets})
 	}

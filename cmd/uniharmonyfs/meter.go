@@ -3,7 +3,7 @@ package main
 import (
 	"time"
 
-	"github.com/uniharmony/uniharmonyfs/internal/daemon"
+	"github.com/uniharmony/uniharmonyfs/internal/control"
 )
 
 // meter measures the speed of what progress reports tell. The zero value
@@ -17,7 +17,7 @@ type meter struct {
 
 // measured is progress for programs.
 type measured struct {
-	daemon.Progress
+	control.Progress
 	Speed float64 `json:"speed"`         // bytes a second
 	ETA   float64 `json:"eta,omitempty"` // seconds; unknown when left out
 }
@@ -25,7 +25,7 @@ type measured struct {
 // measureEvery is the shortest time that a speed is taken of.
 const measureEvery = 500 * time.Millisecond
 
-func (m *meter) next(p daemon.Progress, now time.Time) measured {
+func (m *meter) next(p control.Progress, now time.Time) measured {
 	if p.Phase != m.phase {
 		*m = meter{phase: p.Phase, at: now, done: p.Done}
 	}

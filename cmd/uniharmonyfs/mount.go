@@ -8,7 +8,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/uniharmony/uniharmonyfs/internal/advice"
-	"github.com/uniharmony/uniharmonyfs/internal/daemon"
+	"github.com/uniharmony/uniharmonyfs/internal/control"
 )
 
 func mountCommand() *cli.Command {
@@ -29,7 +29,7 @@ EXAMPLES:
 			&cli.StringFlag{Name: "budget", Usage: "disk space for cached files, kept for later mounts too (default: 20GiB)", Category: catGeneral},
 			&cli.BoolFlag{Name: "foreground", Aliases: []string{"f"}, Usage: "stay until the mount is gone; a signal unmounts", Category: catGeneral},
 			&cli.BoolFlag{Name: "prefetch", Usage: "fetch all of it in the background, as far as the budget goes", Category: catGeneral},
-			&cli.DurationFlag{Name: "patience", Value: daemon.DefaultPatience, Usage: "how long a read waits while no source can be reached, before it fails; 0 is not at all", Category: catGeneral},
+			&cli.DurationFlag{Name: "patience", Value: control.DefaultPatience, Usage: "how long a read waits while no source can be reached, before it fails; 0 is not at all", Category: catGeneral},
 			&cli.StringFlag{Name: "verify", Value: "auto", Usage: "auto: files from sources that name the exact version are served as they arrive, their end when all is verified; strict: nothing is served before that", Category: catGeneral},
 			&cli.BoolFlag{Name: "no-readahead", Usage: "fetch nothing but what is being read: no rest of it, no files that may follow", Category: catGeneral},
 			&cli.BoolFlag{Name: "allow-other", Usage: "other users may read the mount", Category: catGeneral},
@@ -59,7 +59,7 @@ func runMount(c *cli.Context) error {
 	return stay(c, client, info.Target)
 }
 
-func mountRequest(c *cli.Context) (req daemon.MountRequest, err error) {
+func mountRequest(c *cli.Context) (req control.MountRequest, err error) {
 	if c.NArg() != 1 {
 		return req, usage(fmt.Sprintf("mount takes one TARGET directory, not %d", c.NArg()), "for example: uniharmonyfs mount --sub 03286 ~/ds004712")
 	}
@@ -92,7 +92,7 @@ func mountRequest(c *cli.Context) (req daemon.MountRequest, err error) {
 	return req, err
 }
 
-func sayMounted(c *cli.Context, m daemon.MountInfo) error {
+func sayMounted(c *cli.Context, m control.MountInfo) error {
 	if c.Bool("json") {
 		return writeJSON(c.App.Writer, m)
 	}
@@ -116,14 +116,14 @@ func sayMounted(c *cli.Context, m daemon.MountInfo) error {
 }
 
 // stay waits for the end of the mount, and unmounts at a signal.
-func stay(c *cli.Context, client *daemon.Client, target string) error {
+func stay(c *cli.Context, client *control.Client, target string) error {
 	err := client.Wait(c.Context, target)
 	if c.Context.Err() == nil {
 		return err
 	}
 	ctx, cancel := lastWords()
 	defer cancel()
-	_, err = client.Unmount(ctx, daemon.UnmountRequest{Target: target, Force: true})
+	_, err = client.Unmount(ctx, control.UnmountRequest{Target: target, Force: true})
 	return err
 }
 
@@ -166,7 +166,7 @@ func unmount(c *cli.Context, target string) error {
 	if err != nil {
 		return err
 	}
-	dir, found, err := daemon.MountOf(target)
+	dir, found, err := control.MountOf(target)
 	if err != nil {
 		return err
 	}
@@ -177,7 +177,7 @@ func unmount(c *cli.Context, target string) error {
 	if err != nil {
 		return err
 	}
-	res, err := client.Unmount(c.Context, daemon.UnmountRequest{Target: target, Clean: c.Bool("clean"), Force: c.Bool("force")})
+	res, err := client.Unmount(c.Context, control.UnmountRequest{Target: target, Clean: c.Bool("clean"), Force: c.Bool("force")})
 	if err != nil {
 		return err
 	}

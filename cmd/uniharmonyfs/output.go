@@ -12,10 +12,9 @@ import (
 
 	"github.com/dustin/go-humanize"
 	"github.com/schollz/progressbar/v3"
+	"github.com/uniharmony/uniharmonyfs/internal/control"
 	"github.com/urfave/cli/v2"
 	"golang.org/x/term"
-
-	"github.com/uniharmony/uniharmonyfs/internal/daemon"
 )
 
 func writeJSON(w io.Writer, v any) error {
@@ -100,7 +99,7 @@ var phases = map[string]string{
 	"get":      "downloading",
 }
 
-func (p *progress) show(e daemon.Progress) {
+func (p *progress) show(e control.Progress) {
 	if p.enc != nil {
 		p.enc.Encode(map[string]any{"progress": p.meter.next(e, time.Now())})
 	}

@@ -11,7 +11,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/uniharmony/uniharmonyfs/cache"
-	"github.com/uniharmony/uniharmonyfs/internal/daemon"
+	"github.com/uniharmony/uniharmonyfs/internal/control"
 )
 
 func statusCommand() *cli.Command {
@@ -35,7 +35,7 @@ EXAMPLES:
 }
 
 func runStatus(c *cli.Context) error {
-	var req daemon.StatusRequest
+	var req control.StatusRequest
 	for _, p := range c.Args().Slice() {
 		abs, err := mountPath(p)
 		if err != nil {
@@ -49,7 +49,7 @@ func runStatus(c *cli.Context) error {
 	}
 	if len(req.Paths) == 0 && !dir.Exists() {
 		if c.Bool("json") {
-			return writeJSON(c.App.Writer, daemon.Status{Cache: string(dir), Version: programVersion(), Mounts: []daemon.MountInfo{}})
+			return writeJSON(c.App.Writer, control.Status{Cache: string(dir), Version: programVersion(), Mounts: []control.MountInfo{}})
 		}
 		fmt.Fprintf(c.App.Writer, "Nothing is mounted, and there is no cache at %s.\n", dir)
 		return nil
@@ -76,7 +76,7 @@ func runStatus(c *cli.Context) error {
 	return nil
 }
 
-func writeStatus(w io.Writer, s daemon.Status) {
+func writeStatus(w io.Writer, s control.Status) {
 	st := s.Store
 	fmt.Fprintf(w, "cache      %s\n", s.Cache)
 	fmt.Fprintf(w, "used       %s of %s in %s", size(st.Used), size(st.Budget), count(st.Objects, "file"))
@@ -138,7 +138,7 @@ func waiting(r cache.ReaderStatus) string {
 }
 
 // mode says how a mount's files are read.
-func mode(m daemon.MountInfo) string {
+func mode(m control.MountInfo) string {
 	parts := []string{"cached files go through the kernel's page cache"}
 	if m.Passthrough {
 		parts[0] = "cached files are read by the kernel itself (passthrough)"
@@ -157,7 +157,7 @@ func mode(m daemon.MountInfo) string {
 	return strings.Join(parts, ", ")
 }
 
-func writePaths(w io.Writer, paths []daemon.PathStatus) {
+func writePaths(w io.Writer, paths []control.PathStatus) {
 	var rows [][]string
 	for _, p := range paths {
 		state := p.State

@@ -5,14 +5,14 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/uniharmony/uniharmonyfs/internal/daemon"
+	"github.com/uniharmony/uniharmonyfs/internal/control"
 )
 
 // treePrinter writes files, which come in byte order of their paths, below
 // their directories.
-func treePrinter(out *bufio.Writer) func(daemon.File) error {
+func treePrinter(out *bufio.Writer) func(control.File) error {
 	var at []string
-	return func(f daemon.File) error {
+	return func(f control.File) error {
 		dirs := strings.Split(f.Path, "/")
 		name := dirs[len(dirs)-1]
 		dirs = dirs[:len(dirs)-1]

@@ -9,17 +9,16 @@ import (
 	"strings"
 	"time"
 
+	"github.com/uniharmony/uniharmonyfs/internal/control"
 	"github.com/urfave/cli/v2"
 	"golang.org/x/term"
-
-	"github.com/uniharmony/uniharmonyfs/internal/daemon"
 )
 
 const watchEvery = 500 * time.Millisecond
 
 // watch shows the status until it is interrupted: on a terminal in place, as
 // JSON one object a line.
-func watch(c *cli.Context, client *daemon.Client, req daemon.StatusRequest) error {
+func watch(c *cli.Context, client *control.Client, req control.StatusRequest) error {
 	enc := json.NewEncoder(c.App.Writer)
 	screen := term.IsTerminal(int(os.Stdout.Fd())) && !c.Bool("json")
 	if screen {
@@ -78,7 +77,7 @@ type speed struct {
 }
 
 // next takes the transfers of a moment and returns the speeds.
-func (m speeds) next(s daemon.Status, now time.Time) speeds {
+func (m speeds) next(s control.Status, now time.Time) speeds {
 	seen := make(map[string]bool)
 	for _, t := range s.Store.Transfers {
 		seen[t.Key] = true
@@ -102,7 +101,7 @@ func (m speeds) next(s daemon.Status, now time.Time) speeds {
 }
 
 // writeLive is a page of the live view.
-func writeLive(w io.Writer, s daemon.Status, rates speeds, width int) {
+func writeLive(w io.Writer, s control.Status, rates speeds, width int) {
 	st := s.Store
 	fmt.Fprintf(w, "%s  %s\n\n", s.Cache, time.Now().Format(time.TimeOnly))
 	bar := max(width-40, 10)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/uniharmony/uniharmonyfs/internal/advice"
+	"github.com/uniharmony/uniharmonyfs/internal/control"
 )
 
 // reply sends the lines of an answer. It is safe for concurrent use.
@@ -20,7 +21,7 @@ type reply struct {
 	last time.Time
 }
 
-func (r *reply) send(e event) {
+func (r *reply) send(e control.Event) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	line, err := json.Marshal(e)
@@ -35,7 +36,7 @@ func (r *reply) send(e event) {
 }
 
 // progress reports, at most twenty times a second unless the phase is done.
-func (r *reply) progress(p Progress) {
+func (r *reply) progress(p control.Progress) {
 	r.mu.Lock()
 	now := time.Now()
 	skip := now.Sub(r.last) < 50*time.Millisecond && (p.Total == 0 || p.Done < p.Total)
@@ -44,7 +45,7 @@ func (r *reply) progress(p Progress) {
 	}
 	r.mu.Unlock()
 	if !skip {
-		r.send(event{Progress: &p})
+		r.send(control.Event{Progress: &p})
 	}
 }
 
@@ -59,7 +60,7 @@ func (r *reply) item(v any) error {
 	if err != nil {
 		return err
 	}
-	r.send(event{Item: raw})
+	r.send(control.Event{Item: raw})
 	return nil
 }
 
@@ -89,11 +90,11 @@ func answer[Req, Res any](d *daemon, fn func(ctx context.Context, req Req, r *re
 		end := sync.OnceFunc(func() { close(r.ended) })
 		defer end()
 		var req Req
-		if err := readRequest(w, h, &req); err != nil {
-			r.send(event{Fault: advice.New(advice.Usage, "the request is not understood", err)})
+		if err := control.ReadRequest(w, h, &req); err != nil {
+			r.send(control.Event{Fault: advice.New(advice.Usage, "the request is not understood", err)})
 			return
 		}
-		defer keep(h)()
+		defer control.Keep(h)()
 		r.flush() // a client that sees no answer begin knows that nothing has begun
 		var res Res
 		var err error
@@ -102,20 +103,20 @@ func answer[Req, Res any](d *daemon, fn func(ctx context.Context, req Req, r *re
 		}
 		end() // before the answer: whoever has it may rely on that
 		if err != nil {
-			f := ToAdvice(err)
+			f := control.ToAdvice(err)
 			if f.Kind == advice.Interrupted && d.life.ctx.Err() != nil {
 				f = advice.New(advice.Failed, errStopping.Error(), nil, "run the command again: nothing is lost")
 			}
 			d.log.Error("request failed", "request", h.URL.Path, "what", f.What, "why", f.Why)
-			r.send(event{Fault: f})
+			r.send(control.Event{Fault: f})
 			return
 		}
 		raw, err := json.Marshal(res)
 		if err != nil {
-			r.send(event{Fault: advice.New(advice.Failed, "the answer cannot be sent", err)})
+			r.send(control.Event{Fault: advice.New(advice.Failed, "the answer cannot be sent", err)})
 			return
 		}
-		r.send(event{Result: raw})
+		r.send(control.Event{Result: raw})
 	}
 }
 
@@ -125,7 +126,7 @@ func (d *daemon) sayHello(w http.ResponseWriter, _ *http.Request) {
 		http.Error(w, errStopping.Error(), http.StatusServiceUnavailable)
 		return
 	}
-	h := hello{Version: d.options.Version, PID: os.Getpid(), Mounts: len(d.mountList()), Work: append([]string{}, d.life.work()...)}
+	h := control.Hello{Version: d.options.Version, PID: os.Getpid(), Mounts: len(d.mountList()), Work: append([]string{}, d.life.work()...)}
 	d.life.touch()
 	json.NewEncoder(w).Encode(h)
 }

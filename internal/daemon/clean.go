@@ -12,9 +12,10 @@ import (
 	"github.com/uniharmony/uniharmonyfs/internal/advice"
 	"github.com/uniharmony/uniharmonyfs/internal/annex"
 	"github.com/uniharmony/uniharmonyfs/internal/cachedir"
+	"github.com/uniharmony/uniharmonyfs/internal/control"
 )
 
-func (d *daemon) cleanRequest(ctx context.Context, req CleanRequest, r *reply) (res CleanResult, err error) {
+func (d *daemon) cleanRequest(ctx context.Context, req control.CleanRequest, r *reply) (res control.CleanResult, err error) {
 	d.mounting.Lock()
 	names, err := d.toClean(req)
 	d.mounting.Unlock()
@@ -42,7 +43,7 @@ func (d *daemon) cleanRequest(ctx context.Context, req CleanRequest, r *reply) (
 }
 
 // toClean returns the datasets that a request means, refusing those in use.
-func (d *daemon) toClean(req CleanRequest) ([]string, error) {
+func (d *daemon) toClean(req control.CleanRequest) ([]string, error) {
 	have := d.hiddenClones()
 	d.mu.Lock()
 	used := make(map[string]string)
@@ -96,7 +97,7 @@ func matchClones(have []string, want string) (found []string) {
 
 // removeDataset closes and deletes a hidden clone, and what was cached through
 // it.
-func (d *daemon) removeDataset(ctx context.Context, name string, res *CleanResult, r *reply) error {
+func (d *daemon) removeDataset(ctx context.Context, name string, res *control.CleanResult, r *reply) error {
 	ds, done, err := d.takeUnused(ctx, name, r)
 	if err != nil {
 		return err
@@ -125,7 +126,7 @@ func (d *daemon) removeDataset(ctx context.Context, name string, res *CleanResul
 // with nothing held. It lets nothing of it be mounted any more.
 func (d *daemon) takeUnused(ctx context.Context, name string, r *reply) (*dataset, func(), error) {
 	waiting := func() {
-		r.progress(Progress{Phase: "wait", Text: "another command that uses " + name})
+		r.progress(control.Progress{Phase: "wait", Text: "another command that uses " + name})
 	}
 	for {
 		ds := d.dataset(fetch.Spec{Name: name})

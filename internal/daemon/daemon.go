@@ -18,6 +18,7 @@ import (
 	"github.com/uniharmony/uniharmonyfs/internal/advice"
 	"github.com/uniharmony/uniharmonyfs/internal/annex"
 	"github.com/uniharmony/uniharmonyfs/internal/cachedir"
+	"github.com/uniharmony/uniharmonyfs/internal/control"
 	"github.com/uniharmony/uniharmonyfs/internal/gitstore"
 )
 
@@ -34,10 +35,7 @@ type Options struct {
 	Log   io.Writer
 }
 
-const (
-	defaultGrace = 10 * time.Second
-	syncEvery    = 45 * time.Second
-)
+const syncEvery = 45 * time.Second
 
 // daemon is a running daemon. Lock order: mu is a leaf; nothing is called
 // with it held.
@@ -90,7 +88,7 @@ func Run(ctx context.Context, dir cachedir.Dir, o Options) (err error) {
 	defer lock.Close()
 
 	if o.Grace == 0 {
-		o.Grace = defaultGrace
+		o.Grace = control.DefaultGrace
 	}
 	d := &daemon{
 		dir:       dir,
@@ -112,18 +110,18 @@ func Run(ctx context.Context, dir cachedir.Dir, o Options) (err error) {
 	}
 	defer func() { err = errors.Join(err, d.close()) }()
 
-	l, err := listen(dir.Socket())
+	l, err := control.Listen(dir.Socket())
 	if err != nil {
 		return err
 	}
 	defer os.Remove(dir.Socket())
-	server := newServer(d.routes())
+	server := control.NewServer(d.routes())
 	served := make(chan struct{})
 	d.life = newLifetime(o.Grace) // before the first request
 	go func() {
 		defer close(served)
 		d.guarded("the control socket", func() {
-			server.Serve(newPeers(l, maxConnections))
+			server.Serve(control.NewPeers(l, control.MaxConnections))
 		})
 		d.life.stop() // nobody could ask for anything
 	}()

@@ -12,6 +12,7 @@ import (
 	"github.com/uniharmony/uniharmonyfs/fetch"
 	"github.com/uniharmony/uniharmonyfs/index"
 	"github.com/uniharmony/uniharmonyfs/internal/advice"
+	"github.com/uniharmony/uniharmonyfs/internal/control"
 	"github.com/uniharmony/uniharmonyfs/internal/gitstore"
 	"github.com/uniharmony/uniharmonyfs/internal/tree"
 )
@@ -58,12 +59,12 @@ type version struct {
 	*dataset
 	clone *fetch.Clone
 	*index.Snapshot
-	request Dataset
+	request control.Dataset
 }
 
 // openVersion makes a version of a dataset ready: cloned, its snapshot read.
 // A known version needs no network.
-func (d *daemon) openVersion(ctx context.Context, req Dataset, r *reply) (*version, error) {
+func (d *daemon) openVersion(ctx context.Context, req control.Dataset, r *reply) (*version, error) {
 	spec, err := fetch.ParseSpec(req.Spec, req.Template)
 	if known := new(advice.Error); errors.As(err, &known) {
 		return nil, err
@@ -71,7 +72,7 @@ func (d *daemon) openVersion(ctx context.Context, req Dataset, r *reply) (*versi
 		return nil, &advice.Error{Kind: advice.Usage, What: err.Error()}
 	}
 	ds, done, err := d.takeDataset(ctx, spec, func() {
-		r.progress(Progress{Phase: "wait", Text: "another command that opens the dataset"})
+		r.progress(control.Progress{Phase: "wait", Text: "another command that opens the dataset"})
 	})
 	if err != nil {
 		return nil, err
@@ -85,7 +86,7 @@ func (d *daemon) openVersion(ctx context.Context, req Dataset, r *reply) (*versi
 		Env:     req.Env,
 		Offline: req.Offline,
 		Progress: func(p fetch.Progress) {
-			r.progress(Progress{Phase: "clone", Done: p.Done, Total: p.Total, Text: p.Text})
+			r.progress(control.Progress{Phase: "clone", Done: p.Done, Total: p.Total, Text: p.Text})
 		},
 	})
 	if err != nil {
@@ -97,7 +98,7 @@ func (d *daemon) openVersion(ctx context.Context, req Dataset, r *reply) (*versi
 		}
 	}
 	v.Snapshot, err = d.snapshot(ctx, ds.git, v.clone.Commit, func(done, total int) {
-		r.progress(Progress{Phase: "snapshot", Done: int64(done), Total: int64(total), Text: "reading the list of files"})
+		r.progress(control.Progress{Phase: "snapshot", Done: int64(done), Total: int64(total), Text: "reading the list of files"})
 	})
 	if err != nil {
 		if ctx.Err() != nil {

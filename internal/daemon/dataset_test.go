@@ -16,6 +16,7 @@ import (
 	"github.com/uniharmony/uniharmonyfs/fetch"
 	"github.com/uniharmony/uniharmonyfs/index"
 	"github.com/uniharmony/uniharmonyfs/internal/annex"
+	"github.com/uniharmony/uniharmonyfs/internal/control"
 	"github.com/uniharmony/uniharmonyfs/internal/gitstore"
 )
 
@@ -73,7 +74,7 @@ func TestOriginHoldsNoSnapshot(t *testing.T) {
 		}
 		v := &version{
 			dataset: &dataset{git: store, origins: make(map[originID]*keptOrigin)}, clone: clone, Snapshot: s,
-			request: Dataset{Fetcher: "native"},
+			request: control.Dataset{Fetcher: "native"},
 		}
 		if used, err = d.origin(v); err != nil {
 			t.Fatal(err)

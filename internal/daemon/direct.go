@@ -10,6 +10,7 @@ import (
 
 	"github.com/uniharmony/uniharmonyfs/fetch"
 	"github.com/uniharmony/uniharmonyfs/internal/annex"
+	"github.com/uniharmony/uniharmonyfs/internal/control"
 )
 
 // In direct mode the target is a DataLad dataset. A file's content goes to
@@ -21,7 +22,7 @@ func (g *get) cloneDirect(ctx context.Context, r *reply) (err error) {
 		Git: g.d.git,
 		Env: req.Env,
 		Progress: func(p fetch.Progress) {
-			r.progress(Progress{Phase: "clone", Done: p.Done, Total: p.Total, Text: p.Text})
+			r.progress(control.Progress{Phase: "clone", Done: p.Done, Total: p.Total, Text: p.Text})
 		},
 	})
 	if err == nil {

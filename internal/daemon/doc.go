@@ -1,5 +1,5 @@
-// Package daemon is the one process that owns a cache directory, and the
-// client that talks to it.
+// Package daemon is the one process that owns a cache directory and answers its
+// control socket.
 //
 // Badger lets one process in, one budget needs one accountant, and two readers
 // of one file need one transfer: so there is one daemon per cache, started by
@@ -10,9 +10,6 @@
 //   - Whoever changes anything in a cache directory holds its lock (flock on
 //     the file "lock"). The kernel releases it with the process, so a daemon
 //     killed at any moment leaves nothing locked, and the next one repairs.
-//   - The control socket answers its owner only (0600 in a 0700 directory, and
-//     the peer's user is checked). It speaks HTTP with JSON:
-//     curl --unix-socket daemon.sock http://cache/v1/status
 //   - A request begins only while the daemon serves; see lifetime for its end. A
 //     daemon at work is never replaced by one of another version.
 //   - A panic ends the request or the mount that it happens in, and no other.

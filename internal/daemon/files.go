@@ -15,6 +15,7 @@ import (
 	"github.com/uniharmony/uniharmonyfs/cache"
 	"github.com/uniharmony/uniharmonyfs/internal/advice"
 	"github.com/uniharmony/uniharmonyfs/internal/annex"
+	"github.com/uniharmony/uniharmonyfs/internal/control"
 	"github.com/uniharmony/uniharmonyfs/internal/tree"
 )
 
@@ -30,7 +31,7 @@ type chosenFile struct {
 
 // annexedFiles returns the annexed files that a request means: those of its
 // paths inside mounts, or of its selection. Each key comes once.
-func (d *daemon) annexedFiles(ctx context.Context, req FilesRequest, r *reply) (files []chosenFile, err error) {
+func (d *daemon) annexedFiles(ctx context.Context, req control.FilesRequest, r *reply) (files []chosenFile, err error) {
 	seen := make(map[annex.Key]bool)
 	add := func(v *version, n int, from cache.Origin, owner string) {
 		if v.Kind(n) != tree.Annexed || seen[v.Key(n)] {
@@ -110,7 +111,7 @@ func (d *daemon) inMount(path string) (*mount, []int, error) {
 // bounds its transfers itself.
 const atOnce = 16
 
-func (d *daemon) filesRequest(ctx context.Context, req FilesRequest, r *reply) (res FilesResult, err error) {
+func (d *daemon) filesRequest(ctx context.Context, req control.FilesRequest, r *reply) (res control.FilesResult, err error) {
 	files, err := d.annexedFiles(ctx, req, r)
 	if err != nil {
 		return res, err
@@ -174,17 +175,17 @@ func (d *daemon) evict(keys []annex.Key) (files int, bytes int64, err error) {
 
 // each does something to files, several at once, going on after failures.
 // timeout bounds the wait for a network that is gone.
-func (d *daemon) each(ctx context.Context, files []chosenFile, timeout time.Duration, r *reply, do func(context.Context, chosenFile) error) ([]FileFailed, error) {
+func (d *daemon) each(ctx context.Context, files []chosenFile, timeout time.Duration, r *reply, do func(context.Context, chosenFile) error) ([]control.FileFailed, error) {
 	var mu sync.Mutex // guards the following
-	var failed []FileFailed
-	now := Progress{Phase: "fetch"}
+	var failed []control.FileFailed
+	now := control.Progress{Phase: "fetch"}
 	patience := newPatience(timeout)
 	keys := make(map[string]bool, len(files))
 	for _, f := range files {
 		now.Total += f.size
 		keys[f.key.String()] = true
 	}
-	stop := d.watch(r, keys, func() Progress {
+	stop := d.watch(r, keys, func() control.Progress {
 		mu.Lock()
 		defer mu.Unlock()
 		if text := patience.text(); text != "" {
@@ -204,13 +205,13 @@ func (d *daemon) each(ctx context.Context, files []chosenFile, timeout time.Dura
 			mu.Lock()
 			defer mu.Unlock()
 			if err != nil && ctx.Err() == nil {
-				failed = append(failed, FileFailed{Path: f.path, Why: err.Error()})
+				failed = append(failed, control.FileFailed{Path: f.path, Why: err.Error()})
 			}
 			now.Done, now.Files, now.Failed, now.Text = now.Done+f.size, now.Files+1, len(failed), f.path
 			return nil
 		})
 	}
 	g.Wait()
-	slices.SortFunc(failed, func(a, b FileFailed) int { return strings.Compare(a.Path, b.Path) })
+	slices.SortFunc(failed, func(a, b control.FileFailed) int { return strings.Compare(a.Path, b.Path) })
 	return failed, ctx.Err()
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/uniharmony/uniharmonyfs/fetch"
 	"github.com/uniharmony/uniharmonyfs/internal/advice"
 	"github.com/uniharmony/uniharmonyfs/internal/beneath"
+	"github.com/uniharmony/uniharmonyfs/internal/control"
 	"github.com/uniharmony/uniharmonyfs/internal/tree"
 )
 
@@ -25,7 +26,7 @@ import (
 // into a directory. A file appears there under its name only when it is whole.
 type get struct {
 	d      *daemon
-	req    GetRequest
+	req    control.GetRequest
 	v      *version
 	view   *tree.View
 	files  []int
@@ -39,21 +40,21 @@ type get struct {
 
 	mu      sync.Mutex // guards the following
 	done    map[int]bool
-	failed  []FileFailed
+	failed  []control.FileFailed
 	fetched int64
 	full    error // why a disk takes no more
 }
 
 const maxJobs = 64
 
-func (d *daemon) getRequest(ctx context.Context, req GetRequest, r *reply) (res GetResult, err error) {
+func (d *daemon) getRequest(ctx context.Context, req control.GetRequest, r *reply) (res control.GetResult, err error) {
 	if req.Target, err = realTarget(req.Target); err != nil {
 		return res, err
 	}
 	// Two downloads into one directory take turns: the second finds done what
 	// the first has done.
 	unlock, err := d.targets.lock(ctx, req.Target, func() {
-		r.progress(Progress{Phase: "wait", Text: "another download into the target"})
+		r.progress(control.Progress{Phase: "wait", Text: "another download into the target"})
 	})
 	if err != nil {
 		return res, err
@@ -113,7 +114,7 @@ func (d *daemon) getRequest(ctx context.Context, req GetRequest, r *reply) (res 
 			res.Bytes += g.view.Size(n)
 		}
 	}
-	slices.SortFunc(g.failed, func(a, b FileFailed) int { return strings.Compare(a.Path, b.Path) })
+	slices.SortFunc(g.failed, func(a, b control.FileFailed) int { return strings.Compare(a.Path, b.Path) })
 	res.Failed, res.FetchedBytes, res.Seconds = g.failed, g.fetched, time.Since(started).Seconds()
 	d.noteSpeed(g.fetched, res.Seconds)
 	if g.full != nil && ctx.Err() == nil {
@@ -122,7 +123,7 @@ func (d *daemon) getRequest(ctx context.Context, req GetRequest, r *reply) (res 
 	return res, ctx.Err()
 }
 
-func (d *daemon) newGet(ctx context.Context, req GetRequest, r *reply) (*get, error) {
+func (d *daemon) newGet(ctx context.Context, req control.GetRequest, r *reply) (*get, error) {
 	if err := req.Selection.Validate(); err != nil {
 		return nil, err
 	}
@@ -183,8 +184,8 @@ func (d *daemon) newGet(ctx context.Context, req GetRequest, r *reply) (*get, er
 }
 
 // plan looks at what is there already, and says what is to be done.
-func (g *get) plan(ctx context.Context, r *reply) (p Plan, todo []int, err error) {
-	p = Plan{Target: g.req.Target, Files: len(g.files)}
+func (g *get) plan(ctx context.Context, r *reply) (p control.Plan, todo []int, err error) {
+	p = control.Plan{Target: g.req.Target, Files: len(g.files)}
 	var st unix.Statfs_t
 	if err := unix.Statfs(g.req.Target, &st); err != nil {
 		return p, nil, err
@@ -196,13 +197,13 @@ func (g *get) plan(ctx context.Context, r *reply) (p Plan, todo []int, err error
 		}
 		size := g.view.Size(n)
 		p.Bytes += size
-		r.progress(Progress{Phase: "plan", Done: int64(i), Total: int64(len(g.files)), Text: "looking at what is there"})
+		r.progress(control.Progress{Phase: "plan", Done: int64(i), Total: int64(len(g.files)), Text: "looking at what is there"})
 		state, err := g.look(ctx, n)
 		if err != nil {
 			return p, nil, err
 		}
 		if why := g.refuses(state); why != "" {
-			g.failed = append(g.failed, FileFailed{g.v.Path(n), why})
+			g.failed = append(g.failed, control.FileFailed{Path: g.v.Path(n), Why: why})
 			continue
 		}
 		if state == same {
@@ -233,7 +234,7 @@ func (g *get) mustFetch(n int) bool {
 }
 
 // run brings the files that are to do, several at once.
-func (g *get) run(ctx context.Context, todo []int, p Plan, r *reply) {
+func (g *get) run(ctx context.Context, todo []int, p control.Plan, r *reply) {
 	jobs := g.req.Jobs
 	if jobs <= 0 {
 		jobs = atOnce
@@ -261,7 +262,7 @@ func (g *get) run(ctx context.Context, todo []int, p Plan, r *reply) {
 				g.full = err
 				cancel()
 			default:
-				g.failed = append(g.failed, FileFailed{g.v.Path(n), sayPut(err)})
+				g.failed = append(g.failed, control.FileFailed{Path: g.v.Path(n), Why: sayPut(err)})
 			}
 			return nil
 		})
@@ -270,17 +271,17 @@ func (g *get) run(ctx context.Context, todo []int, p Plan, r *reply) {
 }
 
 // watch reports progress until it is stopped.
-func (g *get) watch(todo []int, p Plan, r *reply) (stop func()) {
+func (g *get) watch(todo []int, p control.Plan, r *reply) (stop func()) {
 	keys := make(map[string]bool, len(todo))
 	for _, n := range todo {
 		if g.v.Kind(n) == tree.Annexed {
 			keys[g.v.Key(n).String()] = true
 		}
 	}
-	return g.d.watch(r, keys, func() Progress {
+	return g.d.watch(r, keys, func() control.Progress {
 		g.mu.Lock()
 		defer g.mu.Unlock()
-		now := Progress{Phase: "get", Done: p.ThereBytes, Total: p.Bytes, Files: p.ThereFiles + len(g.done), Failed: len(g.failed), Text: g.wait.text()}
+		now := control.Progress{Phase: "get", Done: p.ThereBytes, Total: p.Bytes, Files: p.ThereFiles + len(g.done), Failed: len(g.failed), Text: g.wait.text()}
 		for n := range g.done {
 			now.Done += g.view.Size(n)
 		}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/uniharmony/uniharmonyfs/cache"
 	"github.com/uniharmony/uniharmonyfs/internal/advice"
+	"github.com/uniharmony/uniharmonyfs/internal/control"
 	"github.com/uniharmony/uniharmonyfs/internal/tree"
 )
 
@@ -80,7 +81,7 @@ func (g *get) leave() {
 
 // isTight reports whether the target's disk, on which the cache lies too, has
 // no room for a download in both. Then the cache keeps nothing of it.
-func (d *daemon) isTight(target string, p Plan) bool {
+func (d *daemon) isTight(target string, p control.Plan) bool {
 	var a, b syscall.Stat_t
 	if syscall.Stat(target, &a) != nil || syscall.Stat(d.dir.Objects(), &b) != nil || a.Dev != b.Dev {
 		return false

@@ -11,22 +11,11 @@ import (
 	"github.com/uniharmony/uniharmonyfs/bids"
 	"github.com/uniharmony/uniharmonyfs/cache"
 	"github.com/uniharmony/uniharmonyfs/internal/advice"
+	"github.com/uniharmony/uniharmonyfs/internal/control"
 	"github.com/uniharmony/uniharmonyfs/internal/tree"
 )
 
-// ListResult sums up a list.
-type ListResult struct {
-	Files  int      `json:"files"`
-	Bytes  int64    `json:"bytes"`
-	Cached int      `json:"cached"`
-	Commit string   `json:"commit"`
-	Hints  []string `json:"hints,omitempty"`
-
-	Explained []Explanation `json:"explained,omitempty"`
-	Facets    []bids.Facet  `json:"facets,omitempty"`
-}
-
-func (d *daemon) listRequest(ctx context.Context, req ListRequest, r *reply) (res ListResult, err error) {
+func (d *daemon) listRequest(ctx context.Context, req control.ListRequest, r *reply) (res control.ListResult, err error) {
 	if err := req.Selection.Validate(); err != nil {
 		return res, err
 	}
@@ -42,7 +31,7 @@ func (d *daemon) listRequest(ctx context.Context, req ListRequest, r *reply) (re
 	if err != nil {
 		return res, err
 	}
-	res = ListResult{Files: chosen.view.Files(), Bytes: chosen.view.Bytes(), Commit: string(v.Commit), Hints: chosen.Hints}
+	res = control.ListResult{Files: chosen.view.Files(), Bytes: chosen.view.Bytes(), Commit: string(v.Commit), Hints: chosen.Hints}
 	for _, n := range chosen.files {
 		if ctx.Err() != nil {
 			return res, ctx.Err()
@@ -82,7 +71,7 @@ const largeHeap = 64 << 20
 func listOwner(v *version) string { return v.name + ":list" }
 
 // describeSelection answers what the catalog of a version knows.
-func (d *daemon) describeSelection(ctx context.Context, v *version, req ListRequest, r *reply) (res ListResult, err error) {
+func (d *daemon) describeSelection(ctx context.Context, v *version, req control.ListRequest, r *reply) (res control.ListResult, err error) {
 	c := d.newChooser(v, listOwner(v), r)
 	res.Commit = string(v.Commit)
 	if req.Facets {
@@ -95,7 +84,7 @@ func (d *daemon) describeSelection(ctx context.Context, v *version, req ListRequ
 		}
 	}
 	for _, path := range req.Explain {
-		e := Explanation{Path: path}
+		e := control.Explanation{Path: path}
 		err = c.run(ctx, func(catalog *bids.Catalog, read bids.Read) (err error) {
 			e.Shown, e.Why, err = catalog.Explain(req.Selection, read, path)
 			return err
@@ -111,8 +100,8 @@ func (d *daemon) describeSelection(ctx context.Context, v *version, req ListRequ
 }
 
 // describe says what is known of one file of a view.
-func (d *daemon) describe(v *version, view *tree.View, n int) File {
-	f := File{Path: v.Path(n), Exact: exact(v.Path(n)), Size: view.Size(n), State: "git"}
+func (d *daemon) describe(v *version, view *tree.View, n int) control.File {
+	f := control.File{Path: v.Path(n), Exact: control.Exact(v.Path(n)), Size: view.Size(n), State: "git"}
 	if v.Kind(n) != tree.Annexed {
 		return f
 	}

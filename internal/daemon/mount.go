@@ -19,6 +19,7 @@ import (
 	"github.com/uniharmony/uniharmonyfs/internal/advice"
 	"github.com/uniharmony/uniharmonyfs/internal/annex"
 	"github.com/uniharmony/uniharmonyfs/internal/cachedir"
+	"github.com/uniharmony/uniharmonyfs/internal/control"
 	"github.com/uniharmony/uniharmonyfs/internal/tree"
 )
 
@@ -48,7 +49,7 @@ type mount struct {
 	known               *mountFiles
 }
 
-func (d *daemon) mountRequest(ctx context.Context, req MountRequest, r *reply) (info MountInfo, err error) {
+func (d *daemon) mountRequest(ctx context.Context, req control.MountRequest, r *reply) (info control.MountInfo, err error) {
 	if err := req.Selection.Validate(); err != nil {
 		return info, err
 	}
@@ -92,7 +93,7 @@ func (d *daemon) mountRequest(ctx context.Context, req MountRequest, r *reply) (
 		version: v, selection: req.Selection, view: chosen.view, files: chosen.files, hints: chosen.Hints,
 		origin: from, since: time.Now(), strict: req.Strict, noReadAhead: req.NoReadAhead,
 	}
-	m.patience = DefaultPatience
+	m.patience = control.DefaultPatience
 	if req.Patience != nil {
 		m.patience = *req.Patience
 	}
@@ -149,7 +150,7 @@ func (d *daemon) serve(m *mount, allowOther bool) error {
 		d.mu.Lock()
 		delete(d.serving, m)
 		d.mu.Unlock()
-		f := ToAdvice(err)
+		f := control.ToAdvice(err)
 		if f.Kind == advice.Failed {
 			f = advice.New(advice.CannotMount, "cannot mount at "+m.target, err, "uniharmonyfs doctor tells what this system lacks")
 		}
@@ -210,9 +211,9 @@ func (d *daemon) mountList() (all []*mount) {
 }
 
 // info describes the mount as it is now.
-func (m *mount) info() MountInfo {
+func (m *mount) info() control.MountInfo {
 	v := m.version
-	i := MountInfo{
+	i := control.MountInfo{
 		Target: m.target, Dataset: v.spec, Version: v.request.Version, Commit: string(v.Commit),
 		Selection: m.selection, Files: m.view.Files(), Bytes: m.view.Bytes(),
 		Hidden: v.Hidden, Hints: m.hints, Offline: v.request.Offline,
@@ -236,7 +237,7 @@ func (d *daemon) isHere(v *version, key annex.Key) bool {
 // checkTarget refuses targets that cannot or must not be mounted on, before
 // anything is done. It makes a missing directory and replaces req.Target by
 // its real path.
-func (d *daemon) checkTarget(req *MountRequest) (made bool, err error) {
+func (d *daemon) checkTarget(req *control.MountRequest) (made bool, err error) {
 	refuse := func(why string, do ...string) (bool, error) {
 		return false, advice.New(advice.CannotMount, "cannot mount at "+req.Target, errors.New(why), do...)
 	}
@@ -315,7 +316,7 @@ func within(path, dir string) bool {
 }
 
 // waitRequest returns when a mount is gone.
-func (d *daemon) waitRequest(ctx context.Context, req UnmountRequest, _ *reply) (struct{}, error) {
+func (d *daemon) waitRequest(ctx context.Context, req control.UnmountRequest, _ *reply) (struct{}, error) {
 	if m := d.mountAt(req.Target); m != nil {
 		select {
 		case <-m.fs.Done():

@@ -10,6 +10,7 @@ import (
 
 	"github.com/uniharmony/uniharmonyfs/fetch"
 	"github.com/uniharmony/uniharmonyfs/index"
+	"github.com/uniharmony/uniharmonyfs/internal/control"
 	"github.com/uniharmony/uniharmonyfs/internal/gitstore"
 )
 
@@ -44,7 +45,7 @@ func TestUnusedOriginIsClosed(t *testing.T) {
 	get := func(env ...string) any {
 		o, err := d.origin(&version{
 			dataset: ds, clone: clone, Snapshot: &index.Snapshot{Commit: clone.Commit},
-			request: Dataset{Fetcher: "native", Env: env},
+			request: control.Dataset{Fetcher: "native", Env: env},
 		})
 		if err != nil {
 			t.Fatal(err)

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/uniharmony/uniharmonyfs/internal/control"
 )
 
 // serveSocket answers "/v1/ask" on a socket as a daemon does, with less
@@ -21,16 +23,16 @@ func serveSocket(t *testing.T) (dialled func() net.Conn) {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/v1/ask", d.counted("ask", answer(d, func(context.Context, struct{ A int }, *reply) (string, error) { return "answered", nil })))
 	path := filepath.Join(t.TempDir(), "s")
-	l, err := listen(path)
+	l, err := control.Listen(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := newServer(mux)
+	server := control.NewServer(mux)
 	server.ReadHeaderTimeout, server.ReadTimeout = 500*time.Millisecond, 500*time.Millisecond
-	go server.Serve(newPeers(l, 1))
+	go server.Serve(control.NewPeers(l, 1))
 	t.Cleanup(func() { server.Close() })
 	return func() net.Conn {
-		c, err := dial(t.Context(), path)
+		c, err := control.Dial(t.Context(), path)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -14,9 +14,10 @@ import (
 	"github.com/uniharmony/uniharmonyfs/internal/advice"
 	"github.com/uniharmony/uniharmonyfs/internal/annex"
 	"github.com/uniharmony/uniharmonyfs/internal/cachedir"
+	"github.com/uniharmony/uniharmonyfs/internal/control"
 )
 
-func (d *daemon) unmountRequest(ctx context.Context, req UnmountRequest, _ *reply) (res UnmountResult, err error) {
+func (d *daemon) unmountRequest(ctx context.Context, req control.UnmountRequest, _ *reply) (res control.UnmountResult, err error) {
 	res.Target = req.Target
 	if req.ID != "" {
 		if err := d.giveUp(ctx, req.ID); err != nil {
@@ -121,7 +122,7 @@ func (d *daemon) unmount(m *mount, force bool) error {
 
 // cleanAfter drops what a mount brought. When nothing else uses the cache it
 // goes too: all of it, or, if something is pinned, all but that.
-func (d *daemon) cleanAfter(target, owner string) (res UnmountResult, err error) {
+func (d *daemon) cleanAfter(target, owner string) (res control.UnmountResult, err error) {
 	res.Target = target
 	if !d.life.alone() {
 		res.Files, res.Bytes, err = d.cache.Drop(func(o string, _ annex.Key) bool { return o == owner })

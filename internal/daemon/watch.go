@@ -1,10 +1,14 @@
 package daemon
 
-import "time"
+import (
+	"time"
+
+	"github.com/uniharmony/uniharmonyfs/internal/control"
+)
 
 // watch reports progress until it is stopped: what state says, and what has
 // come of the keys under way.
-func (d *daemon) watch(r *reply, keys map[string]bool, state func() Progress) (stop func()) {
+func (d *daemon) watch(r *reply, keys map[string]bool, state func() control.Progress) (stop func()) {
 	report := func() {
 		p := state()
 		for _, t := range d.cache.Status().Transfers {

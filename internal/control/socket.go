@@ -1,4 +1,4 @@
-package daemon
+package control
 
 import (
 	"context"
@@ -31,9 +31,9 @@ func shortPath(path string) (short string, release func(), err error) {
 	return fmt.Sprintf("/proc/self/fd/%d/%s", dir.Fd(), filepath.Base(path)), func() { dir.Close() }, nil
 }
 
-// listen makes the control socket. The caller holds the cache's lock, so a
+// Listen makes the control socket. The caller holds the cache's lock, so a
 // socket that is there belongs to a daemon that is gone.
-func listen(path string) (net.Listener, error) {
+func Listen(path string) (net.Listener, error) {
 	if st, err := os.Lstat(path); err == nil {
 		if st.Mode()&os.ModeSocket == 0 {
 			return nil, advice.New(advice.Failed, "cannot make the control socket", fmt.Errorf("%s is there and is no socket", path), "remove it")
@@ -59,7 +59,7 @@ func listen(path string) (net.Listener, error) {
 	return l, nil
 }
 
-func dial(ctx context.Context, path string) (net.Conn, error) {
+func Dial(ctx context.Context, path string) (net.Conn, error) {
 	short, release, err := shortPath(path)
 	if err != nil {
 		return nil, err
@@ -109,8 +109,8 @@ func peerIsMe(c net.Conn) error {
 	return nil
 }
 
-// newServer bounds what a peer can make the daemon keep.
-func newServer(h http.Handler) *http.Server {
+// NewServer bounds what a peer can make the daemon keep.
+func NewServer(h http.Handler) *http.Server {
 	return &http.Server{
 		Handler:           http.MaxBytesHandler(h, 16<<20),
 		ReadHeaderTimeout: 5 * time.Second,
@@ -123,10 +123,10 @@ func newServer(h http.Handler) *http.Server {
 	}
 }
 
-// readRequest reads a request to its end, within the time that is for that,
+// ReadRequest reads a request to its end, within the time that is for that,
 // and then lets the answer take hours. What is not read here could hold the
 // connection for ever.
-func readRequest(w http.ResponseWriter, h *http.Request, req any) error {
+func ReadRequest(w http.ResponseWriter, h *http.Request, req any) error {
 	var err error
 	if h.Method == http.MethodPost {
 		dec := json.NewDecoder(h.Body)

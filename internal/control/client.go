@@ -1,4 +1,4 @@
-package daemon
+package control
 
 import (
 	"bufio"
@@ -45,7 +45,7 @@ func Connect(ctx context.Context, dir cachedir.Dir, version string, start func()
 		return nil, err
 	}
 	c := &Client{dir: dir, version: version, run: start, http: &http.Client{Transport: &http.Transport{
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return dial(ctx, dir.Socket()) },
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return Dial(ctx, dir.Socket()) },
 		// A kept connection could be one that the daemon is just closing.
 		DisableKeepAlives: true,
 	}}}
@@ -88,7 +88,7 @@ func (c *Client) reach(ctx context.Context) error {
 }
 
 // otherVersion is the error that a daemon of another version must stay.
-func (c *Client) otherVersion(h hello) error {
+func (c *Client) otherVersion(h Hello) error {
 	what := fmt.Sprintf("the daemon of %s is version %s, this program %s", c.dir, h.Version, c.version)
 	if h.Mounts > 0 {
 		return advice.New(advice.Failed, what, nil, "take its mounts away with: uniharmonyfs unmount TARGET; then it is replaced", "see what is mounted with: uniharmonyfs status")
@@ -97,12 +97,12 @@ func (c *Client) otherVersion(h hello) error {
 }
 
 // idleEnd is in what time a daemon that nobody asks for anything ends.
-const idleEnd = defaultGrace + 5*time.Second
+const idleEnd = DefaultGrace + 5*time.Second
 
 // outlast waits for the end of a daemon of a version that cannot tell what it
 // does, and would stop in the middle of it: left alone, it ends if it does
 // nothing.
-func (c *Client) outlast(ctx context.Context, h hello) error {
+func (c *Client) outlast(ctx context.Context, h Hello) error {
 	for deadline := time.Now().Add(idleEnd); time.Now().Before(deadline); {
 		if held, err := c.dir.IsLocked(); err != nil || !held {
 			return nil
@@ -125,7 +125,7 @@ func (c *Client) stopIdle(ctx context.Context) {
 	}
 }
 
-func (c *Client) hello(ctx context.Context) (h hello, err error) {
+func (c *Client) hello(ctx context.Context) (h Hello, err error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://cache/v1/hello", nil)
@@ -186,7 +186,7 @@ func (c *Client) start(ctx context.Context, cmd *exec.Cmd) error {
 
 // post sends a request and passes the lines of the answer to on. It returns
 // the daemon's error, if that is how the answer ends.
-func (c *Client) post(ctx context.Context, path string, body any, on func(event) error) error {
+func (c *Client) post(ctx context.Context, path string, body any, on func(Event) error) error {
 	raw, err := json.Marshal(body)
 	if err != nil {
 		return err
@@ -204,7 +204,7 @@ func (c *Client) post(ctx context.Context, path string, body any, on func(event)
 	}
 	dec := json.NewDecoder(resp.Body)
 	for {
-		var e event
+		var e Event
 		if err := dec.Decode(&e); err == io.EOF {
 			return c.lost(ctx, io.ErrUnexpectedEOF)
 		} else if err != nil {
@@ -254,7 +254,7 @@ func (c *Client) lost(ctx context.Context, err error) error {
 
 // call sends a request whose result is a Res.
 func call[Res any](ctx context.Context, c *Client, path string, req any, progress func(Progress)) (res Res, err error) {
-	err = c.post(ctx, path, req, func(e event) error {
+	err = c.post(ctx, path, req, func(e Event) error {
 		if e.Progress != nil && progress != nil {
 			progress(*e.Progress)
 		}
@@ -268,7 +268,7 @@ func call[Res any](ctx context.Context, c *Client, path string, req any, progres
 
 // List passes the files of a selection to fn, in byte order of their paths.
 func (c *Client) List(ctx context.Context, req ListRequest, progress func(Progress), fn func(File) error) (res ListResult, err error) {
-	err = c.post(ctx, "/v1/list", req, func(e event) error {
+	err = c.post(ctx, "/v1/list", req, func(e Event) error {
 		switch {
 		case e.Progress != nil && progress != nil:
 			progress(*e.Progress)
@@ -295,7 +295,7 @@ func (c *Client) Files(ctx context.Context, req FilesRequest, progress func(Prog
 // Get downloads files into a directory. plan is told what is going to happen
 // before it does.
 func (c *Client) Get(ctx context.Context, req GetRequest, plan func(Plan) error, progress func(Progress)) (res GetResult, err error) {
-	err = c.post(ctx, "/v1/get", req, func(e event) error {
+	err = c.post(ctx, "/v1/get", req, func(e Event) error {
 		switch {
 		case e.Progress != nil && progress != nil:
 			progress(*e.Progress)

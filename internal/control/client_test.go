@@ -1,4 +1,4 @@
-package daemon
+package control
 
 import (
 	"context"
@@ -24,7 +24,7 @@ func TestDaemonThatCannotTellIsLeftAlone(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer lock.Close()
-	l, err := listen(dir.Socket())
+	l, err := Listen(dir.Socket())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,10 +1,11 @@
-package daemon
+package control
 
 import (
 	"encoding/json"
 	"time"
 
 	"github.com/uniharmony/uniharmonyfs/bids"
+	"github.com/uniharmony/uniharmonyfs/cache"
 	"github.com/uniharmony/uniharmonyfs/index"
 	"github.com/uniharmony/uniharmonyfs/internal/advice"
 )
@@ -211,6 +212,44 @@ type StatusRequest struct {
 	Paths []string `json:"paths,omitempty"`
 }
 
+// Status is the state of a cache and of what is mounted from it.
+type Status struct {
+	Cache    string       `json:"cache"`
+	Version  string       `json:"version"`
+	PID      int          `json:"pid"`
+	Since    time.Time    `json:"since"`
+	Mounts   []MountInfo  `json:"mounts"`
+	Datasets []string     `json:"datasets"` // hidden clones
+	Clones   []CloneInfo  `json:"clones"`   // the same, with what they are of
+	Store    cache.Status `json:"store"`
+	Paths    []PathStatus `json:"paths,omitempty"`
+}
+
+// CloneInfo describes a hidden clone.
+type CloneInfo struct {
+	Name    string `json:"name"`
+	Dataset string `json:"dataset,omitempty"`
+}
+
+// PathStatus is the state of one file inside a mount.
+type PathStatus struct {
+	File
+	Mount  string        `json:"mount"`
+	Errors []cache.Event `json:"errors,omitempty"` // newest last
+}
+
+// ListResult sums up a list.
+type ListResult struct {
+	Files  int      `json:"files"`
+	Bytes  int64    `json:"bytes"`
+	Cached int      `json:"cached"`
+	Commit string   `json:"commit"`
+	Hints  []string `json:"hints,omitempty"`
+
+	Explained []Explanation `json:"explained,omitempty"`
+	Facets    []bids.Facet  `json:"facets,omitempty"`
+}
+
 // Progress of a long request. Total is 0 while unknown.
 type Progress struct {
 	Phase  string `json:"phase"` // wait, clone, snapshot, plan, get, fetch
@@ -221,17 +260,20 @@ type Progress struct {
 	Text   string `json:"text,omitempty"`
 }
 
-// event is one line of a reply: any number of progress and item lines, then
+// Event is one line of a reply: any number of progress and item lines, then
 // one result or error.
-type event struct {
+type Event struct {
 	Progress *Progress       `json:"progress,omitempty"`
 	Item     json.RawMessage `json:"item,omitempty"`
 	Result   json.RawMessage `json:"result,omitempty"`
 	Fault    *advice.Error   `json:"fault,omitempty"`
 }
 
-// hello is what a daemon says of itself.
-type hello struct {
+// DefaultGrace is how long a daemon that nobody asks for anything stays.
+const DefaultGrace = 10 * time.Second
+
+// Hello is what a daemon says of itself.
+type Hello struct {
 	Version string `json:"version"`
 	PID     int    `json:"pid"`
 	Mounts  int    `json:"mounts"`

@@ -1,4 +1,4 @@
-package daemon
+package control
 
 import (
 	"net"
@@ -27,9 +27,9 @@ type peer struct {
 	gone   bool
 }
 
-const maxConnections = 128
+const MaxConnections = 128
 
-func newPeers(l net.Listener, most int) *peers {
+func NewPeers(l net.Listener, most int) *peers {
 	p := &peers{Listener: l, most: most}
 	p.room.L = &p.mu
 	return p
@@ -92,8 +92,8 @@ func (o *peer) ask(asking bool) {
 
 type peerKey struct{}
 
-// keep keeps a request's connection until the returned function is called.
-func keep(h *http.Request) (release func()) {
+// Keep keeps a request's connection until the returned function is called.
+func Keep(h *http.Request) (release func()) {
 	o, ok := h.Context().Value(peerKey{}).(*peer)
 	if !ok {
 		return func() {}

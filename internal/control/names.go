@@ -1,4 +1,4 @@
-package daemon
+package control
 
 import (
 	"encoding/json"
@@ -10,8 +10,8 @@ import (
 // text for people, in which what is none is replaced, and exactly in a second
 // field.
 
-// exact returns the bytes of a path for a second field: none when JSON has them.
-func exact(path string) []byte {
+// Exact returns the bytes of a path for a second field: none when JSON has them.
+func Exact(path string) []byte {
 	if utf8.ValidString(path) {
 		return nil
 	}
@@ -41,7 +41,7 @@ type plainFailed FileFailed
 
 // MarshalJSON adds path_base64 when the path is not UTF-8.
 func (f FileFailed) MarshalJSON() ([]byte, error) {
-	return json.Marshal(exactFailed{(*plainFailed)(&f), exact(f.Path)})
+	return json.Marshal(exactFailed{(*plainFailed)(&f), Exact(f.Path)})
 }
 
 // UnmarshalJSON is the reverse of MarshalJSON.
