@@ -17,14 +17,14 @@ const module = "github.com/uniharmony/uniharmonyfs/"
 // layers are the rooms of the house from bottom to top. A package imports
 // only from layers below its own: data flows in one direction.
 var layers = [][]string{
-	{"bids", "internal/advice", "internal/annex", "internal/plain", "internal/source"},
+	{"bids", "internal/advice", "internal/annex", "internal/plain", "internal/readahead", "internal/source"},
 	{"internal/cachedir", "internal/gitstore", "internal/source/sourcetest", "internal/tree", "cache/internal/disk", "cache/internal/queue"},
 	{"cache/internal/partial"},
 	{"cache/internal/readplan"},
 	{"cache", "fetch", "index", "internal/beneath"},
 	{"fs"},
 	{"internal/control"},
-	{"internal/daemon"},
+	{"internal/daemon", "internal/doctor"},
 	{"internal/demo"},
 	{"internal/demo/serve", "cmd/uniharmonyfs", "scripts/report"},
 }

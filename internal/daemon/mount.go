@@ -20,6 +20,7 @@ import (
 	"github.com/uniharmony/uniharmonyfs/internal/annex"
 	"github.com/uniharmony/uniharmonyfs/internal/cachedir"
 	"github.com/uniharmony/uniharmonyfs/internal/control"
+	"github.com/uniharmony/uniharmonyfs/internal/readahead"
 	"github.com/uniharmony/uniharmonyfs/internal/tree"
 )
 
@@ -45,7 +46,7 @@ type mount struct {
 	prefetching         atomic.Bool
 	ctx                 context.Context // ends with the mount
 	stop                context.CancelFunc
-	guesser             *guesser // nil, as known: nothing is guessed
+	guesser             *readahead.Predictor // nil, as known: nothing is guessed
 	known               *mountFiles
 }
 

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 
 	"github.com/uniharmony/uniharmonyfs/cache"
+	"github.com/uniharmony/uniharmonyfs/internal/readahead"
 )
 
 // mountFiles is what the guesser of a mount knows of its files.
@@ -17,7 +18,7 @@ type mountFiles struct {
 }
 
 // guesses bounds the guesses that are fetched at once.
-const guesses = 2 * maxDepth
+const guesses = 2 * readahead.MaxDepth
 
 // guess makes the mount fetch what is likely to be read next.
 func (m *mount) guess() {
@@ -26,7 +27,7 @@ func (m *mount) guess() {
 		a.place[n] = int32(i)
 	}
 	m.known = a
-	m.guesser = &guesser{files: a, count: len(m.files), most: min(1<<30, m.d.cache.Budget()/8)}
+	m.guesser = readahead.New(a, len(m.files), min(1<<30, m.d.cache.Budget()/8))
 }
 
 // Kind returns what the names of like files have in common: the directory's,
@@ -87,7 +88,7 @@ func (a *mountFiles) Fetch(file int, whole bool) bool {
 // reading is a file that is being read, of which the guesser is told.
 type reading struct {
 	*cache.Handle
-	guesser *guesser
+	guesser *readahead.Predictor
 	file    int
 	told    sync.Once
 	far     atomic.Int64 // how far it was read
@@ -98,7 +99,7 @@ type reading struct {
 func (a *mountFiles) watch(n int, h *cache.Handle) *reading {
 	r := &reading{Handle: h, guesser: a.m.guesser, file: int(a.place[n])}
 	if h.File() != nil {
-		r.told.Do(func() { r.guesser.opened(r.file, true) })
+		r.told.Do(func() { r.guesser.Opened(r.file, true) })
 	}
 	return r
 }
@@ -106,7 +107,7 @@ func (a *mountFiles) watch(n int, h *cache.Handle) *reading {
 // ReadAt implements fs.Content.
 func (r *reading) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
 	r.told.Do(func() {
-		if r.guesser.opened(r.file, false) {
+		if r.guesser.Opened(r.file, false) {
 			r.ReadThrough()
 		}
 	})
@@ -123,7 +124,7 @@ func (r *reading) ReadAt(ctx context.Context, p []byte, off int64) (int, error) 
 func (r *reading) Close() error {
 	err := r.Handle.Close()
 	if far := r.far.Load(); far > 0 {
-		r.guesser.closed(r.file, far)
+		r.guesser.Closed(r.file, far)
 	}
 	return err
 }

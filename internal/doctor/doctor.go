@@ -1,3 +1,5 @@
+// Package doctor looks at all that this system must have: FUSE, git, git-annex, the
+// cache directory, mounts and proxies. It changes nothing.
 package doctor
 
 import (

@@ -1,4 +1,4 @@
-package daemon
+package readahead
 
 import (
 	"fmt"
@@ -42,12 +42,12 @@ func (s *shelf) Fetch(file int, whole bool) bool {
 }
 
 // guessing returns n files, images and sidecars in turn.
-func guessing(n int) (*shelf, *guesser) {
+func guessing(n int) (*shelf, *Predictor) {
 	s := &shelf{large: map[int]bool{}}
 	for i := range n {
 		s.kinds = append(s.kinds, []string{"image", "sidecar"}[i%2])
 	}
-	return s, &guesser{files: s, count: n, most: 500}
+	return s, &Predictor{files: s, count: n, most: 500}
 }
 
 func ints(from, step, n int) (all []int) {
@@ -60,8 +60,8 @@ func ints(from, step, n int) (all []int) {
 func TestGuessLooksFurtherAheadWhileItComesTrue(t *testing.T) {
 	s, g := guessing(200)
 	for i, ahead := range []int{1, 2, 4, 8, 16, 16} {
-		g.opened(2*i, false)
-		g.closed(2*i, 1)
+		g.Opened(2*i, false)
+		g.Closed(2*i, 1)
 		if want := ints(2, 2, i+ahead); !slices.Equal(s.looked, want) {
 			t.Errorf("after %d files: %v, want %v", i+1, s.looked, want)
 		}
@@ -71,7 +71,7 @@ func TestGuessLooksFurtherAheadWhileItComesTrue(t *testing.T) {
 	}
 	// A file elsewhere is one guess.
 	s.looked = nil
-	g.opened(151, false)
+	g.Opened(151, false)
 	if !slices.Equal(s.looked, []int{153}) {
 		t.Errorf("a jump: %v", s.looked)
 	}
@@ -81,29 +81,29 @@ func TestGuessFetchesWholeFilesForWhoReadsThem(t *testing.T) {
 	s, g := guessing(200)
 	s.large[16] = true
 	for i := range 3 {
-		g.opened(2*i, false)
+		g.Opened(2*i, false)
 		if i == 2 && len(s.fetched) == 0 {
 			t.Error("two files were read through, and the next is not fetched")
 		}
 		n := len(s.fetched)
-		g.closed(2*i, 10)
+		g.Closed(2*i, 10)
 		if i == 2 && len(s.fetched) == n {
 			t.Error("nothing new is fetched")
 		}
 	}
 	// Up to what is too much.
 	for i := 3; i < 7; i++ {
-		g.opened(2*i, true)
+		g.Opened(2*i, true)
 	}
 	if want := ints(4, 2, 6); !slices.Equal(s.fetched, want) {
 		t.Errorf("%v, want %v", s.fetched, want)
 	}
 	// Who looks at headers again gets no more of them.
-	g.opened(16, false)
-	g.closed(16, 1)
+	g.Opened(16, false)
+	g.Closed(16, 1)
 	n := len(s.fetched)
-	g.opened(18, false)
-	g.closed(18, 1)
+	g.Opened(18, false)
+	g.Closed(18, 1)
 	if len(s.fetched) != n {
 		t.Errorf("%v are fetched for a look", s.fetched[n:])
 	}
@@ -112,11 +112,11 @@ func TestGuessFetchesWholeFilesForWhoReadsThem(t *testing.T) {
 func TestGuessLearnsWhatIsLeftOut(t *testing.T) {
 	s, g := guessing(400)
 	for i := range 12 {
-		g.opened(4*i, false) // every other image
+		g.Opened(4*i, false) // every other image
 	}
 	s.looked = nil
 	for i := 12; i < 16; i++ {
-		g.opened(4*i, false)
+		g.Opened(4*i, false)
 	}
 	if len(s.looked) == 0 || slices.ContainsFunc(s.looked, func(f int) bool { return f%4 != 0 }) {
 		t.Errorf("%v", s.looked)
@@ -128,7 +128,7 @@ func TestGuessFollowsManyReaders(t *testing.T) {
 	s, g := guessing(400)
 	for i := 0; i+4 <= 100; i += 4 {
 		for _, k := range []int{2, 0, 3, 1} {
-			g.opened(2*(i+k), false)
+			g.Opened(2*(i+k), false)
 		}
 	}
 	if len(g.lines) != 1 {
@@ -144,12 +144,12 @@ func TestGuessWaitsForItsTime(t *testing.T) {
 	s, g := guessing(100)
 	s.busy = true
 	for i := range 4 {
-		g.opened(2*i, false)
+		g.Opened(2*i, false)
 	}
 	if s.busy = false; len(s.looked) > 0 {
 		t.Error("fetched in a busy time")
 	}
-	g.opened(8, false)
+	g.Opened(8, false)
 	if want := ints(10, 2, 16); !slices.Equal(s.looked, want) {
 		t.Errorf("%v, want %v", s.looked, want)
 	}
@@ -157,8 +157,8 @@ func TestGuessWaitsForItsTime(t *testing.T) {
 
 func TestGuessKnowsPartners(t *testing.T) {
 	s := &shelf{kinds: []string{"alone", "pair1.bval", "pair1.bvec", "pair1.nii", "pair2.bval", "pair2.nii"}}
-	g := &guesser{files: s, count: len(s.kinds)}
-	g.opened(2, false)
+	g := &Predictor{files: s, count: len(s.kinds)}
+	g.Opened(2, false)
 	if slices.Sort(s.looked); !slices.Equal(s.looked, []int{1, 3}) {
 		t.Errorf("%v", s.looked)
 	}
@@ -171,11 +171,11 @@ func TestGuessIsBounded(t *testing.T) {
 	}
 	g.count = len(s.kinds)
 	for i := range 200 {
-		g.opened(i*97%20_000, false)
+		g.Opened(i*97%20_000, false)
 	}
 	if len(g.lines) > maxLines {
 		t.Errorf("%d ways", len(g.lines))
 	}
 	// The last of its kind has none after it.
-	g.opened(len(s.kinds)-1, false)
+	g.Opened(len(s.kinds)-1, false)
 }

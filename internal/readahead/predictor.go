@@ -1,4 +1,4 @@
-package daemon
+package readahead
 
 import (
 	"math"
@@ -6,8 +6,8 @@ import (
 	"sync"
 )
 
-// guessed is what is known of the files, and how they are fetched.
-type guessed interface {
+// Files is what is known of the files, and how they are fetched.
+type Files interface {
 	// Kind returns what sort of file it is, "" when there is nothing to fetch
 	// for it.
 	Kind(file int) string
@@ -21,20 +21,26 @@ type guessed interface {
 	Fetch(file int, whole bool) bool
 }
 
-// guesser guesses what is read next. BIDS tools go through files of one kind
+// Predictor guesses what is read next. BIDS tools go through files of one kind
 // in the order of their names: the next run, echo, part, then the next session
 // and subject. A guess that comes true makes for more of them; one that does
 // not costs a look at one file.
 //
 // It knows files by their index in the byte order of paths. It is safe for
 // concurrent use.
-type guesser struct {
-	files guessed
+type Predictor struct {
+	files Files
 	count int   // files
 	most  int64 // bytes to fetch whole ahead of a reader
 
 	mu    sync.Mutex // guards the following
 	lines []*line    // the one used last is the last
+}
+
+// New returns a predictor for count files, which fetches at most so many bytes
+// of whole files ahead of a reader.
+func New(files Files, count int, most int64) *Predictor {
+	return &Predictor{files: files, count: count, most: most}
 }
 
 // line is a way through the files of a kind.
@@ -56,7 +62,7 @@ type line struct {
 
 const (
 	maxLines = 16
-	maxDepth = 16
+	MaxDepth = 16
 	// wholeAfter is how many files in a row must have been read through before
 	// the next are fetched whole, and maxWhole how many at once.
 	wholeAfter, maxWhole = 2, 4
@@ -66,10 +72,10 @@ const (
 	strideSure = 3
 )
 
-// opened takes note that a file is being read, and fetches what may follow;
+// Opened takes note that a file is being read, and fetches what may follow;
 // here says that its content had come already. Who goes through whole files
 // has the link alone meanwhile: through reports that the file is one of these.
-func (g *guesser) opened(file int, here bool) (through bool) {
+func (g *Predictor) Opened(file int, here bool) (through bool) {
 	kind := g.files.Kind(file)
 	if kind == "" {
 		return false
@@ -90,8 +96,8 @@ func (g *guesser) opened(file int, here bool) (through bool) {
 	return through
 }
 
-// closed takes note of how far a file was read, in bytes.
-func (g *guesser) closed(file int, read int64) {
+// Closed takes note of how far a file was read, in bytes.
+func (g *Predictor) Closed(file int, read int64) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	i := slices.IndexFunc(g.lines, func(l *line) bool { return l.has(file) })
@@ -111,7 +117,7 @@ func (g *guesser) closed(file int, read int64) {
 
 // line returns the way that a file is on, beginning one if that is wished, or
 // nil. Callers hold mu.
-func (g *guesser) line(file int, kind string, begin bool) *line {
+func (g *Predictor) line(file int, kind string, begin bool) *line {
 	for i, l := range g.lines {
 		if l.kind != kind {
 			continue
@@ -134,7 +140,7 @@ func (g *guesser) line(file int, kind string, begin bool) *line {
 	}
 	l := &line{kind: kind, at: file, past: []int{file}, seen: file + 1, depth: 1, step: 1, looked: file, fetched: file}
 	// The first of many readers is not always the one with the first file.
-	for f := file - 1; f >= max(0, file-lookBack) && len(l.past) < maxDepth; f-- {
+	for f := file - 1; f >= max(0, file-lookBack) && len(l.past) < MaxDepth; f-- {
 		if g.files.IsKind(f, kind) {
 			l.past = append(l.past, f)
 		}
@@ -152,7 +158,7 @@ func (l *line) has(file int) bool { return slices.Contains(l.past, file) }
 
 // advance goes on to next[k].
 func (l *line) advance(k int) {
-	l.depth = min(2*l.depth, maxDepth)
+	l.depth = min(2*l.depth, MaxDepth)
 	if k == l.skip && k > 0 {
 		l.skips++
 	} else {
@@ -160,7 +166,7 @@ func (l *line) advance(k int) {
 	}
 	l.at = l.next[k]
 	l.past = append(l.past, l.next[:k+1]...)
-	l.past = l.past[max(0, len(l.past)-2*maxDepth):]
+	l.past = l.past[max(0, len(l.past)-2*MaxDepth):]
 	l.next = slices.Delete(l.next, 0, k+1)
 	if k > 0 && l.skips >= strideSure {
 		l.step, l.skip, l.skips = l.step*(k+1), 0, 0
@@ -169,8 +175,8 @@ func (l *line) advance(k int) {
 }
 
 // look finds what follows.
-func (l *line) look(g *guesser) {
-	for ; l.seen < min(g.count, l.at+lookAround) && len(l.next) < 2*maxDepth; l.seen++ {
+func (l *line) look(g *Predictor) {
+	for ; l.seen < min(g.count, l.at+lookAround) && len(l.next) < 2*MaxDepth; l.seen++ {
 		if !g.files.IsKind(l.seen, l.kind) {
 			continue
 		}
@@ -184,7 +190,7 @@ func (l *line) look(g *guesser) {
 func (l *line) through() bool { return l.whole >= wholeAfter }
 
 // fetch fetches of next what it has not yet.
-func (l *line) fetch(g *guesser) {
+func (l *line) fetch(g *Predictor) {
 	depth, done, room := min(l.depth, len(l.next)), &l.looked, int64(math.MaxInt64)
 	if l.through() {
 		depth, done, room = min(depth, maxWhole), &l.fetched, g.most
