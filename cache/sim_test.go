@@ -53,15 +53,15 @@ func drawStep(t *rapid.T) simStep {
 	}
 }
 
-// TestSimulation runs for UNIHARMONYFS_TEST_SIMULATION (a duration), else for
-// some seconds. A failure prints the script, and the seed that draws it again
+// TestSimulation runs for UNIHARMONYFS_TEST_LONG (a duration), else for a
+// minute. A failure prints the script, and the seed that draws it again
 // (-rapid.seed).
 func TestSimulation(t *testing.T) {
-	lasting := 8 * time.Second
+	lasting := time.Minute
 	if testing.Short() {
 		lasting = 2 * time.Second
 	}
-	if s := os.Getenv("UNIHARMONYFS_TEST_SIMULATION"); s != "" {
+	if s := os.Getenv("UNIHARMONYFS_TEST_LONG"); s != "" {
 		d, err := time.ParseDuration(s)
 		if err != nil {
 			t.Fatal(err)
