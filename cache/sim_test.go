@@ -9,7 +9,9 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -88,6 +90,40 @@ func TestSimulation(t *testing.T) {
 		}
 	}
 	t.Logf("%d scripts", runs)
+}
+
+// TestSimulationOfFinds runs the scripts that have found something, as they were
+// printed then.
+func TestSimulationOfFinds(t *testing.T) {
+	files, _ := filepath.Glob("testdata/scripts/*.txt")
+	if len(files) == 0 {
+		t.Fatal("there is none")
+	}
+	step := regexp.MustCompile(`\{Do:(\w+) A:(\d+) B:(\d+) C:(\d+)\}`)
+	contents := simContents()
+	for _, name := range files {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var seed uint64
+		if _, err := fmt.Sscanf(string(text), "schedule %d,", &seed); err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		var steps []simStep
+		for _, m := range step.FindAllStringSubmatch(string(text), -1) {
+			var n [3]int
+			for i := range n {
+				n[i], _ = strconv.Atoi(m[2+i])
+			}
+			steps = append(steps, simStep{Do: m[1], A: n[0], B: n[1], C: n[2]})
+		}
+		for range 3 {
+			if problems := simulate(t, contents, seed, steps); len(problems) > 0 {
+				t.Fatalf("%s: %s", name, strings.Join(problems, "\n"))
+			}
+		}
+	}
 }
 
 type simContent struct {
