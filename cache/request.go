@@ -24,7 +24,7 @@ type request struct {
 	source string
 	exact  bool
 	steady bool
-	window bool // it asked for room in a window
+	window bool // it was begun within a window
 	ticket *queue.Ticket
 	ctx    context.Context
 	cancel context.CancelFunc
@@ -95,7 +95,7 @@ func (t *transfer) claim(from Source, at int, i interval, step int64, as queue.C
 		c.claimed.Add(gap)
 		r := &request{
 			interval: gap, t: t, at: at, source: from.String(), exact: from.Exact(), steady: steady,
-			part: c.part, pos: gap.Off, ticket: queue.NewTicket(as), writing: disk.NewTurn(),
+			window: c.limit > 0, part: c.part, pos: gap.Off, ticket: queue.NewTicket(as), writing: disk.NewTurn(),
 		}
 		r.ctx, r.cancel = context.WithCancel(t.ctx)
 		c.requests = append(c.requests, r)
@@ -127,6 +127,7 @@ func (r *request) finish(err error) {
 func (t *transfer) conclude(r *request, err, local error) {
 	var full *NoSpaceError
 	switch {
+	case errors.Is(err, errNoWindow):
 	case errors.As(err, &full) && full.Never && !r.window && r.part == t.content.part:
 		if t.content.limit == 0 { // else another request has found out before
 			t.becomeWindowed(full)
@@ -190,9 +191,12 @@ func (r *request) makeRoom() error {
 	t.c.do(func() {
 		rest, made, limit = t.cost()-t.account.reserved, t.account.made, t.content.limit
 		if limit > 0 {
-			r.window, rest = true, windowCost(limit)-t.account.reserved
+			rest = windowCost(limit) - t.account.reserved
 		}
 	})
+	if limit > 0 && !r.window {
+		return errNoWindow
+	}
 	whole := interval{Off: 0, End: t.o.size}
 	where := r.interval
 	if r.steady && limit == 0 {
@@ -228,6 +232,10 @@ func (r *request) makeRoom() error {
 }
 
 var (
+	// errNoWindow ends a request that was begun before its content got a window,
+	// and may be larger than that: what is wanted of it is asked for again.
+	errNoWindow = errors.New("there is a window meanwhile")
+
 	errLate    = errors.New("the source wrote after its end")
 	errTooMuch = errors.New("the source sent more than it was asked for")
 )

@@ -9,7 +9,9 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -53,15 +55,15 @@ func drawStep(t *rapid.T) simStep {
 	}
 }
 
-// TestSimulation runs for UNIHARMONYFS_TEST_SIMULATION (a duration), else for
-// some seconds. A failure prints the script, and the seed that draws it again
+// TestSimulation runs for UNIHARMONYFS_TEST_LONG (a duration), else for a
+// minute. A failure prints the script, and the seed that draws it again
 // (-rapid.seed).
 func TestSimulation(t *testing.T) {
-	lasting := 8 * time.Second
+	lasting := time.Minute
 	if testing.Short() {
 		lasting = 2 * time.Second
 	}
-	if s := os.Getenv("UNIHARMONYFS_TEST_SIMULATION"); s != "" {
+	if s := os.Getenv("UNIHARMONYFS_TEST_LONG"); s != "" {
 		d, err := time.ParseDuration(s)
 		if err != nil {
 			t.Fatal(err)
@@ -88,6 +90,40 @@ func TestSimulation(t *testing.T) {
 		}
 	}
 	t.Logf("%d scripts", runs)
+}
+
+// TestSimulationOfFinds runs the scripts that have found something, as they were
+// printed then.
+func TestSimulationOfFinds(t *testing.T) {
+	files, _ := filepath.Glob("testdata/scripts/*.txt")
+	if len(files) == 0 {
+		t.Fatal("there is none")
+	}
+	step := regexp.MustCompile(`\{Do:(\w+) A:(\d+) B:(\d+) C:(\d+)\}`)
+	contents := simContents()
+	for _, name := range files {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var seed uint64
+		if _, err := fmt.Sscanf(string(text), "schedule %d,", &seed); err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		var steps []simStep
+		for _, m := range step.FindAllStringSubmatch(string(text), -1) {
+			var n [3]int
+			for i := range n {
+				n[i], _ = strconv.Atoi(m[2+i])
+			}
+			steps = append(steps, simStep{Do: m[1], A: n[0], B: n[1], C: n[2]})
+		}
+		for range 3 {
+			if problems := simulate(t, contents, seed, steps); len(problems) > 0 {
+				t.Fatalf("%s: %s", name, strings.Join(problems, "\n"))
+			}
+		}
+	}
 }
 
 type simContent struct {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -120,16 +121,22 @@ func TestStreamingRefusesWhatItCannotVerify(t *testing.T) {
 // who wait are served.
 func TestManyFindOutThatItDoesNotFit(t *testing.T) {
 	one := makeContent(t, 431, 60*mib)
-	for range 20 {
-		c := open(t, t.TempDir(), cache.Options{Budget: 20 * mib, RoomWait: 100 * time.Millisecond})
+	dir, used := ownFileSystem(t)
+	empty := used()
+	for i := range 20 {
+		c := open(t, filepath.Join(dir, fmt.Sprint(i)), cache.Options{Budget: 20 * mib, RoomWait: 100 * time.Millisecond})
 		var all sync.WaitGroup
-		for i := range 8 {
+		for k := range 8 {
 			h := mustOpen(t, c, one.key, cache.Use{Origin: newFar(one)})
 			h.ReadThrough()
 			all.Go(func() {
-				for off := 0; off < 2*mib; off += 256*kib + i*4*kib {
+				for off := 0; off < 2*mib; off += 256*kib + k*4*kib {
 					if err := readAt(t, h, one, off, 64*kib); err != nil {
 						t.Errorf("at %d: %v", off, err)
+						return
+					}
+					if n := used() - empty; n > 21*mib {
+						t.Errorf("%d bytes on disk", n)
 						return
 					}
 				}
@@ -137,6 +144,7 @@ func TestManyFindOutThatItDoesNotFit(t *testing.T) {
 		}
 		all.Wait()
 		c.Close()
+		os.RemoveAll(filepath.Join(dir, fmt.Sprint(i)))
 	}
 }
 

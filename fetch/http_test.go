@@ -430,7 +430,7 @@ func TestFetchEndsWithItsContext(t *testing.T) {
 func TestProxyFailures(t *testing.T) {
 	for status, outage := range map[int]bool{407: false, 403: false, 502: true, 503: true} {
 		proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(status) }))
-		c, err := newHTTP(httpOptions{env: []string{"https_proxy=" + proxy.URL, "no_proxy="}, timeout: 300 * time.Millisecond})
+		c, err := newHTTP(httpOptions{env: []string{"https_proxy=" + proxy.URL, "no_proxy="}, timeout: 3 * time.Second})
 		if err != nil {
 			t.Fatal(err)
 		}
