@@ -45,6 +45,26 @@ func TestGuaranteesHaveTests(t *testing.T) {
 	}
 }
 
+// TestArchitectureNamesWhatExists sees that docs/architecture.md names files and
+// packages that are there, and all packages.
+func TestArchitectureNamesWhatExists(t *testing.T) {
+	text, err := os.ReadFile("docs/architecture.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range regexp.MustCompile("`((?:bids|cache|cmd|fetch|fs|index|internal|python)(?:/[a-z._/]+)?)`").FindAllStringSubmatch(string(text), -1) {
+		if _, err := os.Stat(m[1]); err != nil {
+			t.Error(err)
+		}
+	}
+	for name := range packages(t) {
+		if !strings.Contains(string(text), "`"+name+"`") && name != "." && !strings.HasPrefix(name, "scripts/") &&
+			name != "internal/source/sourcetest" && name != "internal/demo/serve" {
+			t.Errorf("%s is not in it", name)
+		}
+	}
+}
+
 // testExists looks for a test as docs/guarantees.md names it: directory and
 // function with a dot between them, or a Python file and its function.
 func testExists(name string) error {
