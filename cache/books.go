@@ -162,11 +162,17 @@ func (c *Cache) evict(marked []*item) (first error) {
 // books and is left alone for a while: others make room instead.
 func (c *Cache) removeMarked(i *item, aside bool) error {
 	var err error
+	var left int64 // of a partial file
 	switch i.kind {
 	case objectItem:
 		err = c.store.remove(i.o.key, aside)
 	case partialItem:
-		err = c.store.removeFill(i.f)
+		if err = c.store.removeFill(i.f); err != nil {
+			// Of its files some may be gone.
+			if left = c.store.leftOf(i.f); left == 0 {
+				err = nil
+			}
+		}
 	case asideItem:
 		if err = c.store.Remove(c.store.setAside(i.o.key)); errors.Is(err, fs.ErrNotExist) {
 			err = nil
@@ -176,6 +182,9 @@ func (c *Cache) removeMarked(i *item, aside bool) error {
 		o, pinned := i.o, c.pinned[i.o.key]
 		if err != nil {
 			c.log.Error("cannot remove", "key", o.key, "err", err)
+			if i.kind == partialItem {
+				c.books.set(i, left, pinned)
+			}
 			i.stuck = time.Now().Add(stuckFor)
 			c.books.stuck = append(c.books.stuck, i)
 		} else {
