@@ -45,16 +45,22 @@ func TestGuaranteesHaveTests(t *testing.T) {
 	}
 }
 
-// TestArchitectureNamesWhatExists sees that docs/architecture.md names files and
-// packages that are there, and all packages.
+// TestArchitectureNamesWhatExists sees that documents name files and packages that
+// are there, and docs/architecture.md all packages.
 func TestArchitectureNamesWhatExists(t *testing.T) {
 	text, err := os.ReadFile("docs/architecture.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, m := range regexp.MustCompile("`((?:bids|cache|cmd|fetch|fs|index|internal|python)(?:/[a-z._/]+)?)`").FindAllStringSubmatch(string(text), -1) {
-		if _, err := os.Stat(m[1]); err != nil {
-			t.Error(err)
+	for _, doc := range []string{"docs/architecture.md", "CONTRIBUTING.md", "SECURITY.md", "README.md"} {
+		text, err := os.ReadFile(doc)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range regexp.MustCompile("`((?:bids|cache|cmd|docs|fetch|fs|index|internal|python|scripts)(?:/[a-z._/]+)?)(?: .*)?`").FindAllStringSubmatch(string(text), -1) {
+			if _, err := os.Stat(m[1]); err != nil {
+				t.Errorf("%s: %v", doc, err)
+			}
 		}
 	}
 	for name := range packages(t) {
