@@ -226,7 +226,7 @@ func gitEnvironment(env []string) (picked []string) {
 
 func generalFlags() []cli.Flag {
 	return []cli.Flag{
-		&cli.StringFlag{Name: "cache", Usage: "cache `DIR`ectory (default: uniharmonyfs in the user's cache directory)", EnvVars: []string{"UNIHARMONYFS_CACHE"}, Category: catGeneral},
+		&cli.StringFlag{Name: "cache", Usage: "the cache is in `DIR` (default: uniharmonyfs in the user's cache directory)", EnvVars: []string{"UNIHARMONYFS_CACHE"}, Category: catGeneral},
 		&cli.StringFlag{Name: "cache-name", Usage: "a cache of this `NAME` in the user's cache directory, instead of uniharmonyfs", Category: catGeneral},
 		&cli.BoolFlag{Name: "json", Usage: "output and errors as JSON", Category: catGeneral},
 		&cli.BoolFlag{Name: "json-progress", Usage: "progress as JSON on standard error, one object a line", Category: catGeneral},

@@ -22,6 +22,8 @@ func main() {
 
 // run is main without the process: arguments in, exit code out.
 func run(ctx context.Context, args []string) int {
+	args, all := wantsAllHelp(args)
+	setHelp(all)
 	app := newApp()
 	args, err := permute(app, args)
 	if err == nil {
