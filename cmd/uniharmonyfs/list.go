@@ -5,9 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
-	"strings"
 
-	"github.com/dustin/go-humanize"
 	"github.com/urfave/cli/v2"
 
 	"github.com/uniharmony/uniharmonyfs/bids"
@@ -119,7 +117,7 @@ func printer(c *cli.Context, out *bufio.Writer) func(control.File) error {
 			if f.Pinned {
 				state += ",pinned"
 			}
-			_, err := fmt.Fprintf(out, "%9s  %-14s %s\n", strings.ReplaceAll(humanize.IBytes(uint64(f.Size)), " ", ""), state, name(f.Path))
+			_, err := fmt.Fprintf(out, "%9s  %-14s %s\n", size(f.Size), state, name(f.Path))
 			return err
 		}
 	case c.Bool("tree"):

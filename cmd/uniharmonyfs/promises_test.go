@@ -394,3 +394,19 @@ func TestFailuresStayWithTheirFile(t *testing.T) {
 		t.Error("the cached file was asked for again")
 	}
 }
+
+// A mount counts as cached what was fetched, not what lies in git.
+func TestCachedIsWhatWasFetched(t *testing.T) {
+	u := newUser(t)
+	_, m := serve(t, u, files("cached", 3, 9000))
+	mnt := u.path("mnt")
+	u.must("mount", "--no-readahead", "--dataset", m.Dir, mnt)
+	for i, at := range annexedFiles(m) {
+		if out := u.must("status"); !strings.Contains(out, fmt.Sprintf(" %d cached;", i)) {
+			t.Errorf("%d were read:\n%s", i, out)
+		}
+		if _, err := os.ReadFile(filepath.Join(mnt, m.Files[at].Path)); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

@@ -64,7 +64,7 @@ type MountInfo struct {
 	Selection   bids.Selection `json:"selection"`
 	Files       int            `json:"files"`
 	Bytes       int64          `json:"bytes"`
-	Cached      int            `json:"cached"` // files whose content is here, or in git
+	Cached      int            `json:"cached"` // files whose content was fetched and is here
 	Hidden      []index.Hidden `json:"hidden,omitempty"`
 	Hints       []string       `json:"hints,omitempty"`
 	Offline     bool           `json:"offline,omitempty"`

@@ -221,9 +221,9 @@ func (m *mount) info() control.MountInfo {
 		Passthrough: m.fs.Passthrough(), Strict: m.strict, NoReadAhead: m.noReadAhead, Patience: m.patience,
 		Prefetching: m.prefetching.Load(), OpenFiles: m.fs.OpenFiles(), Clone: v.clone.Dir, Since: m.since,
 	}
-	here, local := m.d.cache.Sizes(), v.clone.Local()
+	here := m.d.cache.Sizes()
 	for _, n := range m.files {
-		if v.Kind(n) != tree.Annexed || (local || here[v.Size(n)]) && m.d.isHere(v, v.Key(n)) {
+		if v.Kind(n) == tree.Annexed && here[v.Size(n)] && m.d.cache.State(v.Key(n)).Presence == cache.Cached {
 			i.Cached++
 		}
 	}

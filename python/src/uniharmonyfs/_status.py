@@ -22,7 +22,7 @@ class MountStatus:
     files: int
     bytes: int
     cached: int
-    """Files whose content is here."""
+    """Files whose content was fetched and is here."""
 
 
 @dataclass(frozen=True)
