@@ -43,9 +43,7 @@ func newApp() *cli.App {
 		// Errors are reported once, by run.
 		ExitErrHandler: func(*cli.Context, error) {},
 		OnUsageError:   func(_ *cli.Context, err error, _ bool) error { return usage(err.Error()) },
-		CommandNotFound: func(c *cli.Context, name string) {
-			c.App.Metadata["unknown"] = name
-		},
+		CommandNotFound: func(*cli.Context, string) {}, // permute has told
 		Description: description,
 		Commands: []*cli.Command{
 			mountCommand(), unmountCommand(), getCommand(), listCommand(),
