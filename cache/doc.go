@@ -34,7 +34,8 @@
 //   - That also holds after a power cut, without a flush for each file: the
 //     ledger learns of an object only after its data was flushed, in groups,
 //     in the background. An object that the ledger does not know is hashed
-//     again.
+//     again, and so is one that the disk refused to take: as the disk has it,
+//     since the kernel calls the next fsync a success (fsync(2)).
 //   - The disk blocks of all files, and the reservations of running transfers,
 //     together never exceed the budget. Room is made before bytes are asked
 //     for: for a look at a header that of a window, for what is read on that of
