@@ -60,7 +60,7 @@ func ownDisk(t *testing.T, u *user) (used func() int64) {
 		}
 		// The index and the clone grow only: they are taken after.
 		other := int64(0)
-		for _, dir := range []string{"index", "datasets", "daemon.log", "settings.json"} {
+		for _, dir := range []string{"index", "datasets", "daemon.log", "daemon.log.old", "settings.json"} {
 			filepath.WalkDir(filepath.Join(cache, dir), func(_ string, e fs.DirEntry, err error) error {
 				if err == nil && e.Type().IsRegular() {
 					if info, err := e.Info(); err == nil {

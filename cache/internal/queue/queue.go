@@ -1,6 +1,7 @@
 // Package queue bounds how many requests run at once, and decides whose turn it
 // is: what a reader waits for goes first, and some of the turns are kept for
-// it; among equals the order is that of coming.
+// it; among equals the order is that of coming. Nobody waits for ever: after some
+// turns of others the one who waits longest has one.
 package queue
 
 import (
@@ -27,7 +28,11 @@ type Queue struct {
 	mu      sync.Mutex // guards the following, and every ticket's class
 	used    int
 	waiting [classes][]*Ticket
+	passed  [classes]int // turns that others had while somebody of the class waited
 }
+
+// patience is how many turns of others a class lets pass.
+const patience = 8
 
 // Ticket is a request's place in the queue.
 type Ticket struct {
@@ -46,13 +51,14 @@ func New(n int) *Queue {
 // Take waits for a turn. After an error the caller has none.
 func (q *Queue) Take(ctx context.Context, t *Ticket) error {
 	q.mu.Lock()
-	if q.used < q.limit[t.class] {
-		q.used++
-		q.mu.Unlock()
-		return nil
-	}
 	q.waiting[t.class] = append(q.waiting[t.class], t)
+	q.next()
 	q.mu.Unlock()
+	select {
+	case <-t.turn:
+		return nil
+	default:
+	}
 	select {
 	case <-t.turn:
 		return nil
@@ -81,14 +87,40 @@ func (q *Queue) Give() {
 
 // next gives free turns to those that wait for them. Callers hold mu.
 func (q *Queue) next() {
-	for class := range q.waiting {
-		for len(q.waiting[class]) > 0 && q.used < q.limit[class] {
-			t := q.waiting[class][0]
-			q.waiting[class] = slices.Delete(q.waiting[class], 0, 1)
-			q.used++
-			close(t.turn)
+	for {
+		class, ok := q.whose()
+		if !ok {
+			return
+		}
+		t := q.waiting[class][0]
+		q.waiting[class] = slices.Delete(q.waiting[class], 0, 1)
+		q.used++
+		close(t.turn)
+		q.passed[class] = 0
+		for other := range q.waiting {
+			if len(q.waiting[other]) == 0 {
+				q.passed[other] = 0
+			} else if Class(other) != class {
+				q.passed[other]++
+			}
 		}
 	}
+}
+
+// whose returns the class that has the next turn, if one is free for it. Callers
+// hold mu.
+func (q *Queue) whose() (class Class, ok bool) {
+	for c := range q.waiting {
+		if len(q.waiting[c]) > 0 && q.passed[c] >= patience && q.used < q.limit[Demanded] {
+			return Class(c), true
+		}
+	}
+	for c := range q.waiting {
+		if len(q.waiting[c]) > 0 && q.used < q.limit[c] {
+			return Class(c), true
+		}
+	}
+	return 0, false
 }
 
 // Promote moves a request to a better class.

@@ -2,8 +2,12 @@ package queue
 
 import (
 	"context"
+	"runtime"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
+	"time"
 )
 
 // take waits for a turn in the background and says when it came.
@@ -99,4 +103,85 @@ func TestPromotionAndLeaving(t *testing.T) {
 			t.Errorf("%d turns are taken", q.Used())
 		}
 	})
+}
+
+// Whoever is behind readers is not behind them for ever, be they so many that
+// they always wait, or so few that they never do.
+func TestNobodyWaitsForEver(t *testing.T) {
+	for _, readers := range []int{2, 3, 4, 20} {
+		q := New(4)
+		late := NewTicket(Background)
+		var all sync.WaitGroup
+		ended := make(chan struct{})
+		var turns atomic.Int64
+		for range readers {
+			all.Go(func() {
+				for {
+					select {
+					case <-ended:
+						return
+					default:
+					}
+					if q.Take(t.Context(), NewTicket(Demanded)) == nil {
+						turns.Add(1)
+						runtime.Gosched()
+						q.Give()
+					}
+				}
+			})
+		}
+		for turns.Load() < 100 {
+			runtime.Gosched()
+		}
+		took := make(chan error)
+		go func() { took <- q.Take(t.Context(), late) }()
+		select {
+		case err := <-took:
+			if err != nil {
+				t.Error(err)
+			}
+			q.Give()
+		case <-time.After(30 * time.Second):
+			t.Errorf("behind %d readers, for ever", readers)
+		}
+		close(ended)
+		all.Wait()
+	}
+	// In what order, exactly: one turn in nine.
+	q := New(1)
+	if err := q.Take(t.Context(), NewTicket(Demanded)); err != nil {
+		t.Fatal(err)
+	}
+	order := make(chan Class)
+	ask := func(c Class) {
+		before := waiting(q)
+		go func() {
+			if q.Take(t.Context(), NewTicket(c)) == nil {
+				order <- c
+			}
+		}()
+		for waiting(q) == before {
+			runtime.Gosched()
+		}
+	}
+	ask(Background)
+	for range 20 {
+		ask(Demanded)
+	}
+	q.Give()
+	for k := range 21 {
+		if c := <-order; (c == Background) != (k == patience) {
+			t.Errorf("turn %d is of class %d", k, c)
+		}
+		q.Give()
+	}
+}
+
+func waiting(q *Queue) (n int) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, w := range q.waiting {
+		n += len(w)
+	}
+	return n
 }
