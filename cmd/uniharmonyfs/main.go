@@ -41,10 +41,10 @@ func newApp() *cli.App {
 		EnableBashCompletion:   true,
 		UseShortOptionHandling: false,
 		// Errors are reported once, by run.
-		ExitErrHandler: func(*cli.Context, error) {},
-		OnUsageError:   func(_ *cli.Context, err error, _ bool) error { return usage(err.Error()) },
+		ExitErrHandler:  func(*cli.Context, error) {},
+		OnUsageError:    func(_ *cli.Context, err error, _ bool) error { return usage(err.Error()) },
 		CommandNotFound: func(*cli.Context, string) {}, // permute has told
-		Description: description,
+		Description:     description,
 		Commands: []*cli.Command{
 			mountCommand(), unmountCommand(), getCommand(), listCommand(),
 			prefetchCommand(), pinCommand(), unpinCommand(), evictCommand(), verifyCommand(),
