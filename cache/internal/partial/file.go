@@ -22,9 +22,10 @@ type File struct {
 	Ident
 	Size int64 // of the whole content, in bytes
 
-	disk disk.Disk
-	path string
-	want string // the hash, in hex
+	disk    disk.Disk
+	path    string
+	want    string // the hash, in hex
+	adopted bool   // a source brought it as a whole: it never has a map
 
 	f      atomic.Pointer[opened]
 	wrong  atomic.Bool  // the bytes turned out not to be the key's
@@ -65,7 +66,7 @@ func Adopt(d disk.Disk, path string, of Ident, size int64) (*File, error) {
 		f.Close()
 		return nil, err
 	}
-	p := &File{Ident: of, Size: size, disk: d, path: path, sealed: true, hashing: disk.NewTurn(), mapping: disk.NewTurn()}
+	p := &File{Ident: of, Size: size, disk: d, path: path, adopted: true, sealed: true, hashing: disk.NewTurn(), mapping: disk.NewTurn()}
 	p.hash, p.want, _ = of.Key.NewHash()
 	p.f.Store(&opened{f})
 	return p, nil
@@ -380,17 +381,16 @@ func (p *File) reopen() {
 	p.mapping.Lock()
 	defer p.mapping.Unlock()
 	p.f.Store(&opened{f})
-	p.sealed = false
+	p.sealed = p.adopted
 }
 
 // Discard throws the file and its map away. Should it not be possible to remove
 // them, nothing is left in the file that could be taken for content.
 func (p *File) Discard() error {
 	p.mapping.Lock()
-	adopted := p.sealed
 	p.sealed = true
 	p.mapping.Unlock()
-	if f := p.f.Load(); f != nil && !adopted {
+	if f := p.f.Load(); f != nil && !p.adopted {
 		f.Truncate(0)
 	}
 	p.Close()

@@ -291,3 +291,32 @@ func TestRefusedBytesAreNotClaimed(t *testing.T) {
 		t.Errorf("another process finds %v", s.Have)
 	}
 }
+
+// A file that a source brought as a whole and that could not be published has no
+// map, and is removed: there is no other part of it to come.
+func TestAdoptedFileThatIsNotPublished(t *testing.T) {
+	of, data := content(t, 1<<20)
+	dir := t.TempDir()
+	path := filepath.Join(dir, "brought")
+	if err := os.WriteFile(path, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p, err := Adopt(disk.OS{}, path, of, int64(len(data)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Publish(func(string) error { return syscall.ENOSPC }); !errors.Is(err, syscall.ENOSPC) {
+		t.Errorf("published: %v", err)
+	}
+	var s Stock
+	s.Add(Interval{0, int64(len(data))}, "a source", true)
+	if err := p.SaveMap(s); err != nil {
+		t.Error(err)
+	}
+	if left, err := p.Leave(s, 2<<20); left != 0 || err != nil {
+		t.Errorf("%d bytes are left, %v", left, err)
+	}
+	if all := names(t, dir); len(all) != 0 {
+		t.Errorf("left: %v", all)
+	}
+}
