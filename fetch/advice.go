@@ -54,25 +54,19 @@ var remedies = []struct {
 		[]string{"give a URL, a git repository, a git bundle, or an OpenNeuro accession such as ds004712"}},
 }
 
-// because makes the error of a dataset or content that cannot be had.
-func because(reason advice.Reason, what, why string, do ...string) *advice.Error {
-	kind := advice.Unreachable
-	if reason == advice.DiskFull {
-		kind = advice.NoSpace
-	}
-	return &advice.Error{Kind: kind, Reason: reason, What: what, Why: why, Do: do}
-}
-
 // advise explains a failure by what a program said about it.
 func advise(what, url, said string) *advice.Error {
 	said = strings.TrimSpace(said)
-	e := because(advice.Other, what, lastLines(said, 3))
+	e := &advice.Error{Kind: advice.Unreachable, Reason: advice.Other, What: what, Why: lastLines(said, 3)}
 	for _, r := range remedies {
 		matches := r.says.MatchString(said) || r.reason == advice.Proxy && isOtherHost(url, said)
 		if !concerns(r.reason, url) || !matches {
 			continue
 		}
 		e.Reason = r.reason
+		if r.reason == advice.DiskFull {
+			e.Kind = advice.NoSpace
+		}
 		https := overHTTPS(url)
 		host, _, _ := strings.Cut(strings.TrimPrefix(https, "https://"), "/")
 		for _, do := range r.do {
