@@ -6,6 +6,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -28,7 +29,8 @@ type soak struct {
 	budget int64
 	stall  time.Duration // nobody waits longer
 	disk   func() int64  // bytes of content on the disk
-	paused atomic.Bool   // nobody disturbs
+	fills  atomic.Int64  // odd while the disk is filled
+	where  atomic.Value  // what took the most room, as text
 
 	reads, bytes, commands, events atomic.Int64
 	longest, most, booked, pins    atomic.Int64
@@ -245,7 +247,7 @@ func (s *soak) fillDisk(some func()) {
 		return
 	}
 	defer f.Close()
-	s.paused.Store(true) // the filler is no content
+	s.fills.Add(1) // the filler is no content
 	// What downloads take at the same moment makes a first try fail.
 	for left := int64(0); left < 32<<20; left += 1 << 20 {
 		if syscall.Fallocate(int(f.Fd()), 0, 0, int64(st.Bavail)*st.Bsize-left) == nil {
@@ -255,7 +257,7 @@ func (s *soak) fillDisk(some func()) {
 	some()
 	os.Remove(filler)
 	f.Truncate(0)
-	s.paused.Store(false)
+	s.fills.Add(1)
 }
 
 // remount brings both mounts back after the daemon was killed.
@@ -284,8 +286,12 @@ func (s *soak) watch(done chan struct{}) {
 			return
 		case <-time.After(50 * time.Millisecond):
 		}
-		if !s.paused.Load() {
-			s.most.Store(max(s.most.Load(), s.disk()))
+		if before := s.fills.Load(); before%2 == 0 {
+			// A filler that came while it was measured is no content.
+			if n := s.disk(); s.fills.Load() == before && n > s.most.Load() {
+				s.most.Store(n)
+				s.where.Store(usage(s.cache))
+			}
 		}
 		now := time.Now()
 		for r := range s.waits {
@@ -347,6 +353,12 @@ func (s *soak) atRest() {
 			s.problem("left in the cache: %v", left)
 		}
 	}
+}
+
+// usage says what takes the room of a directory.
+func usage(dir string) string {
+	out, _ := exec.Command("du", "-k", "-d", "1", "--all", dir).Output()
+	return strings.Join(strings.Fields(strings.ReplaceAll(string(out), dir, "")), " ")
 }
 
 func namesIn(dir string) (names []string) {
@@ -411,7 +423,7 @@ func (s *soak) report(took time.Duration) {
 	s.t.Log(b.String())
 	// The lists of pins and settings lie there, too.
 	if over := s.most.Load() - max(s.budget, s.pins.Load()); over > 256<<10 {
-		s.problem("%d bytes over the budget on the disk", over)
+		s.problem("%d bytes over the budget on the disk: %v", over, s.where.Load())
 	}
 	if s.reads.Load() == 0 || s.events.Load() == 0 {
 		s.problem("nothing happened")
