@@ -162,14 +162,14 @@ func (c *Cache) evict(marked []*item) (first error) {
 // books and is left alone for a while: others make room instead.
 func (c *Cache) removeMarked(i *item, aside bool) error {
 	var err error
-	var left int64 // of a partial file
+	var left int64 // of a partial file that could not be removed
 	switch i.kind {
 	case objectItem:
 		err = c.store.remove(i.o.key, aside)
 	case partialItem:
 		if err = c.store.removeFill(i.f); err != nil {
-			// Of its files some may be gone.
-			if left = c.store.leftOf(i.f); left == 0 {
+			left = c.store.leftOf(i.f) // some of its files may be gone
+			if c.store.isGone(i.f) {
 				err = nil
 			}
 		}
@@ -182,7 +182,7 @@ func (c *Cache) removeMarked(i *item, aside bool) error {
 		o, pinned := i.o, c.pinned[i.o.key]
 		if err != nil {
 			c.log.Error("cannot remove", "key", o.key, "err", err)
-			if i.kind == partialItem {
+			if i.kind == partialItem && left > 0 { // else it cannot be looked at
 				c.books.set(i, left, pinned)
 			}
 			i.stuck = time.Now().Add(stuckFor)

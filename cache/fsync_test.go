@@ -146,3 +146,50 @@ func TestPinsThatCannotBeReadStay(t *testing.T) {
 		t.Errorf("%d pins are left of 2", len(c.Pins()))
 	}
 }
+
+// gated is a disk on which nothing below partial can be removed or looked at
+// when it is told.
+type gated struct {
+	disk.OS
+	now atomic.Bool
+}
+
+func (d *gated) refuses(path string) bool {
+	return d.now.Load() && strings.Contains(path, "/partial/")
+}
+
+func (d *gated) Stat(path string) (disk.Info, error) {
+	if d.refuses(path) {
+		return disk.Info{}, syscall.EIO
+	}
+	return d.OS.Stat(path)
+}
+
+func (d *gated) Remove(path string) error {
+	if d.refuses(path) {
+		return syscall.EIO
+	}
+	return d.OS.Remove(path)
+}
+
+// What cannot be removed, nor looked at, stays on the books.
+func TestWhatCannotBeLookedAtStaysOnTheBooks(t *testing.T) {
+	d := &gated{}
+	one := makeContent(t, 443, 3*mib)
+	c := open(t, t.TempDir(), cache.WithDisk(cache.Options{Budget: 20 * mib}, d))
+	h := mustOpen(t, c, one.key, cache.Use{Origin: newFar(one), NoReadAhead: true})
+	mustReadAt(t, h, one, 0, 64*kib)
+	h.Close()
+	before := settle(t, c).Used
+	if before == 0 {
+		t.Fatal("nothing of it was kept")
+	}
+	d.now.Store(true)
+	if _, _, err := c.DropKey(one.key, ""); !errors.Is(err, syscall.EIO) {
+		t.Errorf("dropped, or %v", err)
+	}
+	if got := c.Status().Used; got != before {
+		t.Errorf("%d bytes are on the books of %d", got, before)
+	}
+	d.now.Store(false)
+}

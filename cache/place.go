@@ -172,7 +172,7 @@ func (t *transfer) placeWatched(ctx context.Context, from Placer, path string) e
 		watch.Reset(silence)
 		t.c.do(func() {
 			done = min(max(done, 0), t.o.size)
-			t.progressed(done - t.content.placed)
+			t.progressed(max(done-t.content.placed, 0))
 			t.content.placed = done
 		})
 	}

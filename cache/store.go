@@ -57,6 +57,18 @@ func (s store) leftPlaced(f *fill) int64 {
 	return info.Charge()
 }
 
+// isGone reports whether nothing of a fill is on disk. Where that cannot be found
+// out it is not.
+func (s store) isGone(f *fill) bool {
+	path := filepath.Join(s.partials(), f.file.Ident.Name())
+	for _, path := range []string{path, partial.MapPath(path), s.placed(f)} {
+		if _, err := s.Stat(path); !errors.Is(err, fs.ErrNotExist) {
+			return false
+		}
+	}
+	return true
+}
+
 // removeFill removes all that is on disk of a fill.
 func (s store) removeFill(f *fill) error {
 	err := f.file.Discard()

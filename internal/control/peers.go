@@ -27,8 +27,10 @@ type peer struct {
 	gone   bool
 }
 
+// MaxConnections is how many a daemon keeps at a time.
 const MaxConnections = 128
 
+// NewPeers returns a listener of at most so many connections of the owner.
 func NewPeers(l net.Listener, most int) *peers {
 	p := &peers{Listener: l, most: most}
 	p.room.L = &p.mu

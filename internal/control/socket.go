@@ -59,6 +59,7 @@ func Listen(path string) (net.Listener, error) {
 	return l, nil
 }
 
+// Dial connects to a control socket, which must be a socket of the owner.
 func Dial(ctx context.Context, path string) (net.Conn, error) {
 	short, release, err := shortPath(path)
 	if err != nil {
