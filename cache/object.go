@@ -134,6 +134,14 @@ func (c *Cache) move(o *object, to phase) {
 	o.phase = to
 	if to != present {
 		o.synced = false
+	} else {
+		// Transfers from other datasets are of no more use. One that waits for
+		// its sources would not look.
+		for _, f := range o.fills {
+			if f.transfer != nil {
+				f.transfer.kick()
+			}
+		}
 	}
 	c.ledger.dirty[o.key] = true
 	c.settle(o)

@@ -395,3 +395,31 @@ func TestFailuresAreForgotten(t *testing.T) {
 	}
 	t.Errorf("%d objects are remembered", cache.Objects(c))
 }
+
+// A transfer that goes on without a reader ends when another dataset's sources
+// have brought the object, also while its own send nothing.
+func TestObjectThatOthersBroughtEndsATransfer(t *testing.T) {
+	one := makeContent(t, 61, 3*mib)
+	stuck, good := newFar(), newFar(one)
+	stuck.do = func(ctx context.Context, _ annex.Key, off, n int64, w io.Writer) error {
+		if end := min(off+n, 5*mib/2); off < end {
+			if _, err := w.Write(one.data[off:end]); err != nil {
+				return err
+			}
+		}
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	c := open(t, t.TempDir(), cache.Options{})
+	h := mustOpen(t, c, one.key, cache.Use{Origin: stuck, Dataset: "a", Name: "one"})
+	h.ReadThrough()
+	for off := 0; off < 2*mib; off += 64 * kib {
+		mustReadAt(t, h, one, off, 64*kib)
+	}
+	h.Close()
+	if len(c.Status().Transfers) == 0 {
+		t.Fatal("nobody brings the rest")
+	}
+	mustRead(t, c, one, cache.Use{Origin: good, Dataset: "b", Name: "one"})
+	settle(t, c)
+}
