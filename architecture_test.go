@@ -24,7 +24,10 @@ var layers = [][]string{
 	{"cache", "fetch", "index", "internal/beneath"},
 	{"fs"},
 	{"internal/control"},
-	{"internal/daemon", "internal/doctor"},
+	{"internal/bulk", "internal/doctor"},
+	{"internal/dataset"},
+	{"internal/download"},
+	{"internal/daemon"},
 	{"internal/demo"},
 	{"internal/demo/serve", "cmd/uniharmonyfs", "scripts/report"},
 }

@@ -1,4 +1,4 @@
-package daemon
+package bulk
 
 import (
 	"context"
@@ -8,27 +8,29 @@ import (
 	"github.com/uniharmony/uniharmonyfs/fetch"
 )
 
-// patience lets a download outlast a network that is gone for a while: what
+// Patience lets a download outlast a network that is gone for a while: what
 // fails since nothing can be reached is tried again, until that has lasted
-// for the timeout. A reader in a mount is not made to wait like that.
-type patience struct {
+// for the timeout. A reader in a mount is not made to wait like that. It is safe for concurrent use.
+type Patience struct {
 	timeout time.Duration
 
 	mu   sync.Mutex // guards the following
 	lost time.Time  // since when nothing was reached; zero: something was
 }
 
-func newPatience(timeout time.Duration) *patience {
+// NewPatience returns one of which nothing is lost yet; a timeout of 0 is the
+// default.
+func NewPatience(timeout time.Duration) *Patience {
 	if timeout <= 0 {
 		timeout = fetch.DefaultTimeout
 	}
-	return &patience{timeout: timeout}
+	return &Patience{timeout: timeout}
 }
 
 const retryEvery = 2 * time.Second
 
-// do calls try until it succeeds, fails for another reason, or too long.
-func (p *patience) do(ctx context.Context, try func() error) error {
+// Do calls try until it succeeds, fails for another reason, or too long.
+func (p *Patience) Do(ctx context.Context, try func() error) error {
 	started := time.Now()
 	for {
 		err := try()
@@ -44,7 +46,7 @@ func (p *patience) do(ctx context.Context, try func() error) error {
 }
 
 // wait takes note of a result, and reports whether to try again.
-func (p *patience) wait(err error) bool {
+func (p *Patience) wait(err error) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	switch {
@@ -60,8 +62,8 @@ func (p *patience) wait(err error) bool {
 	return false
 }
 
-// text says that nothing can be reached, if so.
-func (p *patience) text() string {
+// Text says that nothing can be reached, if so.
+func (p *Patience) Text() string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.lost.IsZero() {

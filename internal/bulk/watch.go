@@ -1,4 +1,4 @@
-package daemon
+package bulk
 
 import (
 	"time"
@@ -6,22 +6,22 @@ import (
 	"github.com/uniharmony/uniharmonyfs/internal/control"
 )
 
-// watch reports progress until it is stopped: what state says, and what has
-// come of the keys under way.
-func (d *daemon) watch(r *reply, keys map[string]bool, state func() control.Progress) (stop func()) {
+// Watch tells five times a second, and once more when it is stopped, how far a
+// request has come: what state says, and what has come of the keys under way.
+func (w Worker) Watch(tell Tell, keys map[string]bool, state func() control.Progress) (stop func()) {
 	report := func() {
 		p := state()
-		for _, t := range d.cache.Status().Transfers {
+		for _, t := range w.Cache.Status().Transfers {
 			if keys[t.Key] {
 				p.Done += t.Done
 				p.Text = t.Name
 			}
 		}
 		p.Done = min(p.Done, p.Total)
-		r.progress(p)
+		tell(p)
 	}
 	quit, gone := make(chan struct{}), make(chan struct{})
-	go d.guarded("progress", func() {
+	go w.Guard("progress", func() {
 		defer close(gone)
 		tick := time.NewTicker(200 * time.Millisecond)
 		defer tick.Stop()

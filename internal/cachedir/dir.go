@@ -226,3 +226,8 @@ func RemoveTree(root string) error {
 	})
 	return os.RemoveAll(root)
 }
+
+// Within reports whether path is dir or below it. Both are absolute and clean.
+func Within(path, dir string) bool {
+	return path == dir || strings.HasPrefix(path, strings.TrimSuffix(dir, "/")+"/")
+}

@@ -35,8 +35,8 @@ func (r *reply) send(e control.Event) {
 	}
 }
 
-// progress reports, at most twenty times a second unless the phase is done.
-func (r *reply) progress(p control.Progress) {
+// Progress reports, at most twenty times a second unless the phase is done.
+func (r *reply) Progress(p control.Progress) {
 	r.mu.Lock()
 	now := time.Now()
 	skip := now.Sub(r.last) < 50*time.Millisecond && (p.Total == 0 || p.Done < p.Total)
@@ -49,13 +49,15 @@ func (r *reply) progress(p control.Progress) {
 	}
 }
 
-func (r *reply) flush() {
+// Flush sends what is in the buffer.
+func (r *reply) Flush() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	http.NewResponseController(r.w).Flush()
 }
 
-func (r *reply) item(v any) error {
+// Item sends one item of the answer.
+func (r *reply) Item(v any) error {
 	raw, err := json.Marshal(v)
 	if err != nil {
 		return err
@@ -95,7 +97,7 @@ func answer[Req, Res any](d *daemon, fn func(ctx context.Context, req Req, r *re
 			return
 		}
 		defer control.Keep(h)()
-		r.flush() // a client that sees no answer begin knows that nothing has begun
+		r.Flush() // a client that sees no answer begin knows that nothing has begun
 		var res Res
 		var err error
 		if panicked := d.guarded(h.URL.Path, func() { res, err = fn(h.Context(), req, r) }); panicked != nil {
@@ -126,7 +128,7 @@ func (d *daemon) sayHello(w http.ResponseWriter, _ *http.Request) {
 		http.Error(w, errStopping.Error(), http.StatusServiceUnavailable)
 		return
 	}
-	h := control.Hello{Version: d.options.Version, PID: os.Getpid(), Mounts: len(d.mountList()), Work: append([]string{}, d.life.work()...)}
+	h := control.Hello{Version: d.options.Version, PID: os.Getpid(), Mounts: len(d.mounts.targets()), Work: append([]string{}, d.life.work()...)}
 	d.life.touch()
 	json.NewEncoder(w).Encode(h)
 }

@@ -7,9 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"os"
-	"slices"
 	"strings"
 	"sync"
 
@@ -31,9 +29,9 @@ func (m *mount) OpenContent(node int) (fs.Content, error) {
 		return synthesised{bytes.NewReader(content)}, nil
 	}
 	if v.Kind(node) == tree.Git && v.Size(node) <= inMemory {
-		return &blob{git: v.git, id: gitstore.OID(v.Key(node).Name()), size: v.Size(node)}, nil
+		return &blob{git: v.Git, id: gitstore.OID(v.Key(node).Name()), size: v.Size(node)}, nil
 	}
-	if local := m.d.openInPlace(v, node); local != nil {
+	if local := v.OpenInPlace(node); local != nil {
 		return local, nil
 	}
 	h, err := m.d.cache.Open(v.Key(node), m.use(node))
@@ -49,7 +47,7 @@ func (m *mount) OpenContent(node int) (fs.Content, error) {
 // use says how the mount's readers want a file.
 func (m *mount) use(node int) cache.Use {
 	return cache.Use{
-		Origin: m.origin, Dataset: m.version.name, Owner: m.owner, Name: m.version.Path(node),
+		Origin: m.origin, Dataset: m.version.ID(), Owner: m.owner, Name: m.version.Path(node),
 		Strict: m.strict, NoReadAhead: m.noReadAhead, Patience: m.patience,
 	}
 }
@@ -58,11 +56,8 @@ func (m *mount) use(node int) cache.Use {
 // dataset, or for all. Every mount that was ever asked for content counts, also
 // one that is just coming or was taken away by force.
 func (d *daemon) revoke(key annex.Key, dataset string) {
-	d.mu.Lock()
-	all := slices.Collect(maps.Keys(d.serving))
-	d.mu.Unlock()
-	for _, m := range all {
-		if dataset != "" && m.version.name != dataset {
+	for _, m := range d.mounts.served() {
+		if dataset != "" && m.version.ID() != dataset {
 			continue
 		}
 		<-m.attached
@@ -73,24 +68,6 @@ func (d *daemon) revoke(key annex.Key, dataset string) {
 			m.fs.Revoke(n)
 		}
 	}
-}
-
-// openInPlace opens a file where the user's own repository keeps it, or
-// returns nil.
-func (d *daemon) openInPlace(v *version, node int) *cache.InPlace {
-	if v.Kind(node) != tree.Annexed {
-		return nil
-	}
-	path := v.clone.InPlace(v.Key(node))
-	if path == "" {
-		return nil
-	}
-	local, err := d.cache.OpenInPlace(v.Key(node), path)
-	if err != nil {
-		d.log.Warn("content in the user's repository is passed over", "path", path, "err", err)
-		return nil
-	}
-	return local
 }
 
 // synthesised is content made for the view.
@@ -160,13 +137,13 @@ func (m *mount) Read(name string) ([]byte, error) {
 	switch name {
 	case "dataset":
 		return show(map[string]any{
-			"dataset": m.version.spec, "version": m.version.request.Version, "commit": m.version.Commit,
+			"dataset": m.version.Spec(), "version": m.version.Request.Version, "commit": m.version.Commit,
 			"time": m.version.Time, "hidden": m.version.Hidden,
 		})
 	case "errors":
 		var b strings.Builder
 		for _, e := range m.d.cache.Status().Errors {
-			if e.Dataset != "" && e.Dataset != m.version.name {
+			if e.Dataset != "" && e.Dataset != m.version.ID() {
 				continue
 			}
 			fmt.Fprintf(&b, "%s %s: %s\n", e.Time.Format("2006-01-02T15:04:05Z07:00"), e.Name, e.Text)

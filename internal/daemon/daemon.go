@@ -8,18 +8,18 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
-	"sync"
 	"time"
-	"weak"
 
 	"github.com/uniharmony/uniharmonyfs/cache"
 	"github.com/uniharmony/uniharmonyfs/fetch"
 	"github.com/uniharmony/uniharmonyfs/index"
 	"github.com/uniharmony/uniharmonyfs/internal/advice"
 	"github.com/uniharmony/uniharmonyfs/internal/annex"
+	"github.com/uniharmony/uniharmonyfs/internal/bulk"
 	"github.com/uniharmony/uniharmonyfs/internal/cachedir"
 	"github.com/uniharmony/uniharmonyfs/internal/control"
-	"github.com/uniharmony/uniharmonyfs/internal/gitstore"
+	"github.com/uniharmony/uniharmonyfs/internal/dataset"
+	"github.com/uniharmony/uniharmonyfs/internal/download"
 )
 
 // Options tune Run. The zero value works.
@@ -37,34 +37,21 @@ type Options struct {
 
 const syncEvery = 45 * time.Second
 
-// daemon is a running daemon. Lock order: mu is a leaf; nothing is called
-// with it held.
+// daemon is a running daemon.
 type daemon struct {
 	dir     cachedir.Dir
 	options Options
 	log     *slog.Logger
 	cache   *cache.Cache
 	index   *index.Index
-	git     string // path of the git program, "" when there is none
 	started time.Time
 
-	// mounting serialises changes to the set of mounts, and guards stale,
-	// givenUp and coming.
-	mounting sync.Mutex
-	stale    []string                 // targets of dead mounts that were detached at the start
-	givenUp  map[string]time.Time     // since when: IDs of requests for mounts that nobody waits for
-	coming   map[string]chan struct{} // by ID: requests for mounts; closed at their end
-
-	mu        sync.Mutex
-	mounts    map[string]*mount // by target
-	serving   map[*mount]bool   // that the kernel may keep content of
-	datasets  map[string]*dataset
-	snapshots map[gitstore.OID]weak.Pointer[index.Snapshot]
-
-	targets    targetLocks // of downloads
-	settingsMu sync.Mutex  // held while the settings change
-
-	life *lifetime
+	mounts    *mounts
+	settings  *settings
+	work      bulk.Worker
+	datasets  *dataset.Registry
+	downloads *download.Downloads
+	life      *lifetime
 }
 
 // Run serves the cache in dir until ctx ends, or nothing was mounted or asked
@@ -91,18 +78,13 @@ func Run(ctx context.Context, dir cachedir.Dir, o Options) (err error) {
 		o.Grace = control.DefaultGrace
 	}
 	d := &daemon{
-		dir:       dir,
-		options:   o,
-		log:       slog.New(slog.NewTextHandler(orDiscard(o.Log), nil)),
-		git:       fetch.FindGit(),
-		mounts:    make(map[string]*mount),
-		serving:   make(map[*mount]bool),
-		givenUp:   make(map[string]time.Time),
-		coming:    make(map[string]chan struct{}),
-		datasets:  make(map[string]*dataset),
-		snapshots: make(map[gitstore.OID]weak.Pointer[index.Snapshot]),
-		started:   time.Now(),
+		dir:     dir,
+		options: o,
+		log:     slog.New(slog.NewTextHandler(orDiscard(o.Log), nil)),
+		mounts:  newMounts(),
+		started: time.Now(),
 	}
+	d.settings = &settings{dir: dir, log: d.log}
 	d.log.Info("start", "version", o.Version, "pid", os.Getpid(), "cache", dir)
 	d.detachStale()
 	if err := d.open(); err != nil {
@@ -169,7 +151,7 @@ func (d *daemon) open() error {
 		return advice.New(advice.Failed, fmt.Sprintf("cannot use %s as the cache", d.dir), err)
 	}
 	c, err := cache.Open(string(d.dir), cache.Options{
-		Budget: d.settings().Budget,
+		Budget: d.settings.get().Budget,
 		Ledger: ledger{x},
 		Revoke: d.revoke,
 		Log:    d.log,
@@ -177,22 +159,20 @@ func (d *daemon) open() error {
 	if err != nil {
 		return errors.Join(advice.New(advice.Failed, fmt.Sprintf("cannot use %s as the cache", d.dir), err), x.Close())
 	}
-	d.index, d.cache = x, c
+	d.index, d.cache, d.settings.cache = x, c, c
+	git := fetch.FindGit()
+	d.work = bulk.Worker{Cache: c, Guard: d.guarded}
+	d.datasets = dataset.New(dataset.Options{Dir: d.dir, Cache: c, Index: x, Git: git, Log: d.log, Guard: d.guarded})
+	d.downloads = download.New(download.Options{
+		Dir: d.dir, Cache: c, Datasets: d.datasets, Git: git, Guard: d.guarded, Settings: d.settings,
+		Mounts: d.mounts.targets,
+	})
 	return nil
 }
 
 // close closes it again, and removes the cache if that was asked for.
 func (d *daemon) close() error {
-	d.mu.Lock()
-	datasets := d.datasets
-	d.datasets = nil
-	d.mu.Unlock()
-	var errs []error
-	errs = append(errs, d.cache.Close())
-	for _, ds := range datasets {
-		errs = append(errs, ds.close())
-	}
-	errs = append(errs, d.index.Close())
+	errs := []error{d.cache.Close(), d.datasets.Close(), d.index.Close()}
 	if d.life != nil && d.life.wiping() {
 		errs = append(errs, d.dir.Remove())
 	}
@@ -216,6 +196,10 @@ func (d *daemon) routes() http.Handler {
 	mux.HandleFunc("POST /v1/clean", d.counted("clean", answer(d, d.cleanRequest)))
 	mux.HandleFunc("POST /v1/stop", d.stopRequest)
 	return mux
+}
+
+func (d *daemon) getRequest(ctx context.Context, req control.GetRequest, r *reply) (control.GetResult, error) {
+	return d.downloads.Get(ctx, req, r)
 }
 
 // ledger is the index as the cache knows it.

@@ -6,84 +6,71 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"sync"
 	"sync/atomic"
-	"time"
-
-	"golang.org/x/sync/errgroup"
 
 	"github.com/uniharmony/uniharmonyfs/cache"
 	"github.com/uniharmony/uniharmonyfs/internal/advice"
 	"github.com/uniharmony/uniharmonyfs/internal/annex"
+	"github.com/uniharmony/uniharmonyfs/internal/bulk"
+	"github.com/uniharmony/uniharmonyfs/internal/cachedir"
 	"github.com/uniharmony/uniharmonyfs/internal/control"
+	"github.com/uniharmony/uniharmonyfs/internal/dataset"
 	"github.com/uniharmony/uniharmonyfs/internal/tree"
 )
 
-// chosenFile is an annexed file that a request is about.
-type chosenFile struct {
-	path string
-	key  annex.Key
-	size int64
-	use  cache.Use
-	// local says that the user's own repository has it.
-	local bool
-}
-
 // annexedFiles returns the annexed files that a request means: those of its
 // paths inside mounts, or of its selection. Each key comes once.
-func (d *daemon) annexedFiles(ctx context.Context, req control.FilesRequest, r *reply) (files []chosenFile, err error) {
+func (d *daemon) annexedFiles(ctx context.Context, req control.FilesRequest, r *reply) (files []bulk.File, release func(), err error) {
+	release = func() {}
 	seen := make(map[annex.Key]bool)
-	add := func(v *version, n int, from cache.Origin, owner string) {
+	add := func(v *dataset.Version, n int, from cache.Origin, owner string) {
 		if v.Kind(n) != tree.Annexed || seen[v.Key(n)] {
 			return
 		}
 		seen[v.Key(n)] = true
-		files = append(files, chosenFile{v.Path(n), v.Key(n), v.Size(n), cache.Use{Origin: from, Dataset: v.name, Owner: owner, Name: v.Path(n)}, v.clone.InPlace(v.Key(n)) != ""})
+		files = append(files, bulk.File{
+			Path: v.Path(n), Key: v.Key(n), Size: v.Size(n), Local: v.InPlace(v.Key(n)),
+			Use: cache.Use{Origin: from, Dataset: v.ID(), Owner: owner, Name: v.Path(n)},
+		})
 	}
 	if len(req.Paths) > 0 {
 		for _, p := range req.Paths {
 			m, nodes, err := d.inMount(p)
 			if err != nil {
-				return nil, err
+				return nil, release, err
 			}
 			for _, n := range nodes {
 				add(m.version, n, m.origin, m.owner)
 			}
 		}
-		return files, nil
+		return files, release, nil
 	}
 	if err := req.Selection.Validate(); err != nil {
-		return nil, err
+		return nil, release, err
 	}
-	v, err := d.openVersion(ctx, req.Dataset, r)
+	v, err := d.datasets.Open(ctx, req.Dataset, r.Progress)
 	if err != nil {
-		return nil, err
+		return nil, release, err
 	}
-	chosen, err := d.newChooser(v, v.name+":", r).choose(ctx, req.Selection)
+	release = v.Release
+	chosen, err := v.Chooser(v.ID()+":", r.Progress).Choose(ctx, req.Selection)
 	if err != nil {
-		return nil, err
+		return nil, release, err
 	}
-	from, err := d.origin(v)
+	from, err := v.Origin()
 	if err != nil {
-		return nil, err
+		return nil, release, err
 	}
-	for _, n := range chosen.files {
-		add(v, n, from, v.name+":")
+	for _, n := range chosen.Files {
+		add(v, n, from, v.ID()+":")
 	}
-	return files, nil
+	return files, release, nil
 }
 
 // inMount finds the mount that an absolute path lies in, and the files at or
 // below the path.
 func (d *daemon) inMount(path string) (*mount, []int, error) {
-	d.mu.Lock()
-	var m *mount
-	for target, candidate := range d.mounts {
-		if within(path, target) {
-			m = candidate
-		}
-	}
-	d.mu.Unlock()
+	m := d.mounts.with(path)
 	if m == nil {
 		return nil, nil, advice.New(advice.Usage, path+" is not inside a mount of this cache", nil, "see what is mounted with: uniharmonyfs status", "or choose files by selection, for example --sub 01")
 	}
@@ -100,26 +87,23 @@ func (d *daemon) inMount(path string) (*mount, []int, error) {
 	}
 	var below []int
 	for _, f := range m.files {
-		if within(m.version.Path(f), rel) {
+		if cachedir.Within(m.version.Path(f), rel) {
 			below = append(below, f)
 		}
 	}
 	return m, below, nil
 }
 
-// atOnce bounds the files a request waits for at the same time; the cache
-// bounds its transfers itself.
-const atOnce = 16
-
 func (d *daemon) filesRequest(ctx context.Context, req control.FilesRequest, r *reply) (res control.FilesResult, err error) {
-	files, err := d.annexedFiles(ctx, req, r)
+	files, release, err := d.annexedFiles(ctx, req, r)
+	defer release()
 	if err != nil {
 		return res, err
 	}
 	keys := make([]annex.Key, len(files))
 	for i, f := range files {
-		keys[i] = f.key
-		res.Bytes += f.size
+		keys[i] = f.Key
+		res.Bytes += f.Size
 	}
 	res.Files = len(files)
 	switch req.Do {
@@ -127,25 +111,25 @@ func (d *daemon) filesRequest(ctx context.Context, req control.FilesRequest, r *
 		if err := d.cache.Pin(keys); err != nil || req.NoFetch {
 			return res, err
 		}
-		res.Failed, err = d.each(ctx, files, req.Timeout, r, d.fetch)
+		res.Failed, err = d.work.Each(ctx, files, req.Timeout, r.Progress, d.work.Fetch)
 		err = errors.Join(err, d.cache.Flush(ctx, keys)) // a pin is a promise
 	case "unpin":
 		err = d.cache.Unpin(keys)
 	case "prefetch":
-		res.Failed, err = d.each(ctx, files, req.Timeout, r, d.fetch)
+		res.Failed, err = d.work.Each(ctx, files, req.Timeout, r.Progress, d.work.Fetch)
 	case "evict":
 		res.Files, res.Bytes, err = d.evict(keys)
 	case "verify":
-		files = slices.DeleteFunc(files, func(f chosenFile) bool { return d.cache.State(f.key).Presence != cache.Cached })
+		files = slices.DeleteFunc(files, func(f bulk.File) bool { return d.cache.State(f.Key).Presence != cache.Cached })
 		res.Files, res.Bytes = len(files), 0
 		for _, f := range files {
-			res.Bytes += f.size
+			res.Bytes += f.Size
 		}
 		var repaired atomic.Int64
-		res.Failed, err = d.each(ctx, files, req.Timeout, r, func(ctx context.Context, f chosenFile) error {
-			err := d.cache.Verify(ctx, f.key)
+		res.Failed, err = d.work.Each(ctx, files, req.Timeout, r.Progress, func(ctx context.Context, f bulk.File) error {
+			err := d.cache.Verify(ctx, f.Key)
 			if req.Repair && errors.Is(err, cache.ErrMismatch) {
-				if err = d.fetch(ctx, f); err == nil {
+				if err = d.work.Fetch(ctx, f); err == nil {
 					repaired.Add(1)
 				}
 			}
@@ -158,60 +142,10 @@ func (d *daemon) filesRequest(ctx context.Context, req control.FilesRequest, r *
 	return res, err
 }
 
-func (d *daemon) fetch(ctx context.Context, f chosenFile) error {
-	if f.local {
-		return nil
-	}
-	return d.cache.Fetch(ctx, f.key, f.use)
-}
-
 func (d *daemon) evict(keys []annex.Key) (files int, bytes int64, err error) {
 	wanted := make(map[annex.Key]bool, len(keys))
 	for _, k := range keys {
 		wanted[k] = true
 	}
 	return d.cache.Drop(func(_ string, k annex.Key) bool { return wanted[k] })
-}
-
-// each does something to files, several at once, going on after failures.
-// timeout bounds the wait for a network that is gone.
-func (d *daemon) each(ctx context.Context, files []chosenFile, timeout time.Duration, r *reply, do func(context.Context, chosenFile) error) ([]control.FileFailed, error) {
-	var mu sync.Mutex // guards the following
-	var failed []control.FileFailed
-	now := control.Progress{Phase: "fetch"}
-	patience := newPatience(timeout)
-	keys := make(map[string]bool, len(files))
-	for _, f := range files {
-		now.Total += f.size
-		keys[f.key.String()] = true
-	}
-	stop := d.watch(r, keys, func() control.Progress {
-		mu.Lock()
-		defer mu.Unlock()
-		if text := patience.text(); text != "" {
-			now.Text = text
-		}
-		return now
-	})
-	defer stop()
-	var g errgroup.Group
-	g.SetLimit(atOnce)
-	for _, f := range files {
-		if ctx.Err() != nil {
-			break
-		}
-		g.Go(func() error {
-			err := patience.do(ctx, func() error { return do(ctx, f) })
-			mu.Lock()
-			defer mu.Unlock()
-			if err != nil && ctx.Err() == nil {
-				failed = append(failed, control.FileFailed{Path: f.path, Why: err.Error()})
-			}
-			now.Done, now.Files, now.Failed, now.Text = now.Done+f.size, now.Files+1, len(failed), f.path
-			return nil
-		})
-	}
-	g.Wait()
-	slices.SortFunc(failed, func(a, b control.FileFailed) int { return strings.Compare(a.Path, b.Path) })
-	return failed, ctx.Err()
 }

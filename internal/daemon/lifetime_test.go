@@ -84,7 +84,7 @@ func TestMountedKeepsItAlive(t *testing.T) {
 }
 
 func testDaemon(log *strings.Builder) *daemon {
-	d := &daemon{dir: "/nowhere", log: slog.New(slog.NewTextHandler(log, nil)), givenUp: make(map[string]time.Time), coming: make(map[string]chan struct{})}
+	d := &daemon{dir: "/nowhere", log: slog.New(slog.NewTextHandler(log, nil)), mounts: newMounts()}
 	d.life = newLifetime(time.Hour)
 	return d
 }
@@ -151,11 +151,11 @@ func TestGivenUpRequestsAreForgotten(t *testing.T) {
 	var log strings.Builder
 	d := testDaemon(&log)
 	defer d.life.stop()
-	d.givenUp["old"] = time.Now().Add(-2 * givenUpFor)
-	if err := d.giveUp(t.Context(), "new"); err != nil {
+	d.mounts.givenUp["old"] = time.Now().Add(-2 * givenUpFor)
+	if err := d.mounts.giveUp(t.Context(), "new"); err != nil {
 		t.Fatal(err)
 	}
-	if _, there := d.givenUp["old"]; there || len(d.givenUp) != 1 {
-		t.Errorf("remembered: %v", d.givenUp)
+	if _, there := d.mounts.givenUp["old"]; there || len(d.mounts.givenUp) != 1 {
+		t.Errorf("remembered: %v", d.mounts.givenUp)
 	}
 }

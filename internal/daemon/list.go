@@ -8,39 +8,38 @@ import (
 	"runtime/debug"
 	"time"
 
-	"github.com/uniharmony/uniharmonyfs/bids"
-	"github.com/uniharmony/uniharmonyfs/cache"
 	"github.com/uniharmony/uniharmonyfs/internal/advice"
 	"github.com/uniharmony/uniharmonyfs/internal/control"
-	"github.com/uniharmony/uniharmonyfs/internal/tree"
+	"github.com/uniharmony/uniharmonyfs/internal/dataset"
 )
 
 func (d *daemon) listRequest(ctx context.Context, req control.ListRequest, r *reply) (res control.ListResult, err error) {
 	if err := req.Selection.Validate(); err != nil {
 		return res, err
 	}
-	v, err := d.openVersion(ctx, req.Dataset, r)
+	v, err := d.datasets.Open(ctx, req.Dataset, r.Progress)
 	if err != nil {
 		return res, err
 	}
+	defer v.Release()
 	defer tidy()
 	if req.Facets || len(req.Explain) > 0 {
-		return d.describeSelection(ctx, v, req, r)
+		return describeSelection(ctx, v, req, r)
 	}
-	chosen, err := d.newChooser(v, listOwner(v), r).choose(ctx, req.Selection)
+	chosen, err := v.Chooser(listOwner(v), r.Progress).Choose(ctx, req.Selection)
 	if err != nil {
 		return res, err
 	}
-	res = control.ListResult{Files: chosen.view.Files(), Bytes: chosen.view.Bytes(), Commit: string(v.Commit), Hints: chosen.Hints}
-	for _, n := range chosen.files {
+	res = control.ListResult{Files: chosen.View.Files(), Bytes: chosen.View.Bytes(), Commit: string(v.Commit), Hints: chosen.Hints}
+	for _, n := range chosen.Files {
 		if ctx.Err() != nil {
 			return res, ctx.Err()
 		}
-		f := d.describe(v, chosen.view, n)
+		f := v.Describe(chosen.View, n)
 		if f.Here() {
 			res.Cached++
 		}
-		if err := r.item(f); err != nil {
+		if err := r.Item(f); err != nil {
 			return res, err
 		}
 	}
@@ -68,27 +67,19 @@ func tidy() {
 const largeHeap = 64 << 20
 
 // listOwner brings the sidecars that lists need.
-func listOwner(v *version) string { return v.name + ":list" }
+func listOwner(v *dataset.Version) string { return v.ID() + ":list" }
 
 // describeSelection answers what the catalog of a version knows.
-func (d *daemon) describeSelection(ctx context.Context, v *version, req control.ListRequest, r *reply) (res control.ListResult, err error) {
-	c := d.newChooser(v, listOwner(v), r)
+func describeSelection(ctx context.Context, v *dataset.Version, req control.ListRequest, r *reply) (res control.ListResult, err error) {
+	c := v.Chooser(listOwner(v), r.Progress)
 	res.Commit = string(v.Commit)
 	if req.Facets {
-		err = c.run(ctx, func(catalog *bids.Catalog, read bids.Read) (err error) {
-			res.Facets, err = catalog.Facets(req.Selection, read, func(i int) int64 { return v.Size(c.nodes[i]) })
-			return err
-		})
-		if err != nil {
+		if res.Facets, err = c.Facets(ctx, req.Selection); err != nil {
 			return res, err
 		}
 	}
 	for _, path := range req.Explain {
-		e := control.Explanation{Path: path}
-		err = c.run(ctx, func(catalog *bids.Catalog, read bids.Read) (err error) {
-			e.Shown, e.Why, err = catalog.Explain(req.Selection, read, path)
-			return err
-		})
+		e, err := c.Explain(ctx, req.Selection, path)
 		if errors.Is(err, fs.ErrNotExist) {
 			return res, advice.New(advice.NoMatch, err.Error(), nil, "paths are relative to the dataset's root, as uniharmonyfs list prints them")
 		} else if err != nil {
@@ -97,25 +88,4 @@ func (d *daemon) describeSelection(ctx context.Context, v *version, req control.
 		res.Explained = append(res.Explained, e)
 	}
 	return res, nil
-}
-
-// describe says what is known of one file of a view.
-func (d *daemon) describe(v *version, view *tree.View, n int) control.File {
-	f := control.File{Path: v.Path(n), Exact: control.Exact(v.Path(n)), Size: view.Size(n), State: "git"}
-	if v.Kind(n) != tree.Annexed {
-		return f
-	}
-	key := v.Key(n)
-	st := d.cache.State(key)
-	f.Key, f.Pinned, f.State = key.String(), st.Pinned, "missing"
-	switch st.Presence {
-	case cache.Cached:
-		f.State = "cached"
-	case cache.Partial:
-		f.State = "partial"
-	}
-	if f.State != "cached" && v.clone.InPlace(key) != "" {
-		f.State = "local"
-	}
-	return f
 }

@@ -7,7 +7,6 @@ import (
 	iofs "io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -17,9 +16,10 @@ import (
 	"github.com/uniharmony/uniharmonyfs/fetch"
 	"github.com/uniharmony/uniharmonyfs/fs"
 	"github.com/uniharmony/uniharmonyfs/internal/advice"
-	"github.com/uniharmony/uniharmonyfs/internal/annex"
+	"github.com/uniharmony/uniharmonyfs/internal/beneath"
 	"github.com/uniharmony/uniharmonyfs/internal/cachedir"
 	"github.com/uniharmony/uniharmonyfs/internal/control"
+	"github.com/uniharmony/uniharmonyfs/internal/dataset"
 	"github.com/uniharmony/uniharmonyfs/internal/readahead"
 	"github.com/uniharmony/uniharmonyfs/internal/tree"
 )
@@ -31,7 +31,7 @@ type mount struct {
 	target    string
 	made      bool // the target directory is ours
 	owner     string
-	version   *version
+	version   *dataset.Version
 	selection bids.Selection
 	view      *tree.View
 	files     []int
@@ -54,9 +54,8 @@ func (d *daemon) mountRequest(ctx context.Context, req control.MountRequest, r *
 	if err := req.Selection.Validate(); err != nil {
 		return info, err
 	}
-	end, wanted := d.begins(req.ID)
-	defer end() // after what follows is undone
-	if !wanted {
+	defer d.mounts.begins(req.ID)() // after what follows is undone
+	if d.mounts.isGivenUp(req.ID) {
 		return info, context.Canceled
 	}
 	made, err := d.checkTarget(&req)
@@ -69,29 +68,35 @@ func (d *daemon) mountRequest(ctx context.Context, req control.MountRequest, r *
 		}
 	}()
 	if req.Budget > 0 {
-		if err := d.setBudget(req.Budget); err != nil {
+		if err := d.settings.SetBudget(req.Budget); err != nil {
 			return info, err
 		}
 	}
-	v, err := d.openVersion(ctx, req.Dataset, r)
+	v, err := d.datasets.Open(ctx, req.Dataset, r.Progress)
 	if err != nil {
 		return info, err
 	}
-	owner := v.name + ":" + req.Target
-	chosen, err := d.newChooser(v, owner, r).choose(ctx, req.Selection)
+	served := false
+	defer func() { // also after a panic
+		if !served {
+			v.Release()
+		}
+	}()
+	owner := v.ID() + ":" + req.Target
+	chosen, err := v.Chooser(owner, r.Progress).Choose(ctx, req.Selection)
 	if err != nil {
 		return info, err
 	}
 	if hint := bids.MountpointHint(req.Target); hint != "" {
 		chosen.Hints = append(chosen.Hints, hint)
 	}
-	from, err := d.origin(v)
+	from, err := v.Origin()
 	if err != nil {
 		return info, err
 	}
 	m := &mount{
 		d: d, id: req.ID, target: req.Target, made: made, owner: owner,
-		version: v, selection: req.Selection, view: chosen.view, files: chosen.files, hints: chosen.Hints,
+		version: v, selection: req.Selection, view: chosen.View, files: chosen.Files, hints: chosen.Hints,
 		origin: from, since: time.Now(), strict: req.Strict, noReadAhead: req.NoReadAhead,
 	}
 	m.patience = control.DefaultPatience
@@ -107,6 +112,7 @@ func (d *daemon) mountRequest(ctx context.Context, req control.MountRequest, r *
 		m.stop()
 		return info, err
 	}
+	served = true
 	if req.Prefetch {
 		m.prefetch()
 	}
@@ -116,23 +122,15 @@ func (d *daemon) mountRequest(ctx context.Context, req control.MountRequest, r *
 
 // serve mounts m and takes note of it.
 func (d *daemon) serve(m *mount, allowOther bool) error {
-	d.mounting.Lock()
-	defer d.mounting.Unlock()
-	if d.mountAt(m.target) != nil {
+	d.mounts.changing.Lock()
+	defer d.mounts.changing.Unlock()
+	if d.mounts.at(m.target) != nil {
 		return advice.New(advice.CannotMount, "cannot mount at "+m.target, errors.New("it was mounted at this moment by another command"))
 	}
-	if _, given := d.givenUp[m.id]; given {
+	if d.mounts.isGivenUp(m.id) || d.life.ctx.Err() != nil {
 		return context.Canceled
 	}
-	if d.life.ctx.Err() != nil {
-		return context.Canceled
-	}
-	if m.version.leaving {
-		return advice.New(advice.Failed, "cannot mount at "+m.target, errors.New("the dataset's hidden clone was removed at this moment by another command"), "mount again: it is cloned anew")
-	}
-	d.mu.Lock()
-	d.serving[m] = true
-	d.mu.Unlock()
+	d.mounts.serve(m)
 	served, err := fs.Mount(m.view, fs.Options{
 		Target:     m.target,
 		Opener:     m,
@@ -148,9 +146,7 @@ func (d *daemon) serve(m *mount, allowOther bool) error {
 	}
 	close(m.attached)
 	if err != nil {
-		d.mu.Lock()
-		delete(d.serving, m)
-		d.mu.Unlock()
+		d.mounts.unserve(m)
 		f := control.ToAdvice(err)
 		if f.Kind == advice.Failed {
 			f = advice.New(advice.CannotMount, "cannot mount at "+m.target, err, "uniharmonyfs doctor tells what this system lacks")
@@ -158,25 +154,20 @@ func (d *daemon) serve(m *mount, allowOther bool) error {
 		return f
 	}
 	if !d.life.mounted() { // meanwhile it was told to stop
-		d.mu.Lock()
-		delete(d.serving, m)
-		d.mu.Unlock()
+		d.mounts.unserve(m)
 		if err := m.fs.Unmount(); err != nil {
 			m.fs.Detach()
 		}
 		return context.Canceled
 	}
-	d.mu.Lock()
-	d.mounts[m.target] = m
-	d.mu.Unlock()
-	d.log.Info("mounted", "target", m.target, "dataset", m.version.spec, "commit", m.version.Commit, "files", m.view.Files(), "passthrough", m.fs.Passthrough())
+	m.version.Mounted(m.target)
+	d.mounts.add(m)
+	d.log.Info("mounted", "target", m.target, "dataset", m.version.Spec(), "commit", m.version.Commit, "files", m.view.Files(), "passthrough", m.fs.Passthrough())
 	go d.guarded("the end of a mount", func() {
 		<-m.fs.Done()
 		m.stop()
 		tidy()
-		d.mu.Lock()
-		delete(d.serving, m)
-		d.mu.Unlock()
+		d.mounts.unserve(m)
 		d.forget(m)
 		d.log.Info("unmounted", "target", m.target)
 	})
@@ -185,41 +176,21 @@ func (d *daemon) serve(m *mount, allowOther bool) error {
 
 // forget takes a mount off the list, if it is there.
 func (d *daemon) forget(m *mount) {
-	d.mu.Lock()
-	there := d.mounts[m.target] == m
-	if there {
-		delete(d.mounts, m.target)
-	}
-	d.mu.Unlock()
-	if there {
+	if d.mounts.remove(m) {
+		m.version.Release()
 		d.life.unmounted()
 	}
-}
-
-func (d *daemon) mountAt(target string) *mount {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.mounts[target]
-}
-
-func (d *daemon) mountList() (all []*mount) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	for _, m := range d.mounts {
-		all = append(all, m)
-	}
-	return all
 }
 
 // info describes the mount as it is now.
 func (m *mount) info() control.MountInfo {
 	v := m.version
 	i := control.MountInfo{
-		Target: m.target, Dataset: v.spec, Version: v.request.Version, Commit: string(v.Commit),
+		Target: m.target, Dataset: v.Spec(), Version: v.Request.Version, Commit: string(v.Commit),
 		Selection: m.selection, Files: m.view.Files(), Bytes: m.view.Bytes(),
-		Hidden: v.Hidden, Hints: m.hints, Offline: v.request.Offline,
+		Hidden: v.Hidden, Hints: m.hints, Offline: v.Request.Offline,
 		Passthrough: m.fs.Passthrough(), Strict: m.strict, NoReadAhead: m.noReadAhead, Patience: m.patience,
-		Prefetching: m.prefetching.Load(), OpenFiles: m.fs.OpenFiles(), Clone: v.clone.Dir, Since: m.since,
+		Prefetching: m.prefetching.Load(), OpenFiles: m.fs.OpenFiles(), Clone: v.Clone.Dir, Since: m.since,
 	}
 	here := m.d.cache.Sizes()
 	for _, n := range m.files {
@@ -228,11 +199,6 @@ func (m *mount) info() control.MountInfo {
 		}
 	}
 	return i
-}
-
-// isHere reports whether an annexed file can be read without fetching it.
-func (d *daemon) isHere(v *version, key annex.Key) bool {
-	return d.cache.State(key).Presence == cache.Cached || v.clone.InPlace(key) != ""
 }
 
 // checkTarget refuses targets that cannot or must not be mounted on, before
@@ -245,7 +211,7 @@ func (d *daemon) checkTarget(req *control.MountRequest) (made bool, err error) {
 	if !filepath.IsAbs(req.Target) {
 		return refuse("the path is not absolute")
 	}
-	if d.mountAt(req.Target) != nil {
+	if d.mounts.at(req.Target) != nil {
 		return refuse("it is mounted already", "unmount it first: uniharmonyfs unmount "+req.Target, "or choose another target")
 	}
 	st, err := os.Stat(req.Target)
@@ -256,7 +222,7 @@ func (d *daemon) checkTarget(req *control.MountRequest) (made bool, err error) {
 		if _, err := os.Lstat(req.Target); err == nil {
 			return refuse("it is a symbolic link that leads nowhere", "choose an empty or new directory")
 		}
-		if err := makeAll(missing(req.Target), 0o777&^os.FileMode(req.Umask)); err != nil {
+		if err := beneath.Make(beneath.Missing(req.Target), 0o777&^os.FileMode(req.Umask)); err != nil {
 			return refuse(err.Error(), "choose a target that you can write to")
 		}
 		made = true
@@ -280,17 +246,17 @@ func (d *daemon) checkTarget(req *control.MountRequest) (made bool, err error) {
 		return undo(err.Error())
 	}
 	switch {
-	case within(real, cacheDir):
+	case cachedir.Within(real, cacheDir):
 		return undo("it lies inside the cache "+cacheDir, "choose a target elsewhere")
-	case within(cacheDir, real):
+	case cachedir.Within(cacheDir, real):
 		return undo("the cache "+cacheDir+" lies inside it", "choose another target, or another --cache")
 	}
 	if at := fetch.LocalPath(req.Spec); at != "" {
-		if at, err := filepath.EvalSymlinks(at); err == nil && (within(real, at) || within(at, real)) {
+		if at, err := filepath.EvalSymlinks(at); err == nil && (cachedir.Within(real, at) || cachedir.Within(at, real)) {
 			return undo("it overlaps the dataset "+at, "choose a target elsewhere")
 		}
 	}
-	if d.mountAt(real) != nil {
+	if d.mounts.at(real) != nil {
 		return undo("it is mounted already", "unmount it first: uniharmonyfs unmount "+real)
 	}
 	if points, err := cachedir.MountPoints(); err == nil {
@@ -311,14 +277,9 @@ func (d *daemon) checkTarget(req *control.MountRequest) (made bool, err error) {
 	return made, nil
 }
 
-// within reports whether path is dir or below it.
-func within(path, dir string) bool {
-	return path == dir || strings.HasPrefix(path, strings.TrimSuffix(dir, "/")+"/")
-}
-
 // waitRequest returns when a mount is gone.
 func (d *daemon) waitRequest(ctx context.Context, req control.UnmountRequest, _ *reply) (struct{}, error) {
-	if m := d.mountAt(req.Target); m != nil {
+	if m := d.mounts.at(req.Target); m != nil {
 		select {
 		case <-m.fs.Done():
 		case <-ctx.Done():

@@ -6,12 +6,13 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/uniharmony/uniharmonyfs/internal/bulk"
 	"github.com/uniharmony/uniharmonyfs/internal/tree"
 )
 
 // remote reports whether a file's content would have to be fetched to be read.
 func (m *mount) remote(n int) bool {
-	return m.version.Kind(n) == tree.Annexed && m.version.clone.InPlace(m.version.Key(n)) == ""
+	return m.version.Kind(n) == tree.Annexed && !m.version.InPlace(m.version.Key(n))
 }
 
 // prefetch brings all that the mount shows, in the order of the paths, behind
@@ -43,7 +44,7 @@ func (m *mount) prefetch() {
 		defer cancel()
 		defer context.AfterFunc(m.d.life.ctx, cancel)()
 		var g errgroup.Group
-		g.SetLimit(atOnce)
+		g.SetLimit(bulk.AtOnce)
 		for _, n := range files {
 			if ctx.Err() != nil {
 				break

@@ -1,48 +1,52 @@
 package daemon
 
-import "github.com/uniharmony/uniharmonyfs/internal/cachedir"
+import (
+	"log/slog"
+	"sync"
 
-func (d *daemon) settings() cachedir.Settings {
-	s, err := d.dir.Settings()
+	"github.com/uniharmony/uniharmonyfs/cache"
+	"github.com/uniharmony/uniharmonyfs/internal/cachedir"
+)
+
+// settings are what is kept for later daemons. They are safe for concurrent use.
+type settings struct {
+	dir   cachedir.Dir
+	cache *cache.Cache
+	log   *slog.Logger
+	mu    sync.Mutex // held while they change
+}
+
+func (s *settings) get() cachedir.Settings {
+	now, err := s.dir.Settings()
 	if err != nil {
-		d.log.Warn("settings are unreadable: defaults are used", "err", err)
+		s.log.Warn("settings are unreadable: defaults are used", "err", err)
 	}
-	return s
+	return now
 }
 
-// change changes the settings now and for later daemons.
-func (d *daemon) change(fn func(*cachedir.Settings)) error {
-	d.settingsMu.Lock()
-	defer d.settingsMu.Unlock()
-	s := d.settings()
-	fn(&s)
-	return d.dir.SaveSettings(s)
+func (s *settings) change(fn func(*cachedir.Settings)) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := s.get()
+	fn(&now)
+	return s.dir.SaveSettings(now)
 }
 
-func (d *daemon) setBudget(bytes int64) error {
-	if err := d.change(func(s *cachedir.Settings) { s.Budget = bytes }); err != nil {
+// SetBudget sets the budget of the cache, in bytes.
+func (s *settings) SetBudget(bytes int64) error {
+	if err := s.change(func(now *cachedir.Settings) { now.Budget = bytes }); err != nil {
 		return err
 	}
-	d.cache.SetBudget(bytes)
+	s.cache.SetBudget(bytes)
 	return nil
 }
 
-// telling is how many bytes a download must have fetched to tell a speed.
-const telling = 1 << 20
+// Speed is that of the last download.
+func (s *settings) Speed() float64 { return s.get().Speed }
 
-func (d *daemon) noteSpeed(bytes int64, seconds float64) {
-	if bytes < telling || seconds <= 0 {
-		return
+// SetSpeed keeps the speed of a download.
+func (s *settings) SetSpeed(bytesPerSecond float64) {
+	if err := s.change(func(now *cachedir.Settings) { now.Speed = bytesPerSecond }); err != nil {
+		s.log.Warn("settings not written", "err", err)
 	}
-	if err := d.change(func(s *cachedir.Settings) { s.Speed = float64(bytes) / seconds }); err != nil {
-		d.log.Warn("settings not written", "err", err)
-	}
-}
-
-// estimate returns how many seconds the fetching of bytes may take, or 0.
-func (d *daemon) estimate(bytes int64) float64 {
-	if speed := d.settings().Speed; speed > 0 {
-		return float64(bytes) / speed
-	}
-	return 0
 }

@@ -6,20 +6,19 @@ import (
 	"os"
 	"slices"
 
-	"github.com/uniharmony/uniharmonyfs/fetch"
 	"github.com/uniharmony/uniharmonyfs/internal/control"
 )
 
 func (d *daemon) status(_ context.Context, req control.StatusRequest, _ *reply) (control.Status, error) {
 	s := control.Status{
 		Cache: string(d.dir), Version: d.options.Version, PID: os.Getpid(), Since: d.started,
-		Mounts: []control.MountInfo{}, Datasets: d.hiddenClones(), Store: d.cache.Status(),
+		Mounts: []control.MountInfo{}, Datasets: d.datasets.Names(), Store: d.cache.Status(),
 	}
 	s.Clones = make([]control.CloneInfo, len(s.Datasets))
 	for i, name := range s.Datasets {
-		s.Clones[i] = control.CloneInfo{Name: name, Dataset: fetch.ClonedFrom(d.cloneDir(name))}
+		s.Clones[i] = control.CloneInfo{Name: name, Dataset: d.datasets.ClonedFrom(name)}
 	}
-	for _, m := range d.mountList() {
+	for _, m := range d.mounts.all() {
 		s.Mounts = append(s.Mounts, m.info())
 	}
 	slices.SortFunc(s.Mounts, func(a, b control.MountInfo) int { return cmp.Compare(a.Target, b.Target) })
@@ -29,9 +28,9 @@ func (d *daemon) status(_ context.Context, req control.StatusRequest, _ *reply) 
 			return s, err
 		}
 		for _, n := range nodes {
-			ps := control.PathStatus{File: d.describe(m.version, m.view, n), Mount: m.target}
+			ps := control.PathStatus{File: m.version.Describe(m.view, n), Mount: m.target}
 			for _, e := range s.Store.Errors {
-				if e.Key == ps.Key && e.Key != "" && (e.Dataset == "" || e.Dataset == m.version.name) {
+				if e.Key == ps.Key && e.Key != "" && (e.Dataset == "" || e.Dataset == m.version.ID()) {
 					ps.Errors = append(ps.Errors, e)
 				}
 			}

@@ -20,13 +20,13 @@ import (
 func (d *daemon) unmountRequest(ctx context.Context, req control.UnmountRequest, _ *reply) (res control.UnmountResult, err error) {
 	res.Target = req.Target
 	if req.ID != "" {
-		if err := d.giveUp(ctx, req.ID); err != nil {
+		if err := d.mounts.giveUp(ctx, req.ID); err != nil {
 			return res, err
 		}
 	}
-	d.mounting.Lock()
-	defer d.mounting.Unlock()
-	m := d.mountAt(req.Target)
+	d.mounts.changing.Lock()
+	defer d.mounts.changing.Unlock()
+	m := d.mounts.at(req.Target)
 	owner := ""
 	switch {
 	case req.ID != "" && (m == nil || m.id != req.ID):
@@ -39,59 +39,13 @@ func (d *daemon) unmountRequest(ctx context.Context, req control.UnmountRequest,
 		if m.made && (req.Clean || req.ID != "") {
 			os.Remove(m.target)
 		}
-	case !d.wasStale(req.Target):
+	case !d.mounts.wasStale(req.Target):
 		return res, advice.New(advice.CannotMount, "cannot unmount "+req.Target, errors.New("nothing of this cache is mounted there"), "see what is mounted with: uniharmonyfs status")
 	}
 	if !req.Clean {
 		return res, nil
 	}
 	return d.cleanAfter(req.Target, owner)
-}
-
-// givenUpFor is how long a request that was given up is remembered: longer than
-// one can be on its way.
-const givenUpFor = 5 * time.Minute
-
-// giveUp makes sure that a request for a mount leaves none, and waits for its
-// end.
-func (d *daemon) giveUp(ctx context.Context, id string) error {
-	d.mounting.Lock()
-	for old, since := range d.givenUp {
-		if time.Since(since) > givenUpFor {
-			delete(d.givenUp, old)
-		}
-	}
-	d.givenUp[id] = time.Now()
-	coming := d.coming[id]
-	d.mounting.Unlock()
-	if coming == nil {
-		return nil
-	}
-	select {
-	case <-coming:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
-// begins takes note of a request for a mount, and reports whether anybody
-// waits for it. The returned function takes note of its end.
-func (d *daemon) begins(id string) (end func(), wanted bool) {
-	d.mounting.Lock()
-	defer d.mounting.Unlock()
-	if id == "" {
-		return func() {}, true
-	}
-	done := make(chan struct{})
-	d.coming[id] = done
-	_, given := d.givenUp[id]
-	return func() {
-		d.mounting.Lock()
-		defer d.mounting.Unlock()
-		delete(d.coming, id)
-		close(done)
-	}, !given
 }
 
 // unmount takes the mount away, in force even from under its users.
@@ -140,9 +94,9 @@ func (d *daemon) cleanAfter(target, owner string) (res control.UnmountResult, er
 
 // unmountAll is for the daemon's end: first politely, then by detaching.
 func (d *daemon) unmountAll() {
-	d.mounting.Lock()
-	defer d.mounting.Unlock()
-	for _, m := range d.mountList() {
+	d.mounts.changing.Lock()
+	defer d.mounts.changing.Unlock()
+	for _, m := range d.mounts.all() {
 		for try := 0; ; try++ {
 			err := d.unmount(m, try == 10)
 			if err == nil {
@@ -174,18 +128,8 @@ func (d *daemon) detachStale() {
 			continue
 		}
 		d.log.Info("detached a stale mount", "target", m.Target)
-		d.stale = append(d.stale, m.Target)
+		d.mounts.detached(m.Target)
 	}
-}
-
-func (d *daemon) wasStale(target string) bool {
-	for i, t := range d.stale {
-		if t == target {
-			d.stale = append(d.stale[:i], d.stale[i+1:]...)
-			return true
-		}
-	}
-	return false
 }
 
 // holders names the processes that use files below target. It reads links in
@@ -197,7 +141,7 @@ func holders(target string) (users []string) {
 		links = append(links, p+"/cwd", p+"/root")
 		for _, l := range links {
 			to, err := os.Readlink(l)
-			if err != nil || !within(to, target) {
+			if err != nil || !cachedir.Within(to, target) {
 				continue
 			}
 			name, _ := os.ReadFile(p + "/comm")

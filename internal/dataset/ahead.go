@@ -1,4 +1,4 @@
-package daemon
+package dataset
 
 import (
 	"bytes"
@@ -28,7 +28,7 @@ const (
 
 // readGit returns the content of a file that is in git, by its number in the
 // catalog.
-func (c *chooser) readGit(ctx context.Context, i int) ([]byte, error) {
+func (c *Chooser) readGit(ctx context.Context, i int) ([]byte, error) {
 	n := c.nodes[i]
 	a := &c.ahead
 	if data, ok := a.data[n]; ok {
@@ -48,7 +48,7 @@ func (c *chooser) readGit(ctx context.Context, i int) ([]byte, error) {
 		ids[k] = gitstore.OID(c.v.Key(n).Name())
 	}
 	a.data = make(map[int][]byte, len(nodes))
-	err := c.v.git.ReadAll(ctx, ids, func(k int, kind string, data []byte) error {
+	err := c.v.Git.ReadAll(ctx, ids, func(k int, kind string, data []byte) error {
 		if kind != "blob" {
 			return fmt.Errorf("%w: %q is a %s", gitstore.ErrDamaged, c.v.Path(nodes[k]), kind)
 		}
@@ -66,7 +66,7 @@ func (c *chooser) readGit(ctx context.Context, i int) ([]byte, error) {
 
 // alike returns the node of file i and up to most-1 after it whose names end
 // like its own, from the last "_" on.
-func (c *chooser) alike(i, most int) (nodes []int) {
+func (c *Chooser) alike(i, most int) (nodes []int) {
 	nodes = append(nodes, c.nodes[i])
 	name := c.v.Name(c.nodes[i])
 	at := strings.LastIndexByte(name, '_')

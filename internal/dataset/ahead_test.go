@@ -1,4 +1,4 @@
-package daemon
+package dataset
 
 import (
 	"context"
@@ -18,7 +18,7 @@ import (
 
 // sidecars makes a chooser of a repository with n sidecars, each with its own
 // content, between other files.
-func sidecars(t *testing.T, n int) (c *chooser, dir string) {
+func sidecars(t *testing.T, n int) (c *Chooser, dir string) {
 	t.Helper()
 	dir = t.TempDir()
 	git := func(args ...string) string {
@@ -55,8 +55,8 @@ func sidecars(t *testing.T, n int) (c *chooser, dir string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := &daemon{index: x, log: slog.New(slog.DiscardHandler)}
-	return d.newChooser(&version{dataset: &dataset{git: store}, Snapshot: s}, "", nil), dir
+	r := New(Options{Index: x, Log: slog.New(slog.DiscardHandler)})
+	return (&Version{registry: r, Git: store, Snapshot: s}).Chooser("", nil), dir
 }
 
 // Whatever was read ahead, a file has its own content.

@@ -1,4 +1,4 @@
-package daemon
+package dataset
 
 import (
 	"context"
@@ -9,25 +9,27 @@ import (
 	"github.com/uniharmony/uniharmonyfs/bids"
 	"github.com/uniharmony/uniharmonyfs/cache"
 	"github.com/uniharmony/uniharmonyfs/internal/annex"
+	"github.com/uniharmony/uniharmonyfs/internal/bulk"
+	"github.com/uniharmony/uniharmonyfs/internal/control"
 	"github.com/uniharmony/uniharmonyfs/internal/tree"
 )
 
-// selection is what a request asked of a version.
-type selection struct {
+// A Selection is what was asked of a version.
+type Selection struct {
 	*bids.Result
-	view *tree.View
+	View *tree.View
 	// Nodes, in byte order of their paths: of the files in the view, of those
 	// that were asked for themselves, and of those at the root that were named.
-	files, primary, root []int
+	Files, Primary, Root []int
 }
 
-// chooser answers questions about the names of a version's files, and about
-// what the few files say that decide which belong together.
-type chooser struct {
-	d       *daemon
-	v       *version
+// A Chooser answers questions about the names of a version's files, and about
+// what the few files say that decide which belong together. It is used by one
+// goroutine.
+type Chooser struct {
+	v       *Version
 	owner   string // of what has to be fetched
-	r       *reply
+	tell    bulk.Tell
 	catalog *bids.Catalog
 	nodes   []int // of the catalog's paths
 
@@ -37,19 +39,20 @@ type chooser struct {
 	ahead   ahead
 }
 
-func (d *daemon) newChooser(v *version, owner string, r *reply) *chooser {
-	c := &chooser{d: d, v: v, owner: owner, r: r, nodes: v.sortedFiles(), tried: make(map[int]bool), kept: make(map[annex.Key][]byte)}
+// Chooser returns a chooser. What has to be fetched belongs to owner in the cache.
+func (v *Version) Chooser(owner string, tell bulk.Tell) *Chooser {
+	c := &Chooser{v: v, owner: owner, tell: tell, nodes: v.sortedFiles(), tried: make(map[int]bool), kept: make(map[annex.Key][]byte)}
 	c.catalog = bids.NewCatalog(len(c.nodes), func(i int) string { return v.Path(c.nodes[i]) }).Remembering(c)
 	return c
 }
 
-// choose applies a selection to the version.
-func (c *chooser) choose(ctx context.Context, s bids.Selection) (*selection, error) {
-	return c.chooseBeside(ctx, s, nil)
+// Choose applies a selection to the version.
+func (c *Chooser) Choose(ctx context.Context, s bids.Selection) (*Selection, error) {
+	return c.ChooseBeside(ctx, s, nil)
 }
 
-// chooseBeside is choose where files of other selections are shown, too.
-func (c *chooser) chooseBeside(ctx context.Context, s bids.Selection, beside func(path string) bool) (*selection, error) {
+// ChooseBeside is Choose where files of other selections are shown, too.
+func (c *Chooser) ChooseBeside(ctx context.Context, s bids.Selection, beside func(path string) bool) (*Selection, error) {
 	var result *bids.Result
 	err := c.run(ctx, func(catalog *bids.Catalog, read bids.Read) (err error) {
 		result, err = catalog.SelectBeside(s, read, beside)
@@ -58,22 +61,41 @@ func (c *chooser) chooseBeside(ctx context.Context, s bids.Selection, beside fun
 	if err != nil {
 		return nil, err
 	}
-	chosen := &selection{Result: result, files: make([]int, len(result.Files))}
+	chosen := &Selection{Result: result, Files: make([]int, len(result.Files))}
 	for i, f := range result.Files {
-		chosen.files[i] = c.nodes[f]
+		chosen.Files[i] = c.nodes[f]
 	}
 	for _, f := range result.Primary {
-		chosen.primary = append(chosen.primary, c.nodes[f])
+		chosen.Primary = append(chosen.Primary, c.nodes[f])
 	}
 	for _, f := range result.Root {
-		chosen.root = append(chosen.root, c.nodes[f])
+		chosen.Root = append(chosen.Root, c.nodes[f])
 	}
 	replaced := make(map[int][]byte, len(result.Replaced))
 	for f, content := range result.Replaced {
 		replaced[c.nodes[f]] = content
 	}
-	chosen.view = c.v.View(slices.Sorted(slices.Values(chosen.files)), replaced)
+	chosen.View = c.v.View(slices.Sorted(slices.Values(chosen.Files)), replaced)
 	return chosen, nil
+}
+
+// Facets says what there is to select by.
+func (c *Chooser) Facets(ctx context.Context, s bids.Selection) (all []bids.Facet, err error) {
+	err = c.run(ctx, func(catalog *bids.Catalog, read bids.Read) (err error) {
+		all, err = catalog.Facets(s, read, func(i int) int64 { return c.v.Size(c.nodes[i]) })
+		return err
+	})
+	return all, err
+}
+
+// Explain says whether a path is in the view of a selection, and why.
+func (c *Chooser) Explain(ctx context.Context, s bids.Selection, path string) (e control.Explanation, err error) {
+	e.Path = path
+	err = c.run(ctx, func(catalog *bids.Catalog, read bids.Read) (err error) {
+		e.Shown, e.Why, err = catalog.Explain(s, read, path)
+		return err
+	})
+	return e, err
 }
 
 // maxDeciding is the size in bytes of the largest file that is read to choose.
@@ -85,7 +107,7 @@ const maxRounds = 20
 
 // run asks a question. When git-annex holds sidecars or tables that it depends
 // on and they are not here, it fetches them and asks again.
-func (c *chooser) run(ctx context.Context, ask func(*bids.Catalog, bids.Read) error) error {
+func (c *Chooser) run(ctx context.Context, ask func(*bids.Catalog, bids.Read) error) error {
 	for round := 1; ; round++ {
 		c.missing = nil
 		err := ask(c.catalog.Until(ctx), func(i int) ([]byte, error) { return c.read(ctx, i) })
@@ -103,7 +125,7 @@ func (c *chooser) run(ctx context.Context, ask func(*bids.Catalog, bids.Read) er
 }
 
 // read returns the content of a file, by its number in the catalog.
-func (c *chooser) read(ctx context.Context, i int) ([]byte, error) {
+func (c *Chooser) read(ctx context.Context, i int) ([]byte, error) {
 	n := c.nodes[i]
 	switch {
 	case c.v.Size(n) > maxDeciding:
@@ -113,8 +135,8 @@ func (c *chooser) read(ctx context.Context, i int) ([]byte, error) {
 	case c.v.Kind(n) != tree.Annexed:
 		return nil, fmt.Errorf("%s is no file", c.v.Path(n))
 	}
-	data, err := c.d.readNow(ctx, c.v, n)
-	if errors.Is(err, errNotHere) && !c.tried[n] && !c.v.request.Offline {
+	data, err := c.v.ReadNow(ctx, n)
+	if errors.Is(err, errNotHere) && !c.tried[n] && !c.v.Request.Offline {
 		c.tried[n] = true
 		c.missing = append(c.missing, n)
 	}
@@ -123,27 +145,27 @@ func (c *chooser) read(ctx context.Context, i int) ([]byte, error) {
 
 // fetch brings what is missing. What cannot be had is done without: the answer
 // says so.
-func (c *chooser) fetch(ctx context.Context) error {
-	from, err := c.d.origin(c.v)
+func (c *Chooser) fetch(ctx context.Context) error {
+	from, err := c.v.Origin()
 	if err != nil {
 		return err
 	}
-	files := make([]chosenFile, len(c.missing))
+	files := make([]bulk.File, len(c.missing))
 	for i, n := range c.missing {
 		key, path := c.v.Key(n), c.v.Path(n)
-		files[i] = chosenFile{path, key, c.v.Size(n), cache.Use{Origin: from, Dataset: c.v.name, Owner: c.owner, Name: path}, false}
+		files[i] = bulk.File{Path: path, Key: key, Size: c.v.Size(n), Use: cache.Use{Origin: from, Dataset: c.v.ID(), Owner: c.owner, Name: path}}
 	}
-	failed, err := c.d.each(ctx, files, c.v.request.Timeout, c.r, c.d.fetch)
+	failed, err := c.v.registry.work.Each(ctx, files, c.v.Request.Timeout, c.tell, c.v.registry.work.Fetch)
 	for _, f := range failed {
-		c.d.log.Warn("a file that decides what is shown cannot be had", "path", f.Path, "why", f.Why)
+		c.v.registry.Log.Warn("a file that decides what is shown cannot be had", "path", f.Path, "why", f.Why)
 	}
 	return err
 }
 
 // Recall and Keep are the memory of what files say of others: by content, so
 // that it holds for all versions, and after the content was evicted.
-func (c *chooser) Recall(i int) (bids.Links, bool) {
-	data, ok := c.d.index.Fact(c.v.Key(c.nodes[i]))
+func (c *Chooser) Recall(i int) (bids.Links, bool) {
+	data, ok := c.v.registry.Index.Fact(c.v.Key(c.nodes[i]))
 	if !ok {
 		return bids.Links{}, false
 	}
@@ -152,7 +174,7 @@ func (c *chooser) Recall(i int) (bids.Links, bool) {
 }
 
 // Keep is part of the memory.
-func (c *chooser) Keep(i int, l bids.Links) {
+func (c *Chooser) Keep(i int, l bids.Links) {
 	c.kept[c.v.Key(c.nodes[i])] = l.Encode()
 	if len(c.kept) >= maxKept {
 		c.keep()
@@ -163,45 +185,9 @@ func (c *chooser) Keep(i int, l bids.Links) {
 const maxKept = 10_000
 
 // keep stores what was learnt.
-func (c *chooser) keep() {
-	if err := c.d.index.SaveFacts(c.kept); err != nil {
-		c.d.log.Warn("what sidecars say is not stored: they will be read again", "err", err)
+func (c *Chooser) keep() {
+	if err := c.v.registry.Index.SaveFacts(c.kept); err != nil {
+		c.v.registry.Log.Warn("what sidecars say is not stored: they will be read again", "err", err)
 	}
 	clear(c.kept)
 }
-
-// errNotHere says that a file's content would have to be fetched.
-var errNotHere = errors.New("its content is not here")
-
-// readNow returns a whole annexed file that is on this machine: in the cache,
-// or in the user's own repository.
-func (d *daemon) readNow(ctx context.Context, v *version, n int) ([]byte, error) {
-	data := make([]byte, v.Size(n))
-	if local := d.openInPlace(v, n); local != nil {
-		defer local.Close()
-		if k, err := local.ReadAt(ctx, data, 0); err == nil || k == len(data) {
-			return data, nil
-		}
-	}
-	if d.cache.State(v.Key(n)).Presence != cache.Cached {
-		return nil, errNotHere
-	}
-	h, err := d.cache.Open(v.Key(n), cache.Use{Name: v.Path(n), Origin: noOrigin{cache.ErrOffline}})
-	if err != nil {
-		return nil, err
-	}
-	defer h.Close()
-	switch _, err := h.ReadAt(ctx, data, 0); {
-	case len(data) == 0:
-	case errors.Is(err, cache.ErrOffline): // it has just gone
-		return nil, errNotHere
-	case err != nil:
-		return nil, err
-	}
-	return data, nil
-}
-
-// noOrigin has nothing.
-type noOrigin struct{ why error }
-
-func (o noOrigin) Sources(context.Context, annex.Key) ([]cache.Source, error) { return nil, o.why }

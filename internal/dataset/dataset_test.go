@@ -1,4 +1,4 @@
-package daemon
+package dataset
 
 import (
 	"log/slog"
@@ -10,7 +10,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-	"weak"
 
 	"github.com/uniharmony/uniharmonyfs/cache"
 	"github.com/uniharmony/uniharmonyfs/fetch"
@@ -51,7 +50,7 @@ func TestOriginHoldsNoSnapshot(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer x.Close()
-	d := &daemon{index: x, log: slog.New(slog.DiscardHandler), snapshots: make(map[gitstore.OID]weak.Pointer[index.Snapshot])}
+	r := New(Options{Index: x, Log: slog.New(slog.DiscardHandler), Guard: func(_ string, fn func()) error { fn(); return nil }})
 	spec, err := fetch.ParseSpec(dir, "")
 	if err != nil {
 		t.Fatal(err)
@@ -65,23 +64,23 @@ func TestOriginHoldsNoSnapshot(t *testing.T) {
 	commit := clone.Commit
 	var used cache.Origin
 	func() {
-		s, err := d.snapshot(t.Context(), store, commit, nil)
+		s, err := r.snapshot(t.Context(), store, commit, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if again, err := d.snapshot(t.Context(), store, commit, nil); again != s || err != nil {
+		if again, err := r.snapshot(t.Context(), store, commit, nil); again != s || err != nil {
 			t.Errorf("while it is in use there is another one: %v", err)
 		}
-		v := &version{
-			dataset: &dataset{git: store, origins: make(map[originID]*keptOrigin)}, clone: clone, Snapshot: s,
-			request: control.Dataset{Fetcher: "native"},
+		v := &Version{
+			registry: r, dataset: &dataset{origins: make(map[originID]*keptOrigin)}, Clone: clone, Git: store, Snapshot: s,
+			Request: control.Dataset{Fetcher: "native"},
 		}
-		if used, err = d.origin(v); err != nil {
+		if used, err = v.Origin(); err != nil {
 			t.Fatal(err)
 		}
 	}()
-	paths := d.pathsOf(store, commit)
-	for n := 0; d.snapshots[commit].Value() != nil; n++ { // it may be being stored
+	paths := r.pathsOf(store, commit)
+	for n := 0; r.snapshots[commit].Value() != nil; n++ { // it may be being stored
 		if n == 100 {
 			t.Error("the list of files is still there when nobody uses it")
 			break

@@ -1,4 +1,4 @@
-package daemon
+package dataset
 
 import (
 	"context"
@@ -38,14 +38,19 @@ type keptOrigin struct {
 	inner  *fetch.Origin
 }
 
-// origin returns where a version's content comes from, as its request wants,
+// noOrigin has nothing.
+type noOrigin struct{ why error }
+
+func (o noOrigin) Sources(context.Context, annex.Key) ([]cache.Source, error) { return nil, o.why }
+
+// Origin returns where the version's content comes from, as its request wants,
 // and begins to find that out.
-func (d *daemon) origin(v *version) (cache.Origin, error) {
-	req := v.request
+func (v *Version) Origin() (cache.Origin, error) {
+	req, r := v.Request, v.registry
 	if req.Offline {
 		return noOrigin{cache.ErrOffline}, nil
 	}
-	v.clone.StartBranch()
+	v.Clone.StartBranch()
 	id := originID{
 		fetcher: req.Fetcher, addresses: strings.Join(req.AllowAddresses, "\x00"), env: strings.Join(req.Env, "\x00"),
 		timeout: req.Timeout, commit: v.Commit,
@@ -58,13 +63,13 @@ func (d *daemon) origin(v *version) (cache.Origin, error) {
 			return o, nil
 		}
 	}
-	inner, err := fetch.NewOrigin(v.clone, v.git, fetch.OriginOptions{
+	inner, err := fetch.NewOrigin(v.Clone, v.Git, fetch.OriginOptions{
 		Fetcher:        req.Fetcher,
 		AllowAddresses: req.AllowAddresses,
 		Timeout:        req.Timeout,
 		Env:            req.Env,
-		Paths:          d.pathsOf(v.git, v.Commit),
-		Log:            d.log,
+		Paths:          r.pathsOf(v.Git, v.Commit),
+		Log:            r.Log,
 	})
 	if known := new(advice.Error); errors.As(err, &known) {
 		return nil, err
@@ -75,7 +80,7 @@ func (d *daemon) origin(v *version) (cache.Origin, error) {
 	kept.shared = weak.Make(o)
 	ds.origins[id] = kept
 	runtime.AddCleanup(o, func(kept *keptOrigin) {
-		go d.guarded("the end of an origin", func() { ds.drop(id, kept) })
+		go r.Guard("the end of an origin", func() { ds.drop(id, kept) })
 	}, kept)
 	return o, nil
 }
@@ -91,9 +96,9 @@ func (ds *dataset) drop(id originID, kept *keptOrigin) {
 }
 
 // pathsOf finds the paths of a key in a commit.
-func (d *daemon) pathsOf(git *gitstore.Store, commit gitstore.OID) func(annex.Key) []string {
+func (r *Registry) pathsOf(git *gitstore.Store, commit gitstore.OID) func(annex.Key) []string {
 	return func(k annex.Key) (paths []string) {
-		s, err := d.snapshot(context.Background(), git, commit, nil)
+		s, err := r.snapshot(context.Background(), git, commit, nil)
 		if err != nil {
 			return nil
 		}

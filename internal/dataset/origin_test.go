@@ -1,4 +1,4 @@
-package daemon
+package dataset
 
 import (
 	"log/slog"
@@ -17,7 +17,10 @@ import (
 // An origin is shared by those who want the same of it, and closed when neither
 // a mount, nor a request, nor a transfer can reach it.
 func TestUnusedOriginIsClosed(t *testing.T) {
-	d := &daemon{log: slog.New(slog.DiscardHandler)}
+	r := New(Options{
+		Log:   slog.New(slog.DiscardHandler),
+		Guard: func(_ string, fn func()) error { fn(); return nil },
+	})
 	hidden := fetch.NewHidden(filepath.Join(t.TempDir(), "hidden"))
 	defer hidden.Close()
 	ds := &dataset{hidden: hidden, origins: make(map[originID]*keptOrigin)}
@@ -33,7 +36,6 @@ func TestUnusedOriginIsClosed(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer store.Close()
-	ds.git = store
 	spec, err := fetch.ParseSpec(repository, "")
 	if err != nil {
 		t.Fatal(err)
@@ -43,10 +45,10 @@ func TestUnusedOriginIsClosed(t *testing.T) {
 		t.Fatal(err)
 	}
 	get := func(env ...string) any {
-		o, err := d.origin(&version{
-			dataset: ds, clone: clone, Snapshot: &index.Snapshot{Commit: clone.Commit},
-			request: control.Dataset{Fetcher: "native", Env: env},
-		})
+		o, err := (&Version{
+			registry: r, dataset: ds, Clone: clone, Git: store, Snapshot: &index.Snapshot{Commit: clone.Commit},
+			Request: control.Dataset{Fetcher: "native", Env: env},
+		}).Origin()
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -1,4 +1,4 @@
-package daemon
+package download
 
 import (
 	"bytes"
@@ -16,13 +16,13 @@ import (
 // In direct mode the target is a DataLad dataset. A file's content goes to
 // where git-annex keeps objects; its links in the work tree are git's.
 
-func (g *get) cloneDirect(ctx context.Context, r *reply) (err error) {
+func (g *get) cloneDirect(ctx context.Context, out Out) (err error) {
 	req := g.req
-	g.direct, err = fetch.CloneDirect(ctx, g.v.clone.Spec, req.Version, string(g.v.Commit), req.Target, fetch.CloneOptions{
-		Git: g.d.git,
+	g.direct, err = fetch.CloneDirect(ctx, g.v.Clone.Spec, req.Version, string(g.v.Commit), req.Target, fetch.CloneOptions{
+		Git: g.d.Git,
 		Env: req.Env,
 		Progress: func(p fetch.Progress) {
-			r.progress(control.Progress{Phase: "clone", Done: p.Done, Total: p.Total, Text: p.Text})
+			out.Progress(control.Progress{Phase: "clone", Done: p.Done, Total: p.Total, Text: p.Text})
 		},
 	})
 	if err == nil {
@@ -80,7 +80,7 @@ func (g *get) copied(ctx context.Context, n int) (there, error) {
 	if err != nil {
 		return differs, err
 	}
-	if of, err := g.v.git.ReadPath(ctx, string(g.v.Commit), name); err == nil && bytes.Equal(of, have) {
+	if of, err := g.v.Git.ReadPath(ctx, string(g.v.Commit), name); err == nil && bytes.Equal(of, have) {
 		return nothing, nil
 	}
 	return g.there(ctx, n)
@@ -154,7 +154,7 @@ func (g *get) settleDirect(ctx context.Context, todo []int) error {
 	var keys []annex.Key
 	var unlocked []string
 	for _, n := range todo {
-		if !g.done[n] {
+		if !g.did.done[n] {
 			continue
 		}
 		keys = append(keys, g.v.Key(n))

@@ -1,4 +1,4 @@
-package daemon
+package download
 
 import (
 	"bytes"
@@ -98,20 +98,11 @@ func (g *get) compare(ctx context.Context, f *os.File, n int, size int64) there 
 	if err == nil && synthesised && bytes.Equal(have, content) {
 		return same
 	}
-	whole, wholeErr := g.whole(ctx, n)
+	whole, wholeErr := g.v.ReadNow(ctx, n)
 	if err != nil || wholeErr != nil || !bids.IsPart(name, have, whole) {
 		return differs
 	}
 	return nothing
-}
-
-// whole returns a small file of the dataset, if it is on this machine.
-func (g *get) whole(ctx context.Context, n int) ([]byte, error) {
-	if g.v.Kind(n) != tree.Git {
-		return g.d.readNow(ctx, g.v, n)
-	}
-	_, data, err := g.v.git.Read(ctx, gitstore.OID(g.v.Key(n).Name()))
-	return data, err
 }
 
 // maxTable bounds the tables that are looked into.
@@ -186,7 +177,7 @@ func (g *get) fill(ctx context.Context, n int, h halfFile) error {
 	key := g.v.Key(n)
 	if g.v.Kind(n) == tree.Git {
 		return h.write(func(f *os.File) error {
-			_, err := g.v.git.Copy(ctx, gitstore.OID(key.Name()), f)
+			_, err := g.v.Git.Copy(ctx, gitstore.OID(key.Name()), f)
 			return err
 		})
 	}
@@ -196,7 +187,7 @@ func (g *get) fill(ctx context.Context, n int, h halfFile) error {
 // fillAnnexed fetches a file's content, unless it is cached, and copies it.
 func (g *get) fillAnnexed(ctx context.Context, n int, to halfFile) error {
 	key := g.v.Key(n)
-	if local := g.d.openInPlace(g.v, n); local != nil {
+	if local := g.v.OpenInPlace(n); local != nil {
 		defer local.Close()
 		from, err := local.Wait(ctx)
 		if err != nil {
@@ -204,9 +195,9 @@ func (g *get) fillAnnexed(ctx context.Context, n int, to halfFile) error {
 		}
 		return errors.Join(copyFile(ctx, from, to), local.Same())
 	}
-	missing := g.d.cache.State(key).Presence != cache.Cached
-	use := cache.Use{Origin: g.from, Dataset: g.v.name, Owner: g.owner, Name: g.v.Path(n)}
-	h, err := g.d.cache.Open(key, use)
+	missing := g.d.Cache.State(key).Presence != cache.Cached
+	use := cache.Use{Origin: g.from, Dataset: g.v.ID(), Owner: g.owner, Name: g.v.Path(n)}
+	h, err := g.d.Cache.Open(key, use)
 	if err != nil {
 		return err
 	}
@@ -219,12 +210,12 @@ func (g *get) fillAnnexed(ctx context.Context, n int, to halfFile) error {
 		err = g.stream(ctx, key, use, to)
 	}
 	if err == nil && missing {
-		g.mu.Lock()
-		g.fetched += g.view.Size(n)
-		g.mu.Unlock()
+		g.did.mu.Lock()
+		g.did.fetched += g.view.Size(n)
+		g.did.mu.Unlock()
 	}
 	if g.req.TmpClean {
-		_, _, dropErr := g.d.cache.DropKey(key, g.owner)
+		_, _, dropErr := g.d.Cache.DropKey(key, g.owner)
 		err = errors.Join(err, dropErr)
 	}
 	return err
@@ -234,7 +225,7 @@ func (g *get) fillAnnexed(ctx context.Context, n int, to halfFile) error {
 // time, and verifies what it wrote.
 func (g *get) stream(ctx context.Context, key annex.Key, use cache.Use, to halfFile) error {
 	use.Patience = g.req.Timeout
-	h, err := g.d.cache.Open(key, use)
+	h, err := g.d.Cache.Open(key, use)
 	if err != nil {
 		return err
 	}

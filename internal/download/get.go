@@ -1,4 +1,4 @@
-package daemon
+package download
 
 import (
 	"context"
@@ -18,16 +18,59 @@ import (
 	"github.com/uniharmony/uniharmonyfs/fetch"
 	"github.com/uniharmony/uniharmonyfs/internal/advice"
 	"github.com/uniharmony/uniharmonyfs/internal/beneath"
+	"github.com/uniharmony/uniharmonyfs/internal/bulk"
+	"github.com/uniharmony/uniharmonyfs/internal/cachedir"
 	"github.com/uniharmony/uniharmonyfs/internal/control"
+	"github.com/uniharmony/uniharmonyfs/internal/dataset"
 	"github.com/uniharmony/uniharmonyfs/internal/tree"
 )
+
+// Options are what downloads work with. All but Git are needed.
+type Options struct {
+	Dir      cachedir.Dir
+	Cache    *cache.Cache
+	Datasets *dataset.Registry
+	Git      string // path of the git program, "" when there is none
+	Guard    bulk.Guard
+	Settings Settings
+	// Mounts returns where something is mounted.
+	Mounts func() []string
+}
+
+// Settings are kept for later downloads.
+type Settings interface {
+	SetBudget(bytes int64) error
+	// Speed is that of the last download, in bytes a second; 0 when there was none.
+	Speed() float64
+	SetSpeed(bytesPerSecond float64)
+}
+
+// Out is where a download tells what it does: a plan as an item, and progress. It
+// is safe for concurrent use.
+type Out interface {
+	Progress(control.Progress)
+	Item(v any) error
+	Flush()
+}
+
+// Downloads are those of one cache. It is safe for concurrent use.
+type Downloads struct {
+	Options
+	work    bulk.Worker
+	targets targetLocks
+}
+
+// New returns the downloads of a cache.
+func New(o Options) *Downloads {
+	return &Downloads{Options: o, work: bulk.Worker{Cache: o.Cache, Guard: o.Guard}}
+}
 
 // get is a download in progress: the files of a view, copied from the cache
 // into a directory. A file appears there under its name only when it is whole.
 type get struct {
-	d      *daemon
+	d      *Downloads
 	req    control.GetRequest
-	v      *version
+	v      *dataset.Version
 	view   *tree.View
 	files  []int
 	from   cache.Origin
@@ -36,32 +79,41 @@ type get struct {
 	annex  *beneath.Dir  // in direct mode: where git-annex keeps content; nil before there is one
 	made   []string      // directories above and of the target that were missing
 	direct *fetch.Direct // nil in hidden mode
-	wait   *patience
+	wait   *bulk.Patience
+	did    outcome
+}
 
-	mu      sync.Mutex // guards the following
-	done    map[int]bool
+// outcome is what has come of a download so far.
+type outcome struct {
+	mu      sync.Mutex   // guards the following
+	done    map[int]bool // nodes
 	failed  []control.FileFailed
-	fetched int64
+	fetched int64 // bytes
 	full    error // why a disk takes no more
 }
 
 const maxJobs = 64
 
-func (d *daemon) getRequest(ctx context.Context, req control.GetRequest, r *reply) (res control.GetResult, err error) {
+// telling is how many bytes a download must have fetched to tell a speed.
+const telling = 1 << 20
+
+// Get carries out a download. What is done stays done when ctx ends, or when a
+// part of the files fails, which the result tells.
+func (d *Downloads) Get(ctx context.Context, req control.GetRequest, out Out) (res control.GetResult, err error) {
 	if req.Target, err = realTarget(req.Target); err != nil {
 		return res, err
 	}
 	// Two downloads into one directory take turns: the second finds done what
 	// the first has done.
 	unlock, err := d.targets.lock(ctx, req.Target, func() {
-		r.progress(control.Progress{Phase: "wait", Text: "another download into the target"})
+		out.Progress(control.Progress{Phase: "wait", Text: "another download into the target"})
 	})
 	if err != nil {
 		return res, err
 	}
 	defer unlock()
 	started := time.Now()
-	g, err := d.newGet(ctx, req, r)
+	g, err := d.newGet(ctx, req, out)
 	if err != nil {
 		return res, err
 	}
@@ -71,22 +123,24 @@ func (d *daemon) getRequest(ctx context.Context, req control.GetRequest, r *repl
 		g.direct = &fetch.Direct{Dir: req.Target}
 		g.annex, _ = g.target.Annex() // nil where there is no dataset yet
 	case req.Direct:
-		if err := g.cloneDirect(ctx, r); err != nil {
+		if err := g.cloneDirect(ctx, out); err != nil {
 			return res, err
 		}
 	}
 	if !req.DryRun {
 		g.removeStale()
 	}
-	plan, todo, err := g.plan(ctx, r)
+	plan, todo, err := g.plan(ctx, out)
 	if err != nil {
 		return res, err
 	}
-	plan.Seconds = d.estimate(plan.FetchBytes)
-	if err := r.item(plan); err != nil {
+	if speed := d.Settings.Speed(); speed > 0 {
+		plan.Seconds = float64(plan.FetchBytes) / speed
+	}
+	if err := out.Item(plan); err != nil {
 		return res, err
 	}
-	r.flush()
+	out.Flush()
 	res.Target, res.Files, res.Bytes = req.Target, plan.ThereFiles, plan.ThereBytes
 	if req.DryRun {
 		return res, nil
@@ -97,82 +151,89 @@ func (d *daemon) getRequest(ctx context.Context, req control.GetRequest, r *repl
 	if d.isTight(req.Target, plan) {
 		g.req.TmpClean = true
 	}
-	g.run(ctx, todo, plan, r)
+	g.run(ctx, todo, plan, out)
 	if req.Direct {
 		if err := g.settleDirect(ctx, todo); err != nil {
 			return res, err
 		}
 	}
-	if len(g.done) > 0 && ctx.Err() == nil {
+	if len(g.did.done) > 0 && ctx.Err() == nil {
 		if err := g.target.Sync(); err != nil {
 			return res, advice.New(advice.Failed, "what was downloaded may not be on the disk of "+req.Target, err, "see whether the disk is healthy, and run the command again")
 		}
 	}
 	for _, n := range todo {
-		if g.done[n] {
+		if g.did.done[n] {
 			res.Files++
 			res.Bytes += g.view.Size(n)
 		}
 	}
-	slices.SortFunc(g.failed, func(a, b control.FileFailed) int { return strings.Compare(a.Path, b.Path) })
-	res.Failed, res.FetchedBytes, res.Seconds = g.failed, g.fetched, time.Since(started).Seconds()
-	d.noteSpeed(g.fetched, res.Seconds)
-	if g.full != nil && ctx.Err() == nil {
-		return res, advice.New(advice.NoSpace, fmt.Sprintf("no space left after %d of %d files", res.Files, plan.Files), g.full, "free some space and run the command again: it continues")
+	slices.SortFunc(g.did.failed, func(a, b control.FileFailed) int { return strings.Compare(a.Path, b.Path) })
+	res.Failed, res.FetchedBytes, res.Seconds = g.did.failed, g.did.fetched, time.Since(started).Seconds()
+	if g.did.fetched >= telling && res.Seconds > 0 {
+		d.Settings.SetSpeed(float64(g.did.fetched) / res.Seconds)
+	}
+	if g.did.full != nil && ctx.Err() == nil {
+		return res, advice.New(advice.NoSpace, fmt.Sprintf("no space left after %d of %d files", res.Files, plan.Files), g.did.full, "free some space and run the command again: it continues")
 	}
 	return res, ctx.Err()
 }
 
-func (d *daemon) newGet(ctx context.Context, req control.GetRequest, r *reply) (*get, error) {
+func (d *Downloads) newGet(ctx context.Context, req control.GetRequest, out Out) (g *get, err error) {
 	if err := req.Selection.Validate(); err != nil {
 		return nil, err
 	}
 	what := "cannot download into " + req.Target
-	if within(req.Target, string(d.dir)) || within(string(d.dir), req.Target) {
+	if cachedir.Within(req.Target, string(d.Dir)) || cachedir.Within(string(d.Dir), req.Target) {
 		return nil, advice.New(advice.Usage, what, errors.New("it overlaps the cache"), "choose a target elsewhere")
 	}
-	for _, m := range d.mountList() {
-		if within(req.Target, m.target) {
+	for _, mounted := range d.Mounts() {
+		if cachedir.Within(req.Target, mounted) {
 			return nil, advice.New(advice.Usage, what, errors.New("it lies inside a mount, which is read-only"), "choose a target elsewhere")
 		}
 	}
 	if req.Budget > 0 {
-		if err := d.setBudget(req.Budget); err != nil {
+		if err := d.Settings.SetBudget(req.Budget); err != nil {
 			return nil, err
 		}
 	}
-	v, err := d.openVersion(ctx, req.Dataset, r)
+	v, err := d.Datasets.Open(ctx, req.Dataset, out.Progress)
 	if err != nil {
 		return nil, err
 	}
-	owner := fmt.Sprintf("%s:get:%s:%d", v.name, req.Target, time.Now().UnixNano())
+	defer func() {
+		if g == nil { // also after a panic
+			v.Release()
+		}
+	}()
+	owner := fmt.Sprintf("%s:get:%s:%d", v.ID(), req.Target, time.Now().UnixNano())
 	// Several downloads into one directory are one dataset there: its tables
 	// list what all of them brought.
-	chosen, err := d.newChooser(v, owner, r).chooseBeside(ctx, req.Selection, func(path string) bool {
+	chosen, err := v.Chooser(owner, out.Progress).ChooseBeside(ctx, req.Selection, func(path string) bool {
 		_, err := os.Lstat(filepath.Join(req.Target, path))
 		return err == nil
 	})
 	if err != nil {
 		return nil, err
 	}
-	from, err := d.origin(v)
+	from, err := v.Origin()
 	if err != nil {
 		return nil, err
 	}
-	made := missing(req.Target)
-	if err := makeAll(made, 0o777&^os.FileMode(req.Umask)); err != nil {
+	made := beneath.Missing(req.Target)
+	if err := beneath.Make(made, 0o777&^os.FileMode(req.Umask)); err != nil {
 		return nil, advice.New(advice.Failed, what, err, "choose a target that you can write to")
 	}
 	root, err := beneath.Open(req.Target)
 	if err != nil {
 		return nil, advice.New(advice.Failed, what, err)
 	}
-	g := &get{
-		d: d, req: req, v: v, view: chosen.view, files: chosen.files, from: from, target: root, made: made,
-		wait: newPatience(req.Timeout), owner: owner, done: make(map[int]bool),
+	g = &get{
+		d: d, req: req, v: v, view: chosen.View, files: chosen.Files, from: from, target: root, made: made,
+		wait: bulk.NewPatience(req.Timeout), owner: owner, did: outcome{done: make(map[int]bool)},
 	}
 	if req.Plain {
-		g.files = slices.Compact(slices.Sorted(slices.Values(slices.Concat(chosen.primary, chosen.root))))
+		g.files = slices.Compact(slices.Sorted(slices.Values(slices.Concat(chosen.Primary, chosen.Root))))
 		g.view = v.View(g.files, nil)
 	}
 	if req.Direct {
@@ -184,7 +245,7 @@ func (d *daemon) newGet(ctx context.Context, req control.GetRequest, r *reply) (
 }
 
 // plan looks at what is there already, and says what is to be done.
-func (g *get) plan(ctx context.Context, r *reply) (p control.Plan, todo []int, err error) {
+func (g *get) plan(ctx context.Context, out Out) (p control.Plan, todo []int, err error) {
 	p = control.Plan{Target: g.req.Target, Files: len(g.files)}
 	var st unix.Statfs_t
 	if err := unix.Statfs(g.req.Target, &st); err != nil {
@@ -197,13 +258,13 @@ func (g *get) plan(ctx context.Context, r *reply) (p control.Plan, todo []int, e
 		}
 		size := g.view.Size(n)
 		p.Bytes += size
-		r.progress(control.Progress{Phase: "plan", Done: int64(i), Total: int64(len(g.files)), Text: "looking at what is there"})
+		out.Progress(control.Progress{Phase: "plan", Done: int64(i), Total: int64(len(g.files)), Text: "looking at what is there"})
 		state, err := g.look(ctx, n)
 		if err != nil {
 			return p, nil, err
 		}
 		if why := g.refuses(state); why != "" {
-			g.failed = append(g.failed, control.FileFailed{Path: g.v.Path(n), Why: why})
+			g.did.failed = append(g.did.failed, control.FileFailed{Path: g.v.Path(n), Why: why})
 			continue
 		}
 		if state == same {
@@ -224,7 +285,7 @@ func (g *get) plan(ctx context.Context, r *reply) (p control.Plan, todo []int, e
 
 // mustFetch reports whether a file's content is not on this machine yet.
 func (g *get) mustFetch(n int) bool {
-	if g.v.Kind(n) != tree.Annexed || g.isSynthesised(n) || g.d.isHere(g.v, g.v.Key(n)) {
+	if g.v.Kind(n) != tree.Annexed || g.isSynthesised(n) || g.v.IsHere(g.v.Key(n)) {
 		return false
 	}
 	if g.direct != nil {
@@ -234,35 +295,35 @@ func (g *get) mustFetch(n int) bool {
 }
 
 // run brings the files that are to do, several at once.
-func (g *get) run(ctx context.Context, todo []int, p control.Plan, r *reply) {
+func (g *get) run(ctx context.Context, todo []int, p control.Plan, out Out) {
 	jobs := g.req.Jobs
 	if jobs <= 0 {
-		jobs = atOnce
+		jobs = bulk.AtOnce
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var group errgroup.Group
 	group.SetLimit(min(jobs, maxJobs))
-	stop := g.watch(todo, p, r)
+	stop := g.watch(todo, p, out)
 	defer stop()
 	for _, n := range todo {
 		if ctx.Err() != nil {
 			break
 		}
 		group.Go(func() error {
-			err := g.wait.do(ctx, func() error { return g.put(ctx, n) })
-			g.mu.Lock()
-			defer g.mu.Unlock()
+			err := g.wait.Do(ctx, func() error { return g.put(ctx, n) })
+			g.did.mu.Lock()
+			defer g.did.mu.Unlock()
 			switch {
 			case err == nil:
-				g.done[n] = true
+				g.did.done[n] = true
 			case ctx.Err() != nil:
 			case isDiskFull(err):
 				// The others would fail, too, after they were fetched.
-				g.full = err
+				g.did.full = err
 				cancel()
 			default:
-				g.failed = append(g.failed, control.FileFailed{Path: g.v.Path(n), Why: sayPut(err)})
+				g.did.failed = append(g.did.failed, control.FileFailed{Path: g.v.Path(n), Why: sayPut(err)})
 			}
 			return nil
 		})
@@ -271,18 +332,18 @@ func (g *get) run(ctx context.Context, todo []int, p control.Plan, r *reply) {
 }
 
 // watch reports progress until it is stopped.
-func (g *get) watch(todo []int, p control.Plan, r *reply) (stop func()) {
+func (g *get) watch(todo []int, p control.Plan, out Out) (stop func()) {
 	keys := make(map[string]bool, len(todo))
 	for _, n := range todo {
 		if g.v.Kind(n) == tree.Annexed {
 			keys[g.v.Key(n).String()] = true
 		}
 	}
-	return g.d.watch(r, keys, func() control.Progress {
-		g.mu.Lock()
-		defer g.mu.Unlock()
-		now := control.Progress{Phase: "get", Done: p.ThereBytes, Total: p.Bytes, Files: p.ThereFiles + len(g.done), Failed: len(g.failed), Text: g.wait.text()}
-		for n := range g.done {
+	return g.d.work.Watch(out.Progress, keys, func() control.Progress {
+		g.did.mu.Lock()
+		defer g.did.mu.Unlock()
+		now := control.Progress{Phase: "get", Done: p.ThereBytes, Total: p.Bytes, Files: p.ThereFiles + len(g.did.done), Failed: len(g.did.failed), Text: g.wait.Text()}
+		for n := range g.did.done {
 			now.Done += g.view.Size(n)
 		}
 		return now

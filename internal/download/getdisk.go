@@ -1,10 +1,9 @@
-package daemon
+package download
 
 import (
 	"errors"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"syscall"
 
@@ -15,33 +14,6 @@ import (
 	"github.com/uniharmony/uniharmonyfs/internal/control"
 	"github.com/uniharmony/uniharmonyfs/internal/tree"
 )
-
-// missing returns the directories that must be made for a target, from the
-// target up.
-func missing(target string) (dirs []string) {
-	for dir := target; dir != "/"; dir = filepath.Dir(dir) {
-		if _, err := os.Lstat(dir); !errors.Is(err, os.ErrNotExist) {
-			break
-		}
-		dirs = append(dirs, dir)
-	}
-	return dirs
-}
-
-// makeAll makes directories that are missing, with a mode that is not the
-// daemon's umask's business.
-func makeAll(missing []string, mode os.FileMode) error {
-	for _, dir := range slices.Backward(missing) {
-		err := os.Mkdir(dir, mode)
-		if errors.Is(err, os.ErrExist) {
-			continue // another download made it
-		}
-		if err = errors.Join(err, os.Chmod(dir, mode)); err != nil {
-			return err
-		}
-	}
-	return nil
-}
 
 // realTarget returns a target without the links on the way to it, some of
 // which may not be there yet.
@@ -68,6 +40,7 @@ func realTarget(target string) (string, error) {
 
 // leave closes the target, and removes it when nothing came of it.
 func (g *get) leave() {
+	defer g.v.Release()
 	g.target.Close()
 	if g.annex != nil {
 		g.annex.Close()
@@ -81,12 +54,12 @@ func (g *get) leave() {
 
 // isTight reports whether the target's disk, on which the cache lies too, has
 // no room for a download in both. Then the cache keeps nothing of it.
-func (d *daemon) isTight(target string, p control.Plan) bool {
+func (d *Downloads) isTight(target string, p control.Plan) bool {
 	var a, b syscall.Stat_t
-	if syscall.Stat(target, &a) != nil || syscall.Stat(d.dir.Objects(), &b) != nil || a.Dev != b.Dev {
+	if syscall.Stat(target, &a) != nil || syscall.Stat(d.Dir.Objects(), &b) != nil || a.Dev != b.Dev {
 		return false
 	}
-	return p.Bytes-p.ThereBytes+min(p.FetchBytes, d.cache.Budget()) > p.FreeBytes
+	return p.Bytes-p.ThereBytes+min(p.FetchBytes, d.Cache.Budget()) > p.FreeBytes
 }
 
 // isDiskFull reports whether a disk is full, not only the cache's budget:

@@ -1,0 +1,166 @@
+package daemon
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/uniharmony/uniharmonyfs/internal/cachedir"
+)
+
+// mounts are those of a daemon, and the requests for some. Lock order: changing,
+// then mu, which is a leaf.
+type mounts struct {
+	changing sync.Mutex // held while something is mounted or unmounted
+
+	mu       sync.Mutex               // guards the following
+	byTarget map[string]*mount        // that are there
+	serving  map[*mount]bool          // that the kernel may keep content of: also those that come and go
+	stale    []string                 // targets of dead mounts that were detached at the start
+	givenUp  map[string]time.Time     // since when: IDs of requests that nobody waits for
+	coming   map[string]chan struct{} // by ID: requests under way; closed at their end
+}
+
+func newMounts() *mounts {
+	return &mounts{
+		byTarget: make(map[string]*mount), serving: make(map[*mount]bool),
+		givenUp: make(map[string]time.Time), coming: make(map[string]chan struct{}),
+	}
+}
+
+// at returns what is mounted at a target, or nil.
+func (ms *mounts) at(target string) *mount {
+	ms.mu.Lock()
+	defer ms.mu.Unlock()
+	return ms.byTarget[target]
+}
+
+// with returns the mount that an absolute path lies in, or nil.
+func (ms *mounts) with(path string) *mount {
+	ms.mu.Lock()
+	defer ms.mu.Unlock()
+	for target, m := range ms.byTarget {
+		if cachedir.Within(path, target) {
+			return m
+		}
+	}
+	return nil
+}
+
+func (ms *mounts) all() []*mount {
+	ms.mu.Lock()
+	defer ms.mu.Unlock()
+	return slices.Collect(maps.Values(ms.byTarget))
+}
+
+// targets are where something is mounted.
+func (ms *mounts) targets() []string {
+	ms.mu.Lock()
+	defer ms.mu.Unlock()
+	return slices.Collect(maps.Keys(ms.byTarget))
+}
+
+func (ms *mounts) add(m *mount) {
+	ms.mu.Lock()
+	defer ms.mu.Unlock()
+	ms.byTarget[m.target] = m
+}
+
+// remove takes a mount off the list, and reports whether it was there.
+func (ms *mounts) remove(m *mount) bool {
+	ms.mu.Lock()
+	defer ms.mu.Unlock()
+	there := ms.byTarget[m.target] == m
+	if there {
+		delete(ms.byTarget, m.target)
+	}
+	return there
+}
+
+// serve takes note that the kernel may keep content of a mount, until unserve.
+func (ms *mounts) serve(m *mount) {
+	ms.mu.Lock()
+	defer ms.mu.Unlock()
+	ms.serving[m] = true
+}
+
+func (ms *mounts) unserve(m *mount) {
+	ms.mu.Lock()
+	defer ms.mu.Unlock()
+	delete(ms.serving, m)
+}
+
+func (ms *mounts) served() []*mount {
+	ms.mu.Lock()
+	defer ms.mu.Unlock()
+	return slices.Collect(maps.Keys(ms.serving))
+}
+
+// detached takes note of a stale mount that was taken away.
+func (ms *mounts) detached(target string) {
+	ms.mu.Lock()
+	defer ms.mu.Unlock()
+	ms.stale = append(ms.stale, target)
+}
+
+// wasStale reports, once, whether a stale mount was taken away from a target.
+func (ms *mounts) wasStale(target string) bool {
+	ms.mu.Lock()
+	defer ms.mu.Unlock()
+	i := slices.Index(ms.stale, target)
+	if i >= 0 {
+		ms.stale = slices.Delete(ms.stale, i, i+1)
+	}
+	return i >= 0
+}
+
+// givenUpFor is how long a request that was given up is remembered: longer than
+// one can be on its way.
+const givenUpFor = 5 * time.Minute
+
+// giveUp makes sure that a request for a mount mounts nothing from now on, and
+// waits for its end.
+func (ms *mounts) giveUp(ctx context.Context, id string) error {
+	ms.mu.Lock()
+	maps.DeleteFunc(ms.givenUp, func(_ string, since time.Time) bool { return time.Since(since) > givenUpFor })
+	ms.givenUp[id] = time.Now()
+	coming := ms.coming[id]
+	ms.mu.Unlock()
+	if coming == nil {
+		return nil
+	}
+	select {
+	case <-coming:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// isGivenUp reports whether nobody waits for a request any more.
+func (ms *mounts) isGivenUp(id string) bool {
+	ms.mu.Lock()
+	defer ms.mu.Unlock()
+	_, given := ms.givenUp[id]
+	return given
+}
+
+// begins takes note of a request for a mount; the returned function takes note
+// of its end.
+func (ms *mounts) begins(id string) (end func()) {
+	if id == "" {
+		return func() {}
+	}
+	ms.mu.Lock()
+	defer ms.mu.Unlock()
+	done := make(chan struct{})
+	ms.coming[id] = done
+	return func() {
+		ms.mu.Lock()
+		defer ms.mu.Unlock()
+		delete(ms.coming, id)
+		close(done)
+	}
+}

@@ -1,0 +1,174 @@
+package dataset
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+
+	"github.com/uniharmony/uniharmonyfs/cache"
+	"github.com/uniharmony/uniharmonyfs/fetch"
+	"github.com/uniharmony/uniharmonyfs/index"
+	"github.com/uniharmony/uniharmonyfs/internal/annex"
+	"github.com/uniharmony/uniharmonyfs/internal/control"
+	"github.com/uniharmony/uniharmonyfs/internal/gitstore"
+	"github.com/uniharmony/uniharmonyfs/internal/tree"
+)
+
+// A Version is a dataset at one commit, which it holds. It does not change, and
+// is safe for concurrent use.
+type Version struct {
+	*index.Snapshot
+	Clone   *fetch.Clone
+	Git     *gitstore.Store
+	Request control.Dataset // that opened it
+
+	registry *Registry
+	dataset  *dataset
+	hold     *hold // guarded by Registry.mu
+}
+
+// ID is the name of the dataset in the cache.
+func (v *Version) ID() string { return v.dataset.name }
+
+// Spec is what the dataset was called by who opened it first.
+func (v *Version) Spec() string { return v.dataset.spec }
+
+// Mounted says that the dataset is mounted at a target from now on: nobody waits
+// for its end to remove it.
+func (v *Version) Mounted(target string) {
+	v.registry.mu.Lock()
+	defer v.registry.mu.Unlock()
+	held := v.dataset.holds
+	if !held[v.hold] {
+		return
+	}
+	delete(held, v.hold)
+	close(v.hold.ended) // whoever waits for it looks again
+	v.hold = &hold{at: target, ended: make(chan struct{})}
+	held[v.hold] = true
+}
+
+// Release ends the hold. It may be called more than once.
+func (v *Version) Release() {
+	v.registry.mu.Lock()
+	defer v.registry.mu.Unlock()
+	if v.dataset.holds[v.hold] {
+		delete(v.dataset.holds, v.hold)
+		close(v.hold.ended)
+	}
+}
+
+// InPlace reports whether the user's own repository has a key.
+func (v *Version) InPlace(key annex.Key) bool { return v.Clone.InPlace(key) != "" }
+
+// IsHere reports whether an annexed file can be read without fetching it.
+func (v *Version) IsHere(key annex.Key) bool {
+	return v.registry.Cache.State(key).Presence == cache.Cached || v.InPlace(key)
+}
+
+// OpenInPlace opens a file where the user's own repository keeps it, or returns
+// nil.
+func (v *Version) OpenInPlace(node int) *cache.InPlace {
+	if v.Kind(node) != tree.Annexed {
+		return nil
+	}
+	path := v.Clone.InPlace(v.Key(node))
+	if path == "" {
+		return nil
+	}
+	local, err := v.registry.Cache.OpenInPlace(v.Key(node), path)
+	if err != nil {
+		v.registry.Log.Warn("content in the user's repository is passed over", "path", path, "err", err)
+		return nil
+	}
+	return local
+}
+
+// errNotHere says that a file's content would have to be fetched.
+var errNotHere = errors.New("its content is not here")
+
+// ReadNow returns a whole file if it is on this machine: in git, in the cache, or
+// in the user's own repository. Callers see to it that it is small.
+func (v *Version) ReadNow(ctx context.Context, n int) ([]byte, error) {
+	if v.Kind(n) == tree.Git {
+		_, data, err := v.Git.Read(ctx, gitstore.OID(v.Key(n).Name()))
+		return data, err
+	}
+	data := make([]byte, v.Size(n))
+	if local := v.OpenInPlace(n); local != nil {
+		defer local.Close()
+		if k, err := local.ReadAt(ctx, data, 0); err == nil || k == len(data) {
+			return data, nil
+		}
+	}
+	c := v.registry.Cache
+	if c.State(v.Key(n)).Presence != cache.Cached {
+		return nil, errNotHere
+	}
+	h, err := c.Open(v.Key(n), cache.Use{Name: v.Path(n), Origin: noOrigin{cache.ErrOffline}})
+	if err != nil {
+		return nil, err
+	}
+	defer h.Close()
+	switch _, err := h.ReadAt(ctx, data, 0); {
+	case len(data) == 0:
+	case errors.Is(err, cache.ErrOffline): // it has just gone
+		return nil, errNotHere
+	case err != nil:
+		return nil, err
+	}
+	return data, nil
+}
+
+// Describe says what is known of one file of a view.
+func (v *Version) Describe(view *tree.View, n int) control.File {
+	f := control.File{Path: v.Path(n), Exact: control.Exact(v.Path(n)), Size: view.Size(n), State: "git"}
+	if v.Kind(n) != tree.Annexed {
+		return f
+	}
+	key := v.Key(n)
+	st := v.registry.Cache.State(key)
+	f.Key, f.Pinned, f.State = key.String(), st.Pinned, "missing"
+	switch st.Presence {
+	case cache.Cached:
+		f.State = "cached"
+	case cache.Partial:
+		f.State = "partial"
+	}
+	if f.State != "cached" && v.InPlace(key) {
+		f.State = "local"
+	}
+	return f
+}
+
+// sortedFiles returns the nodes of all files in byte order of their paths.
+func (v *Version) sortedFiles() []int {
+	nodes := make([]int, 0, v.Files())
+	var walk func(dir int)
+	walk = func(dir int) {
+		first, count := v.Children(dir)
+		// In a path a directory's name goes on with "/".
+		order := make([]int, count)
+		for i := range order {
+			order[i] = first + i
+		}
+		slices.SortFunc(order, func(a, b int) int { return strings.Compare(v.inPath(a), v.inPath(b)) })
+		for _, n := range order {
+			if v.Kind(n) == tree.Dir {
+				walk(n)
+			} else {
+				nodes = append(nodes, n)
+			}
+		}
+	}
+	walk(0)
+	return nodes
+}
+
+func (v *Version) inPath(n int) string {
+	if v.Kind(n) == tree.Dir {
+		return v.Name(n) + "/"
+	}
+	return v.Name(n)
+}
