@@ -199,9 +199,6 @@ func FuzzStoredDirectory(f *testing.F) {
 	f.Add("a", []byte{})
 	f.Fuzz(func(t *testing.T, path string, value []byte) {
 		b := tree.NewBuilder()
-		if v, err := unseal(value); err == nil {
-			b.AddEncoded(path, v)
-		}
 		b.AddEncoded(path, value)
 		b.Snapshot()
 	})

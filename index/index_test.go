@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"github.com/uniharmony/uniharmonyfs/index"
-	"github.com/uniharmony/uniharmonyfs/internal/annex"
 	"github.com/uniharmony/uniharmonyfs/internal/gitstore"
 	"github.com/uniharmony/uniharmonyfs/internal/tree"
 )
@@ -309,76 +308,20 @@ func TestMissingObjectRefusesTheCommit(t *testing.T) {
 	}
 }
 
-func records() (r []index.Record) {
-	for i := range 500 {
-		k, err := annex.ParseKey(fmt.Sprintf("MD5E-s%d--%032x.nii", i, i))
-		if err != nil {
-			panic(err)
-		}
-		r = append(r, index.Record{Key: k, Size: int64(i), MTime: -5, Inode: 1 << 60, Seq: uint64(i), Owner: "ds:/data/my mount"})
-	}
-	return r
-}
-
-func load(t *testing.T, x *index.Index) map[annex.Key]index.Record {
-	t.Helper()
-	all := make(map[annex.Key]index.Record)
-	if err := x.Load(func(r index.Record) { all[r.Key] = r }); err != nil {
-		t.Fatal(err)
-	}
-	return all
-}
-
-func TestLedgerSurvivesRestartAndKill(t *testing.T) {
-	dir := t.TempDir()
-	x := open(t, dir)
-	want := records()
-	if err := x.Save(want, nil); err != nil {
-		t.Fatal(err)
-	}
-	if err := x.Save(nil, []annex.Key{want[0].Key}); err != nil {
-		t.Fatal(err)
-	}
-	// What kill -9 leaves: the files as they are now, no clean end.
-	killed := t.TempDir()
-	if err := copyTree(killed, dir); err != nil {
-		t.Fatal(err)
-	}
-	if err := x.Close(); err != nil {
-		t.Fatal(err)
-	}
-	for _, d := range []string{dir, killed} {
-		x := open(t, d)
-		got := load(t, x)
-		if len(got) != len(want)-1 {
-			t.Errorf("%d records, want %d", len(got), len(want)-1)
-		}
-		for _, r := range want[1:] {
-			if got[r.Key] != r {
-				t.Errorf("got %+v, want %+v", got[r.Key], r)
-			}
-		}
-		x.Close()
-	}
-}
-
 // Whatever happens to the database's files, opening works, and nothing that
 // is read back was never written.
 func TestDamagedIndexIsRebuilt(t *testing.T) {
 	_, store, commit := repository(t)
 	whole := t.TempDir()
 	x := open(t, whole)
-	if err := x.Save(records(), nil); err != nil {
+	if err := save(x.Table(index.Objects), records()); err != nil {
 		t.Fatal(err)
 	}
 	want := describe(snapshot(t, x, store, commit))
 	if err := x.Close(); err != nil {
 		t.Fatal(err)
 	}
-	known := make(map[annex.Key]index.Record)
-	for _, r := range records() {
-		known[r.Key] = r
-	}
+	known := records()
 	harm := map[string]func(path string, content []byte) error{
 		"deleted":   func(p string, _ []byte) error { return os.Remove(p) },
 		"emptied":   func(p string, _ []byte) error { return os.Truncate(p, 0) },
@@ -414,9 +357,9 @@ func TestDamagedIndexIsRebuilt(t *testing.T) {
 				}
 				x := open(t, dir)
 				defer x.Close()
-				for k, r := range load(t, x) {
-					if known[k] != r {
-						t.Errorf("never written: %+v", r)
+				for k, v := range load(t, x.Table(index.Objects), "") {
+					if known[k] != v {
+						t.Errorf("never written: %s %q", k, v)
 					}
 				}
 				if got := describe(snapshot(t, x, store, commit)); got != want {
@@ -430,7 +373,7 @@ func TestDamagedIndexIsRebuilt(t *testing.T) {
 func TestCrashLoopMovesTheIndexAside(t *testing.T) {
 	dir := t.TempDir()
 	x := open(t, dir)
-	if err := x.Save(records(), nil); err != nil {
+	if err := save(x.Table(index.Objects), records()); err != nil {
 		t.Fatal(err)
 	}
 	x.Close()
@@ -440,7 +383,7 @@ func TestCrashLoopMovesTheIndexAside(t *testing.T) {
 	}
 	x = open(t, dir)
 	defer x.Close()
-	if n := len(load(t, x)); n != 0 {
+	if n := len(load(t, x.Table(index.Objects), "")); n != 0 {
 		t.Errorf("%d records in an index that ended the process three times", n)
 	}
 	if _, err := os.Stat(filepath.Join(dir, "db.damaged")); err != nil {
@@ -457,10 +400,10 @@ func TestOtherFormatIsRebuilt(t *testing.T) {
 	}
 	x = open(t, dir)
 	defer x.Close()
-	if err := x.Save(records(), nil); err != nil {
+	if err := save(x.Table(index.Objects), records()); err != nil {
 		t.Fatal(err)
 	}
-	if n := len(load(t, x)); n != 500 {
+	if n := len(load(t, x.Table(index.Objects), "")); n != 500 {
 		t.Errorf("%d records, want 500", n)
 	}
 }

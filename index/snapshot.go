@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"time"
 
-	badger "github.com/dgraph-io/badger/v4"
-
 	"github.com/uniharmony/uniharmonyfs/internal/gitstore"
 	"github.com/uniharmony/uniharmonyfs/internal/tree"
 )
@@ -51,7 +49,7 @@ func (x *Index) Snapshot(ctx context.Context, git *gitstore.Store, commit gitsto
 	if err == nil {
 		return s, nil
 	}
-	if !errors.Is(err, badger.ErrKeyNotFound) {
+	if !errors.Is(err, ErrAbsent) {
 		x.log.Warn("stored snapshot is read from git again", "commit", commit, "why", err)
 	}
 	if progress == nil {
@@ -61,7 +59,7 @@ func (x *Index) Snapshot(ctx context.Context, git *gitstore.Store, commit gitsto
 	if err != nil {
 		return nil, err
 	}
-	x.storing.Go(func() {
+	x.Table(Listings).Later(func() {
 		if err := x.storeSnapshot(s); err != nil {
 			x.log.Warn("snapshot not stored: it will be read from git again", "commit", commit, "why", err)
 		}
@@ -69,62 +67,38 @@ func (x *Index) Snapshot(ctx context.Context, git *gitstore.Store, commit gitsto
 	return s, nil
 }
 
-func metaKey(c gitstore.OID) []byte            { return []byte("s/" + string(c) + "/m") }
-func dirPrefix(c gitstore.OID) []byte          { return []byte("s/" + string(c) + "/d/") }
-func dirKey(c gitstore.OID, dir string) []byte { return append(dirPrefix(c), dir...) }
+// The keys of a listing: of what it says of itself, and of its directories.
+func metaKey(c gitstore.OID) string   { return string(c) + "/m" }
+func dirPrefix(c gitstore.OID) string { return string(c) + "/d/" }
 
 func (x *Index) loadSnapshot(commit gitstore.OID) (*Snapshot, error) {
-	s := &Snapshot{Commit: commit}
-	err := x.db.View(func(txn *badger.Txn) error {
-		var m meta
-		item, err := txn.Get(metaKey(commit))
-		if err != nil {
-			return err
-		}
-		err = item.Value(func(v []byte) error {
-			v, err := unseal(v)
-			if err != nil {
-				return err
-			}
-			return json.Unmarshal(v, &m)
-		})
-		if err != nil {
-			return err
-		}
-		if m.Format != snapshotFormat {
-			return fmt.Errorf("index: snapshot format %d", m.Format)
-		}
-		s.Time, s.Hidden = m.Time, m.Hidden
-		s.Snapshot, err = loadDirs(txn, dirPrefix(commit), m.Dirs)
-		return err
-	})
+	table := x.Table(Listings)
+	v, err := table.Load(metaKey(commit))
 	if err != nil {
 		return nil, err
 	}
-	return s, nil
+	var m meta
+	if err := json.Unmarshal(v, &m); err != nil {
+		return nil, err
+	}
+	if m.Format != snapshotFormat {
+		return nil, fmt.Errorf("index: snapshot format %d", m.Format)
+	}
+	s := &Snapshot{Commit: commit, Time: m.Time, Hidden: m.Hidden}
+	s.Snapshot, err = loadDirs(table, dirPrefix(commit), m.Dirs)
+	return s, err
 }
 
 // loadDirs relies on the byte order of paths: a directory comes after its
 // parent.
-func loadDirs(txn *badger.Txn, prefix []byte, want int) (*tree.Snapshot, error) {
-	o := badger.DefaultIteratorOptions
-	o.Prefix = prefix
-	it := txn.NewIterator(o)
-	defer it.Close()
+func loadDirs(table Table, prefix string, want int) (*tree.Snapshot, error) {
 	b, n := tree.NewBuilder(), 0
-	for it.Rewind(); it.Valid(); it.Next() {
-		item := it.Item()
-		err := item.Value(func(v []byte) error {
-			v, err := unseal(v)
-			if err != nil {
-				return err
-			}
-			return b.AddEncoded(string(item.Key()[len(prefix):]), v)
-		})
-		if err != nil {
-			return nil, err
-		}
+	err := table.LoadAll(prefix, func(path string, dir []byte) error {
 		n++
+		return b.AddEncoded(path, dir)
+	})
+	if err != nil {
+		return nil, err
 	}
 	if n != want {
 		return nil, fmt.Errorf("index: snapshot has %d of %d directories", n, want)
@@ -133,14 +107,14 @@ func loadDirs(txn *badger.Txn, prefix []byte, want int) (*tree.Snapshot, error) 
 }
 
 func (x *Index) storeSnapshot(s *Snapshot) error {
-	dirs := 0
-	err := x.write(func(b *batch) error {
+	dirs, table := 0, x.Table(Listings)
+	err := table.Save(func(b *Batch) error {
 		for n := range s.Len() {
 			if s.Kind(n) != tree.Dir {
 				continue
 			}
 			dirs++
-			if err := b.Set(dirKey(s.Commit, s.Path(n)), seal(s.EncodeDir(n))); err != nil {
+			if err := b.Set(dirPrefix(s.Commit)+s.Path(n), s.EncodeDir(n)); err != nil {
 				return err
 			}
 		}
@@ -153,5 +127,5 @@ func (x *Index) storeSnapshot(s *Snapshot) error {
 	if err != nil {
 		return err
 	}
-	return x.write(func(b *batch) error { return b.Set(metaKey(s.Commit), seal(m)) })
+	return table.Save(func(b *Batch) error { return b.Set(metaKey(s.Commit), m) })
 }

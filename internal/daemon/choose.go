@@ -8,6 +8,7 @@ import (
 
 	"github.com/uniharmony/uniharmonyfs/bids"
 	"github.com/uniharmony/uniharmonyfs/cache"
+	"github.com/uniharmony/uniharmonyfs/index"
 	"github.com/uniharmony/uniharmonyfs/internal/annex"
 	"github.com/uniharmony/uniharmonyfs/internal/tree"
 )
@@ -143,8 +144,8 @@ func (c *chooser) fetch(ctx context.Context) error {
 // Recall and Keep are the memory of what files say of others: by content, so
 // that it holds for all versions, and after the content was evicted.
 func (c *chooser) Recall(i int) (bids.Links, bool) {
-	data, ok := c.d.index.Fact(c.v.Key(c.nodes[i]))
-	if !ok {
+	data, err := c.d.index.Table(index.Facts).Load(c.v.Key(c.nodes[i]).String())
+	if err != nil {
 		return bids.Links{}, false
 	}
 	l, err := bids.DecodeLinks(data)
@@ -164,7 +165,15 @@ const maxKept = 10_000
 
 // keep stores what was learnt.
 func (c *chooser) keep() {
-	if err := c.d.index.SaveFacts(c.kept); err != nil {
+	err := c.d.index.Table(index.Facts).Save(func(b *index.Batch) error {
+		for k, l := range c.kept {
+			if err := b.Set(k.String(), l); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
 		c.d.log.Warn("what sidecars say is not stored: they will be read again", "err", err)
 	}
 	clear(c.kept)

@@ -16,7 +16,6 @@ import (
 	"github.com/uniharmony/uniharmonyfs/fetch"
 	"github.com/uniharmony/uniharmonyfs/index"
 	"github.com/uniharmony/uniharmonyfs/internal/advice"
-	"github.com/uniharmony/uniharmonyfs/internal/annex"
 	"github.com/uniharmony/uniharmonyfs/internal/cachedir"
 	"github.com/uniharmony/uniharmonyfs/internal/control"
 	"github.com/uniharmony/uniharmonyfs/internal/gitstore"
@@ -170,7 +169,7 @@ func (d *daemon) open() error {
 	}
 	c, err := cache.Open(string(d.dir), cache.Options{
 		Budget: d.settings().Budget,
-		Ledger: ledger{x},
+		Ledger: ledger{x.Table(index.Objects)},
 		Revoke: d.revoke,
 		Log:    d.log,
 	})
@@ -216,21 +215,6 @@ func (d *daemon) routes() http.Handler {
 	mux.HandleFunc("POST /v1/clean", d.counted("clean", answer(d, d.cleanRequest)))
 	mux.HandleFunc("POST /v1/stop", d.stopRequest)
 	return mux
-}
-
-// ledger is the index as the cache knows it.
-type ledger struct{ x *index.Index }
-
-func (l ledger) Load(fn func(cache.Record)) error {
-	return l.x.Load(func(r index.Record) { fn(cache.Record(r)) })
-}
-
-func (l ledger) Save(put []cache.Record, del []annex.Key) error {
-	records := make([]index.Record, len(put))
-	for i, r := range put {
-		records[i] = index.Record(r)
-	}
-	return l.x.Save(records, del)
 }
 
 func orDiscard(w io.Writer) io.Writer {
