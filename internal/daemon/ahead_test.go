@@ -13,6 +13,7 @@ import (
 
 	"github.com/uniharmony/uniharmonyfs/fetch"
 	"github.com/uniharmony/uniharmonyfs/index"
+	"github.com/uniharmony/uniharmonyfs/internal/commit"
 	"github.com/uniharmony/uniharmonyfs/internal/gitstore"
 )
 
@@ -51,12 +52,12 @@ func sidecars(t *testing.T, n int) (c *chooser, dir string) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { x.Close() })
-	s, err := x.Snapshot(t.Context(), store, gitstore.OID(git("rev-parse", "HEAD")), nil)
+	s, err := commit.Lister{Kept: x.Table(index.Listings), Log: slog.New(slog.DiscardHandler)}.List(t.Context(), store, gitstore.OID(git("rev-parse", "HEAD")), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	d := &daemon{index: x, log: slog.New(slog.DiscardHandler)}
-	return d.newChooser(&version{dataset: &dataset{git: store}, Snapshot: s}, "", nil), dir
+	return d.newChooser(&version{dataset: &dataset{git: store}, Listing: s}, "", nil), dir
 }
 
 // Whatever was read ahead, a file has its own content.

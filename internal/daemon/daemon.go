@@ -17,6 +17,7 @@ import (
 	"github.com/uniharmony/uniharmonyfs/index"
 	"github.com/uniharmony/uniharmonyfs/internal/advice"
 	"github.com/uniharmony/uniharmonyfs/internal/cachedir"
+	"github.com/uniharmony/uniharmonyfs/internal/commit"
 	"github.com/uniharmony/uniharmonyfs/internal/control"
 	"github.com/uniharmony/uniharmonyfs/internal/gitstore"
 )
@@ -58,7 +59,7 @@ type daemon struct {
 	mounts    map[string]*mount // by target
 	serving   map[*mount]bool   // that the kernel may keep content of
 	datasets  map[string]*dataset
-	snapshots map[gitstore.OID]weak.Pointer[index.Snapshot]
+	snapshots map[gitstore.OID]weak.Pointer[commit.Listing]
 
 	targets    targetLocks // of downloads
 	settingsMu sync.Mutex  // held while the settings change
@@ -99,7 +100,7 @@ func Run(ctx context.Context, dir cachedir.Dir, o Options) (err error) {
 		givenUp:   make(map[string]time.Time),
 		coming:    make(map[string]chan struct{}),
 		datasets:  make(map[string]*dataset),
-		snapshots: make(map[gitstore.OID]weak.Pointer[index.Snapshot]),
+		snapshots: make(map[gitstore.OID]weak.Pointer[commit.Listing]),
 		started:   time.Now(),
 	}
 	d.log.Info("start", "version", o.Version, "pid", os.Getpid(), "cache", dir)

@@ -12,6 +12,7 @@ import (
 	"github.com/uniharmony/uniharmonyfs/fetch"
 	"github.com/uniharmony/uniharmonyfs/index"
 	"github.com/uniharmony/uniharmonyfs/internal/advice"
+	"github.com/uniharmony/uniharmonyfs/internal/commit"
 	"github.com/uniharmony/uniharmonyfs/internal/control"
 	"github.com/uniharmony/uniharmonyfs/internal/gitstore"
 	"github.com/uniharmony/uniharmonyfs/internal/tree"
@@ -58,7 +59,7 @@ func (ds *dataset) close() error {
 type version struct {
 	*dataset
 	clone *fetch.Clone
-	*index.Snapshot
+	*commit.Listing
 	request control.Dataset
 }
 
@@ -97,7 +98,7 @@ func (d *daemon) openVersion(ctx context.Context, req control.Dataset, r *reply)
 			return nil, advice.New(advice.Unreachable, "the hidden clone of "+spec.String()+" cannot be read", err, "remove it with: uniharmonyfs clean "+ds.name)
 		}
 	}
-	v.Snapshot, err = d.snapshot(ctx, ds.git, v.clone.Commit, func(done, total int) {
+	v.Listing, err = d.snapshot(ctx, ds.git, v.clone.Commit, func(done, total int) {
 		r.progress(control.Progress{Phase: "snapshot", Done: int64(done), Total: int64(total), Text: "reading the list of files"})
 	})
 	if err != nil {
@@ -164,14 +165,14 @@ func (d *daemon) dataset(spec fetch.Spec) *dataset {
 // snapshot returns the snapshot of a commit: the one that is in use, or else a
 // new one. Whatever outlives mounts and requests must not hold it: a million
 // files take a hundred megabytes.
-func (d *daemon) snapshot(ctx context.Context, git *gitstore.Store, commit gitstore.OID, progress index.Progress) (*index.Snapshot, error) {
+func (d *daemon) snapshot(ctx context.Context, git *gitstore.Store, id gitstore.OID, progress commit.Progress) (*commit.Listing, error) {
 	d.mu.Lock()
-	known := d.snapshots[commit].Value()
+	known := d.snapshots[id].Value()
 	d.mu.Unlock()
 	if known != nil {
 		return known, nil
 	}
-	s, err := d.index.Snapshot(ctx, git, commit, progress)
+	s, err := commit.Lister{Kept: d.index.Table(index.Listings), Log: d.log}.List(ctx, git, id, progress)
 	if err != nil {
 		return nil, err
 	}
@@ -181,7 +182,7 @@ func (d *daemon) snapshot(ctx context.Context, git *gitstore.Store, commit gitst
 			delete(d.snapshots, c)
 		}
 	}
-	d.snapshots[commit] = weak.Make(s)
+	d.snapshots[id] = weak.Make(s)
 	d.mu.Unlock()
 	return s, nil
 }

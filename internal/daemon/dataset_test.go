@@ -16,6 +16,7 @@ import (
 	"github.com/uniharmony/uniharmonyfs/fetch"
 	"github.com/uniharmony/uniharmonyfs/index"
 	"github.com/uniharmony/uniharmonyfs/internal/annex"
+	"github.com/uniharmony/uniharmonyfs/internal/commit"
 	"github.com/uniharmony/uniharmonyfs/internal/control"
 	"github.com/uniharmony/uniharmonyfs/internal/gitstore"
 )
@@ -51,7 +52,7 @@ func TestOriginHoldsNoSnapshot(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer x.Close()
-	d := &daemon{index: x, log: slog.New(slog.DiscardHandler), snapshots: make(map[gitstore.OID]weak.Pointer[index.Snapshot])}
+	d := &daemon{index: x, log: slog.New(slog.DiscardHandler), snapshots: make(map[gitstore.OID]weak.Pointer[commit.Listing])}
 	spec, err := fetch.ParseSpec(dir, "")
 	if err != nil {
 		t.Fatal(err)
@@ -62,26 +63,26 @@ func TestOriginHoldsNoSnapshot(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	commit := clone.Commit
+	id := clone.Commit
 	var used cache.Origin
 	func() {
-		s, err := d.snapshot(t.Context(), store, commit, nil)
+		s, err := d.snapshot(t.Context(), store, id, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if again, err := d.snapshot(t.Context(), store, commit, nil); again != s || err != nil {
+		if again, err := d.snapshot(t.Context(), store, id, nil); again != s || err != nil {
 			t.Errorf("while it is in use there is another one: %v", err)
 		}
 		v := &version{
-			dataset: &dataset{git: store, origins: make(map[originID]*keptOrigin)}, clone: clone, Snapshot: s,
+			dataset: &dataset{git: store, origins: make(map[originID]*keptOrigin)}, clone: clone, Listing: s,
 			request: control.Dataset{Fetcher: "native"},
 		}
 		if used, err = d.origin(v); err != nil {
 			t.Fatal(err)
 		}
 	}()
-	paths := d.pathsOf(store, commit)
-	for n := 0; d.snapshots[commit].Value() != nil; n++ { // it may be being stored
+	paths := d.pathsOf(store, id)
+	for n := 0; d.snapshots[id].Value() != nil; n++ { // it may be being stored
 		if n == 100 {
 			t.Error("the list of files is still there when nobody uses it")
 			break

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/uniharmony/uniharmonyfs/fetch"
-	"github.com/uniharmony/uniharmonyfs/index"
+	"github.com/uniharmony/uniharmonyfs/internal/commit"
 	"github.com/uniharmony/uniharmonyfs/internal/control"
 	"github.com/uniharmony/uniharmonyfs/internal/gitstore"
 )
@@ -44,7 +44,7 @@ func TestUnusedOriginIsClosed(t *testing.T) {
 	}
 	get := func(env ...string) any {
 		o, err := d.origin(&version{
-			dataset: ds, clone: clone, Snapshot: &index.Snapshot{Commit: clone.Commit},
+			dataset: ds, clone: clone, Listing: &commit.Listing{Commit: clone.Commit},
 			request: control.Dataset{Fetcher: "native", Env: env},
 		})
 		if err != nil {

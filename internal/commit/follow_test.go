@@ -1,4 +1,4 @@
-package index
+package commit
 
 import (
 	"fmt"
@@ -17,7 +17,7 @@ import (
 )
 
 // tangle makes the same random tree of directories, files and links on disk and
-// as a snapshot.
+// as a tree.
 func tangle(t *testing.T, rng *rand.Rand, root string) *tree.Snapshot {
 	t.Helper()
 	dirs := []string{""}
