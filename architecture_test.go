@@ -18,10 +18,10 @@ const module = "github.com/uniharmony/uniharmonyfs/"
 // only from layers below its own: data flows in one direction.
 var layers = [][]string{
 	{"bids", "internal/advice", "internal/annex", "internal/plain", "internal/readahead", "internal/source"},
-	{"internal/cachedir", "internal/gitstore", "internal/source/sourcetest", "internal/tree", "cache/internal/disk", "cache/internal/queue"},
+	{"index", "internal/cachedir", "internal/gitstore", "internal/source/sourcetest", "internal/tree", "cache/internal/disk", "cache/internal/queue"},
 	{"cache/internal/partial"},
 	{"cache/internal/readplan"},
-	{"cache", "fetch", "index", "internal/beneath"},
+	{"cache", "fetch", "internal/beneath", "internal/commit"},
 	{"fs"},
 	{"internal/control"},
 	{"internal/bulk", "internal/doctor"},

@@ -35,16 +35,6 @@ type Ledger interface {
 	Save(put []Record, del []annex.Key) error
 }
 
-// Record is what the ledger keeps of an object. Size (bytes), MTime and CTime
-// (nanoseconds) and Inode are the file's when its content was known to match
-// the key; Seq orders objects by last use; Owner is [Use.Owner].
-type Record struct {
-	Key                annex.Key
-	Size, MTime, CTime int64
-	Inode, Seq         uint64
-	Owner              string
-}
-
 // Use says on whose behalf a key is opened.
 type Use struct {
 	Origin Origin

@@ -19,7 +19,7 @@ import (
 func TestDeadlyIndexKillsOnce(t *testing.T) {
 	dir := t.TempDir()
 	x := open(t, dir)
-	if err := x.Save(records(), nil); err != nil {
+	if err := save(x.Table(index.Objects), records()); err != nil {
 		t.Fatal(err)
 	}
 	x.Close()
@@ -33,7 +33,7 @@ func TestDeadlyIndexKillsOnce(t *testing.T) {
 	}
 	x = open(t, dir)
 	defer x.Close()
-	if n := len(load(t, x)); n != 0 {
+	if n := len(load(t, x.Table(index.Objects), "")); n != 0 {
 		t.Errorf("%d records of a truncated table", n)
 	}
 }
@@ -56,7 +56,7 @@ func TestUnusableDirectoryIsDoneWithout(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			dir := filepath.Join(t.TempDir(), "index")
 			x := open(t, dir)
-			if err := x.Save(records(), nil); err != nil {
+			if err := save(x.Table(index.Objects), records()); err != nil {
 				t.Fatal(err)
 			}
 			x.Close()
@@ -69,11 +69,11 @@ func TestUnusableDirectoryIsDoneWithout(t *testing.T) {
 			}
 			x = open(t, dir)
 			defer x.Close()
-			load(t, x)
-			if err := x.Save(records(), nil); err != nil {
+			load(t, x.Table(index.Objects), "")
+			if err := save(x.Table(index.Objects), records()); err != nil {
 				t.Fatal(err)
 			}
-			if n := len(load(t, x)); n != 500 {
+			if n := len(load(t, x.Table(index.Objects), "")); n != 500 {
 				t.Errorf("%d records, want 500", n)
 			}
 		})
@@ -85,7 +85,7 @@ func TestUnusableDirectoryIsDoneWithout(t *testing.T) {
 func TestDamageAfterACleanStop(t *testing.T) {
 	whole := t.TempDir()
 	x := open(t, whole)
-	if err := x.Save(records(), nil); err != nil {
+	if err := save(x.Table(index.Objects), records()); err != nil {
 		t.Fatal(err)
 	}
 	x.Close()
@@ -134,17 +134,15 @@ func openOnce(dir string) int {
 		fmt.Println(err)
 		return 1
 	}
-	known := make(map[string]index.Record)
-	for _, r := range records() {
-		known[r.Key.String()] = r
-	}
+	known := records()
 	wrong := 0
-	x.Load(func(r index.Record) {
-		if known[r.Key.String()] != r {
+	x.Table(index.Objects).LoadAll("", func(key string, value []byte) error {
+		if known[key] != string(value) {
 			wrong++
 		}
+		return nil
 	})
-	if err := errors.Join(x.Save(records(), nil), x.Close()); err != nil || wrong > 0 {
+	if err := errors.Join(save(x.Table(index.Objects), records()), x.Close()); err != nil || wrong > 0 {
 		fmt.Println(wrong, "wrong records,", err)
 		return 1
 	}

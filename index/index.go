@@ -44,7 +44,7 @@ type Index struct {
 	memory bool
 	log    *slog.Logger
 
-	storing sync.WaitGroup // snapshots
+	saving sync.WaitGroup // what is saved in the background
 }
 
 // Open opens the index below dir, making it when it is missing and rebuilding
@@ -97,7 +97,7 @@ const closeTimeout = 10 * time.Second
 func (x *Index) Close() error {
 	closed := make(chan error, 1)
 	go func() {
-		x.storing.Wait()
+		x.saving.Wait()
 		closed <- x.close()
 	}()
 	var err error

@@ -73,43 +73,35 @@ func reserve(dir string) error {
 	return nil
 }
 
-// batch is a Badger batch that stops when the disk becomes full: a page that
-// Badger maps and the disk cannot give ends the process.
-type batch struct {
-	x    *Index
+// A Batch is what [Table.Save] writes. It stops when the disk becomes full: a
+// page that Badger maps and the disk cannot give ends the process.
+type Batch struct {
+	t    Table
 	to   *badger.WriteBatch
 	left int // bytes until the next look
 }
 
-func (b *batch) room(n int) error {
-	if b.left -= n; b.x.memory || b.left >= 0 {
+func (b *Batch) room(n int) error {
+	if b.left -= n; b.t.x.memory || b.left >= 0 {
 		return nil
 	}
 	b.left = chunk
-	return roomToWrite(b.x.dir)
+	return roomToWrite(b.t.x.dir)
 }
 
-func (b *batch) Set(k, v []byte) error {
-	if err := b.room(len(k) + len(v)); err != nil {
+// Set has a key's value replaced. After an error the batch is of no use.
+func (b *Batch) Set(key string, value []byte) error {
+	if err := b.room(len(key) + len(value)); err != nil {
 		return err
 	}
-	return b.to.Set(k, v)
+	return b.to.Set([]byte(b.t.prefix+key), seal(value))
 }
 
-func (b *batch) Delete(k []byte) error {
-	if err := b.room(len(k)); err != nil {
+// Delete has a key removed, if it is there. After an error the batch is of no
+// use.
+func (b *Batch) Delete(key string) error {
+	if err := b.room(len(key)); err != nil {
 		return err
 	}
-	return b.to.Delete(k)
-}
-
-// write runs fn in a batch. When the disk is nearly full it is refused with
-// [ErrFull], before or in the middle.
-func (x *Index) write(fn func(*batch) error) error {
-	b := &batch{x: x, to: x.db.NewWriteBatch()}
-	defer b.to.Cancel()
-	if err := fn(b); err != nil {
-		return err
-	}
-	return b.to.Flush()
+	return b.to.Delete([]byte(b.t.prefix + key))
 }

@@ -11,7 +11,6 @@ import (
 	"testing"
 
 	"github.com/uniharmony/uniharmonyfs/index"
-	"github.com/uniharmony/uniharmonyfs/internal/annex"
 )
 
 // takeAll fills the disk of a directory to its last byte.
@@ -36,25 +35,20 @@ func useOnAFullDisk(dir string) error {
 	if err != nil {
 		return err
 	}
-	k, err := annex.ParseKey(key)
-	if err != nil {
-		return err
-	}
-	record := index.Record{Key: k, Size: 7994169, Owner: "kept"}
-	if err := x.Save([]index.Record{record}, nil); err != nil {
+	objects, facts := x.Table(index.Objects), x.Table(index.Facts)
+	if err := save(objects, map[string]string{"a": "kept"}); err != nil {
 		return err
 	}
 	if err := takeAll(filepath.Dir(dir)); err != nil {
 		return err
 	}
-	record.Owner = "too late"
-	err = x.Save([]index.Record{record}, nil)
+	err = save(objects, map[string]string{"a": "too late"})
 	if !errors.Is(err, index.ErrFull) || !strings.Contains(err.Error(), dir) {
-		return fmt.Errorf("Save on a full disk: %v", err)
+		return fmt.Errorf("a small value on a full disk: %v", err)
 	}
-	err = x.SaveFacts(map[annex.Key][]byte{k: make([]byte, 1<<20)})
+	err = save(facts, map[string]string{"a": strings.Repeat(" ", 1<<20)})
 	if !errors.Is(err, index.ErrFull) {
-		return fmt.Errorf("SaveFacts on a full disk: %v", err)
+		return fmt.Errorf("a large value on a full disk: %v", err)
 	}
 	if err := x.Close(); !errors.Is(err, index.ErrFull) {
 		return fmt.Errorf("Close on a full disk: %v", err)
@@ -80,15 +74,8 @@ func TestIndexOnADiskThatFills(t *testing.T) {
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%.2000s", err, out)
 	}
-	owners := func(x *index.Index) (found []string) {
-		t.Helper()
-		if err := x.Load(func(r index.Record) { found = append(found, r.Owner) }); err != nil {
-			t.Fatal(err)
-		}
-		return found
-	}
 	full := open(t, dir)
-	if got := owners(full); len(got) != 0 {
+	if got := load(t, full.Table(index.Objects), ""); len(got) != 0 {
 		t.Errorf("an index in memory knows %v", got)
 	}
 	if err := full.Close(); err != nil {
@@ -99,7 +86,7 @@ func TestIndexOnADiskThatFills(t *testing.T) {
 	}
 	again := open(t, dir)
 	defer again.Close()
-	if got := fmt.Sprint(owners(again)); got != "[kept]" {
+	if got := fmt.Sprint(load(t, again.Table(index.Objects), "")); got != "map[a:kept]" {
 		t.Errorf("with space again the index knows %v", got)
 	}
 	if left, _ := filepath.Glob(dir + "/room*"); len(left) > 0 {

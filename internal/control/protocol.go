@@ -6,8 +6,8 @@ import (
 
 	"github.com/uniharmony/uniharmonyfs/bids"
 	"github.com/uniharmony/uniharmonyfs/cache"
-	"github.com/uniharmony/uniharmonyfs/index"
 	"github.com/uniharmony/uniharmonyfs/internal/advice"
+	"github.com/uniharmony/uniharmonyfs/internal/commit"
 )
 
 // A Dataset says which dataset a request is about.
@@ -57,25 +57,25 @@ const DefaultPatience = 2 * time.Minute
 
 // MountInfo describes a mount.
 type MountInfo struct {
-	Target      string         `json:"target"`
-	Dataset     string         `json:"dataset"`
-	Version     string         `json:"version,omitempty"`
-	Commit      string         `json:"commit"`
-	Selection   bids.Selection `json:"selection"`
-	Files       int            `json:"files"`
-	Bytes       int64          `json:"bytes"`
-	Cached      int            `json:"cached"` // files whose content was fetched and is here
-	Hidden      []index.Hidden `json:"hidden,omitempty"`
-	Hints       []string       `json:"hints,omitempty"`
-	Offline     bool           `json:"offline,omitempty"`
-	Passthrough bool           `json:"passthrough"`
-	Strict      bool           `json:"strict,omitempty"`
-	NoReadAhead bool           `json:"no_readahead,omitempty"`
-	Patience    time.Duration  `json:"patience"`
-	Prefetching bool           `json:"prefetching,omitempty"`
-	OpenFiles   int            `json:"open_files"`
-	Clone       string         `json:"clone"`
-	Since       time.Time      `json:"since"`
+	Target      string          `json:"target"`
+	Dataset     string          `json:"dataset"`
+	Version     string          `json:"version,omitempty"`
+	Commit      string          `json:"commit"`
+	Selection   bids.Selection  `json:"selection"`
+	Files       int             `json:"files"`
+	Bytes       int64           `json:"bytes"`
+	Cached      int             `json:"cached"` // files whose content was fetched and is here
+	Hidden      []commit.Hidden `json:"hidden,omitempty"`
+	Hints       []string        `json:"hints,omitempty"`
+	Offline     bool            `json:"offline,omitempty"`
+	Passthrough bool            `json:"passthrough"`
+	Strict      bool            `json:"strict,omitempty"`
+	NoReadAhead bool            `json:"no_readahead,omitempty"`
+	Patience    time.Duration   `json:"patience"`
+	Prefetching bool            `json:"prefetching,omitempty"`
+	OpenFiles   int             `json:"open_files"`
+	Clone       string          `json:"clone"`
+	Since       time.Time       `json:"since"`
 }
 
 // UnmountRequest ends a mount.

@@ -14,7 +14,6 @@ import (
 	"github.com/uniharmony/uniharmonyfs/fetch"
 	"github.com/uniharmony/uniharmonyfs/index"
 	"github.com/uniharmony/uniharmonyfs/internal/advice"
-	"github.com/uniharmony/uniharmonyfs/internal/annex"
 	"github.com/uniharmony/uniharmonyfs/internal/bulk"
 	"github.com/uniharmony/uniharmonyfs/internal/cachedir"
 	"github.com/uniharmony/uniharmonyfs/internal/control"
@@ -152,7 +151,7 @@ func (d *daemon) open() error {
 	}
 	c, err := cache.Open(string(d.dir), cache.Options{
 		Budget: d.settings.get().Budget,
-		Ledger: ledger{x},
+		Ledger: ledger{x.Table(index.Objects)},
 		Revoke: d.revoke,
 		Log:    d.log,
 	})
@@ -200,21 +199,6 @@ func (d *daemon) routes() http.Handler {
 
 func (d *daemon) getRequest(ctx context.Context, req control.GetRequest, r *reply) (control.GetResult, error) {
 	return d.downloads.Get(ctx, req, r)
-}
-
-// ledger is the index as the cache knows it.
-type ledger struct{ x *index.Index }
-
-func (l ledger) Load(fn func(cache.Record)) error {
-	return l.x.Load(func(r index.Record) { fn(cache.Record(r)) })
-}
-
-func (l ledger) Save(put []cache.Record, del []annex.Key) error {
-	records := make([]index.Record, len(put))
-	for i, r := range put {
-		records[i] = index.Record(r)
-	}
-	return l.x.Save(records, del)
 }
 
 func orDiscard(w io.Writer) io.Writer {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/uniharmony/uniharmonyfs/fetch"
 	"github.com/uniharmony/uniharmonyfs/index"
+	"github.com/uniharmony/uniharmonyfs/internal/commit"
 	"github.com/uniharmony/uniharmonyfs/internal/gitstore"
 )
 
@@ -51,12 +52,12 @@ func sidecars(t *testing.T, n int) (c *Chooser, dir string) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { x.Close() })
-	s, err := x.Snapshot(t.Context(), store, gitstore.OID(git("rev-parse", "HEAD")), nil)
+	s, err := commit.Lister{Kept: x.Table(index.Listings), Log: slog.New(slog.DiscardHandler)}.List(t.Context(), store, gitstore.OID(git("rev-parse", "HEAD")), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	r := New(Options{Index: x, Log: slog.New(slog.DiscardHandler)})
-	return (&Version{registry: r, Git: store, Snapshot: s}).Chooser("", nil), dir
+	return (&Version{registry: r, Git: store, Listing: s}).Chooser("", nil), dir
 }
 
 // Whatever was read ahead, a file has its own content.

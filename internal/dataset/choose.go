@@ -8,6 +8,7 @@ import (
 
 	"github.com/uniharmony/uniharmonyfs/bids"
 	"github.com/uniharmony/uniharmonyfs/cache"
+	"github.com/uniharmony/uniharmonyfs/index"
 	"github.com/uniharmony/uniharmonyfs/internal/annex"
 	"github.com/uniharmony/uniharmonyfs/internal/bulk"
 	"github.com/uniharmony/uniharmonyfs/internal/control"
@@ -165,8 +166,8 @@ func (c *Chooser) fetch(ctx context.Context) error {
 // Recall and Keep are the memory of what files say of others: by content, so
 // that it holds for all versions, and after the content was evicted.
 func (c *Chooser) Recall(i int) (bids.Links, bool) {
-	data, ok := c.v.registry.Index.Fact(c.v.Key(c.nodes[i]))
-	if !ok {
+	data, err := c.facts().Load(c.v.Key(c.nodes[i]).String())
+	if err != nil {
 		return bids.Links{}, false
 	}
 	l, err := bids.DecodeLinks(data)
@@ -184,9 +185,19 @@ func (c *Chooser) Keep(i int, l bids.Links) {
 // maxKept is how many files' links are stored at once.
 const maxKept = 10_000
 
+func (c *Chooser) facts() index.Table { return c.v.registry.Index.Table(index.Facts) }
+
 // keep stores what was learnt.
 func (c *Chooser) keep() {
-	if err := c.v.registry.Index.SaveFacts(c.kept); err != nil {
+	err := c.facts().Save(func(b *index.Batch) error {
+		for k, l := range c.kept {
+			if err := b.Set(k.String(), l); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
 		c.v.registry.Log.Warn("what sidecars say is not stored: they will be read again", "err", err)
 	}
 	clear(c.kept)

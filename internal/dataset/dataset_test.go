@@ -61,26 +61,26 @@ func TestOriginHoldsNoSnapshot(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	commit := clone.Commit
+	id := clone.Commit
 	var used cache.Origin
 	func() {
-		s, err := r.snapshot(t.Context(), store, commit, nil)
+		s, err := r.listing(t.Context(), store, id, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if again, err := r.snapshot(t.Context(), store, commit, nil); again != s || err != nil {
+		if again, err := r.listing(t.Context(), store, id, nil); again != s || err != nil {
 			t.Errorf("while it is in use there is another one: %v", err)
 		}
 		v := &Version{
-			registry: r, dataset: &dataset{origins: make(map[originID]*keptOrigin)}, Clone: clone, Git: store, Snapshot: s,
+			registry: r, dataset: &dataset{origins: make(map[originID]*keptOrigin)}, Clone: clone, Git: store, Listing: s,
 			Request: control.Dataset{Fetcher: "native"},
 		}
 		if used, err = v.Origin(); err != nil {
 			t.Fatal(err)
 		}
 	}()
-	paths := r.pathsOf(store, commit)
-	for n := 0; r.snapshots[commit].Value() != nil; n++ { // it may be being stored
+	paths := r.pathsOf(store, id)
+	for n := 0; r.listings[id].Value() != nil; n++ { // it may be being stored
 		if n == 100 {
 			t.Error("the list of files is still there when nobody uses it")
 			break

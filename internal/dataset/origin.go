@@ -98,7 +98,7 @@ func (ds *dataset) drop(id originID, kept *keptOrigin) {
 // pathsOf finds the paths of a key in a commit.
 func (r *Registry) pathsOf(git *gitstore.Store, commit gitstore.OID) func(annex.Key) []string {
 	return func(k annex.Key) (paths []string) {
-		s, err := r.snapshot(context.Background(), git, commit, nil)
+		s, err := r.listing(context.Background(), git, commit, nil)
 		if err != nil {
 			return nil
 		}

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/uniharmony/uniharmonyfs/fetch"
-	"github.com/uniharmony/uniharmonyfs/index"
+	"github.com/uniharmony/uniharmonyfs/internal/commit"
 	"github.com/uniharmony/uniharmonyfs/internal/control"
 	"github.com/uniharmony/uniharmonyfs/internal/gitstore"
 )
@@ -46,7 +46,7 @@ func TestUnusedOriginIsClosed(t *testing.T) {
 	}
 	get := func(env ...string) any {
 		o, err := (&Version{
-			registry: r, dataset: ds, Clone: clone, Git: store, Snapshot: &index.Snapshot{Commit: clone.Commit},
+			registry: r, dataset: ds, Clone: clone, Git: store, Listing: &commit.Listing{Commit: clone.Commit},
 			Request: control.Dataset{Fetcher: "native", Env: env},
 		}).Origin()
 		if err != nil {

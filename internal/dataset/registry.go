@@ -16,6 +16,7 @@ import (
 	"github.com/uniharmony/uniharmonyfs/internal/advice"
 	"github.com/uniharmony/uniharmonyfs/internal/bulk"
 	"github.com/uniharmony/uniharmonyfs/internal/cachedir"
+	"github.com/uniharmony/uniharmonyfs/internal/commit"
 	"github.com/uniharmony/uniharmonyfs/internal/control"
 	"github.com/uniharmony/uniharmonyfs/internal/gitstore"
 )
@@ -35,9 +36,9 @@ type Registry struct {
 	Options
 	work bulk.Worker
 
-	mu        sync.Mutex // a leaf; guards the following, and the datasets' holds
-	datasets  map[string]*dataset
-	snapshots map[gitstore.OID]weak.Pointer[index.Snapshot]
+	mu       sync.Mutex // a leaf; guards the following, and the datasets' holds
+	datasets map[string]*dataset
+	listings map[gitstore.OID]weak.Pointer[commit.Listing]
 }
 
 // dataset is a hidden clone in use. It stays open as long as the registry:
@@ -69,8 +70,8 @@ type hold struct {
 func New(o Options) *Registry {
 	return &Registry{
 		Options: o, work: bulk.Worker{Cache: o.Cache, Guard: o.Guard},
-		datasets:  make(map[string]*dataset),
-		snapshots: make(map[gitstore.OID]weak.Pointer[index.Snapshot]),
+		datasets: make(map[string]*dataset),
+		listings: make(map[gitstore.OID]weak.Pointer[commit.Listing]),
 	}
 }
 
@@ -159,7 +160,7 @@ func (r *Registry) Open(ctx context.Context, req control.Dataset, tell bulk.Tell
 		}
 	}
 	v.Git = ds.git
-	v.Snapshot, err = r.snapshot(ctx, ds.git, v.Clone.Commit, func(done, total int) {
+	v.Listing, err = r.listing(ctx, ds.git, v.Clone.Commit, func(done, total int) {
 		tell(control.Progress{Phase: "snapshot", Done: int64(done), Total: int64(total), Text: "reading the list of files"})
 	})
 	if err != nil {
@@ -212,26 +213,26 @@ func (r *Registry) hold(ds *dataset) *hold {
 	return h
 }
 
-// snapshot returns the snapshot of a commit: the one that is in use, or else a
-// new one.
-func (r *Registry) snapshot(ctx context.Context, git *gitstore.Store, commit gitstore.OID, progress index.Progress) (*index.Snapshot, error) {
+// listing returns the listing of a commit: the one that is in use, or else a new
+// one.
+func (r *Registry) listing(ctx context.Context, git *gitstore.Store, id gitstore.OID, progress commit.Progress) (*commit.Listing, error) {
 	r.mu.Lock()
-	known := r.snapshots[commit].Value()
+	known := r.listings[id].Value()
 	r.mu.Unlock()
 	if known != nil {
 		return known, nil
 	}
-	s, err := r.Index.Snapshot(ctx, git, commit, progress)
+	s, err := commit.Lister{Kept: r.Index.Table(index.Listings), Log: r.Log}.List(ctx, git, id, progress)
 	if err != nil {
 		return nil, err
 	}
 	r.mu.Lock()
-	for c, p := range r.snapshots {
+	for c, p := range r.listings {
 		if p.Value() == nil {
-			delete(r.snapshots, c)
+			delete(r.listings, c)
 		}
 	}
-	r.snapshots[commit] = weak.Make(s)
+	r.listings[id] = weak.Make(s)
 	r.mu.Unlock()
 	return s, nil
 }

@@ -8,8 +8,8 @@ import (
 
 	"github.com/uniharmony/uniharmonyfs/cache"
 	"github.com/uniharmony/uniharmonyfs/fetch"
-	"github.com/uniharmony/uniharmonyfs/index"
 	"github.com/uniharmony/uniharmonyfs/internal/annex"
+	"github.com/uniharmony/uniharmonyfs/internal/commit"
 	"github.com/uniharmony/uniharmonyfs/internal/control"
 	"github.com/uniharmony/uniharmonyfs/internal/gitstore"
 	"github.com/uniharmony/uniharmonyfs/internal/tree"
@@ -18,7 +18,7 @@ import (
 // A Version is a dataset at one commit, which it holds. It does not change, and
 // is safe for concurrent use.
 type Version struct {
-	*index.Snapshot
+	*commit.Listing
 	Clone   *fetch.Clone
 	Git     *gitstore.Store
 	Request control.Dataset // that opened it

@@ -1,4 +1,4 @@
-package index
+package commit
 
 import (
 	"context"
@@ -36,7 +36,7 @@ func (b bare) git(in string, args ...string) string {
 }
 
 // read makes a commit of a tree and reads it.
-func (b bare) read(tree string, limit *budget) (*Snapshot, error) {
+func (b bare) read(tree string, limit *budget) (*Listing, error) {
 	b.t.Helper()
 	commit := b.git("", "commit-tree", "-m", "x", tree)
 	store, err := gitstore.Open(b.dir, gitstore.Options{Git: "git"})
@@ -44,7 +44,7 @@ func (b bare) read(tree string, limit *budget) (*Snapshot, error) {
 		b.t.Fatal(err)
 	}
 	defer store.Close()
-	return readSnapshot(context.Background(), store, gitstore.OID(commit), limit, func(int, int) {})
+	return read(context.Background(), store, gitstore.OID(commit), limit, func(int, int) {})
 }
 
 // Ten trees within each other, each ten times in the one around it, stand for
@@ -67,7 +67,7 @@ func TestTreesWithinTreesAreRefused(t *testing.T) {
 	}
 }
 
-func TestLimitsOfASnapshot(t *testing.T) {
+func TestLimitsOfAListing(t *testing.T) {
 	b := newBare(t)
 	blob := b.git("x", "hash-object", "-w", "--stdin")
 	link := b.git(strings.Repeat("./", 400)+"d", "hash-object", "-w", "--stdin")
@@ -168,7 +168,7 @@ func TestSizesThatDoNotAddUpAreRefused(t *testing.T) {
 	}
 }
 
-func allFiles(s *Snapshot) (nodes []int) {
+func allFiles(s *Listing) (nodes []int) {
 	for n := range s.Len() {
 		nodes = append(nodes, n)
 	}

@@ -1,4 +1,4 @@
-package index
+package commit
 
 import (
 	"context"
@@ -113,9 +113,9 @@ func TestPointersAndTargetsThatAreNone(t *testing.T) {
 	}
 }
 
-// Each object that a snapshot needs is taken away, and damaged: the snapshot is
+// Each object that a listing needs is taken away, and damaged: the listing is
 // refused, or is the same. It is never smaller.
-func TestSnapshotIsCompleteOrRefused(t *testing.T) {
+func TestListingIsCompleteOrRefused(t *testing.T) {
 	b := newBare(t)
 	script := "blob\nmark :1\ndata 2\n{}\nblob\nmark :2\ndata 9\n../a/x.js\n" +
 		"commit refs/heads/main\ncommitter t <t@example.org> 1 +0000\ndata 1\nx\n" +
@@ -147,9 +147,9 @@ func TestSnapshotIsCompleteOrRefused(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				s, err := readSnapshot(context.Background(), store, gitstore.OID(commit), newBudget(), func(int, int) {})
+				s, err := read(context.Background(), store, gitstore.OID(commit), newBudget(), func(int, int) {})
 				if err == nil && paths(s) != want {
-					t.Errorf("%s of %s with %q: another snapshot", how, line, program)
+					t.Errorf("%s of %s with %q: another listing", how, line, program)
 				}
 				store.Close()
 			}
@@ -159,8 +159,8 @@ func TestSnapshotIsCompleteOrRefused(t *testing.T) {
 	}
 }
 
-// paths lists what is in a snapshot.
-func paths(s *Snapshot) string {
+// paths lists what is in a listing.
+func paths(s *Listing) string {
 	var b strings.Builder
 	for n := range s.Len() {
 		fmt.Fprintln(&b, s.Path(n), s.Kind(n), s.Size(n), s.Key(n), s.Target(n))

@@ -1,4 +1,4 @@
-package index
+package commit
 
 import (
 	"context"
@@ -13,10 +13,6 @@ import (
 )
 
 const (
-	// maxPointer is the size in bytes above which git-annex takes no file
-	// for a pointer file (https://git-annex.branchable.com/internals/pointer_file/).
-	maxPointer = 32 << 10
-
 	// maxTarget is the longest target of a symlink on Linux, in bytes.
 	maxTarget = 4095
 
@@ -36,13 +32,6 @@ const (
 // are put in order.
 var parts = min(max(2, runtime.GOMAXPROCS(0)), 4)
 
-// git's file modes, as tree objects spell them.
-const (
-	modeDir       = 0o040000
-	modeLink      = 0o120000
-	modeSubmodule = 0o160000
-)
-
 // dir is a directory of a commit; without an id, a subdataset that was not
 // asked for, which is an empty directory.
 type dir struct {
@@ -51,10 +40,10 @@ type dir struct {
 	entries int
 }
 
-// readSnapshot reads one commit: first which directories there are, then what
+// read reads one commit: first which directories there are, then what
 // is in them, part by part, so that the memory it takes is that of the result.
-func readSnapshot(ctx context.Context, git *gitstore.Store, commit gitstore.OID, limit *budget, progress Progress) (*Snapshot, error) {
-	c, err := git.Commit(ctx, commit)
+func read(ctx context.Context, git *gitstore.Store, id gitstore.OID, limit *budget, progress Progress) (*Listing, error) {
+	c, err := git.Commit(ctx, id)
 	if err != nil {
 		return nil, err
 	}
@@ -80,7 +69,7 @@ func readSnapshot(ctx context.Context, git *gitstore.Store, commit gitstore.OID,
 	if err != nil {
 		return nil, err
 	}
-	s := &Snapshot{Commit: c.ID, Time: c.Time}
+	s := &Listing{Commit: c.ID, Time: c.Time}
 	if s.Snapshot, err = b.Snapshot(); err != nil {
 		return nil, err
 	}
@@ -107,9 +96,9 @@ func listDirs(ctx context.Context, git *gitstore.Store, root gitstore.OID, limit
 				level[i].entries = len(list)
 				for _, e := range list {
 					switch e.Mode {
-					case modeDir:
+					case gitstore.ModeDir:
 						below = append(below, dir{path: path.Join(level[i].path, e.Name), id: e.ID})
-					case modeSubmodule:
+					case gitstore.ModeSubmodule:
 						empty = append(empty, dir{path: path.Join(level[i].path, e.Name)})
 					}
 				}
@@ -192,9 +181,9 @@ func readPart(ctx context.Context, git *gitstore.Store, dirs []dir, limit *budge
 				it := &items[i][k]
 				*it = item{Entry: tree.Entry{Name: e.Name, Kind: tree.Git}, id: e.ID, path: path.Join(dirs[i].path, e.Name)}
 				switch e.Mode {
-				case modeDir, modeSubmodule:
+				case gitstore.ModeDir, gitstore.ModeSubmodule:
 					it.Kind = tree.Dir
-				case modeLink:
+				case gitstore.ModeSymlink:
 					it.Kind = tree.Link
 					links = append(links, it)
 				default:
@@ -210,7 +199,7 @@ func readPart(ctx context.Context, git *gitstore.Store, dirs []dir, limit *budge
 	err = git.Sizes(ctx, ids(files), func(i int, size int64) error {
 		it := files[i]
 		it.Size, it.Key = size, annex.GitKey(string(it.id), size)
-		if size <= maxPointer {
+		if size <= annex.MaxPointer {
 			small = append(small, it)
 		}
 		return nil

@@ -1,4 +1,4 @@
-package index
+package commit
 
 import (
 	"fmt"
@@ -70,7 +70,7 @@ func (b *budget) takeTree(dirs []dir, at []int, list []gitstore.TreeEntry) error
 	names, below, longest := 0, 0, 0
 	for _, e := range list {
 		names, longest = names+len(e.Name), max(longest, len(e.Name))
-		if e.Mode == modeDir || e.Mode == modeSubmodule {
+		if e.Mode == gitstore.ModeDir || e.Mode == gitstore.ModeSubmodule {
 			below++
 			names += len(e.Name)
 		}

@@ -1,0 +1,140 @@
+package commit
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/uniharmony/uniharmonyfs/index"
+	"github.com/uniharmony/uniharmonyfs/internal/gitstore"
+	"github.com/uniharmony/uniharmonyfs/internal/tree"
+)
+
+// Listing is one commit's full list of files, immutable.
+type Listing struct {
+	*tree.Snapshot
+	Commit gitstore.OID
+	Time   time.Time // of the commit
+	// Hidden are the files that cannot be shown, and why; in byte order.
+	Hidden []Hidden
+}
+
+// Hidden is a path of the commit that no view can show.
+type Hidden struct {
+	Path string `json:"path"`
+	Why  string `json:"why"`
+}
+
+// Progress is told how many of how many git objects were read so far; total
+// is 0 while unknown. It is called from one goroutine at a time.
+type Progress func(done, total int)
+
+// Lister lists commits, and keeps what it has read.
+type Lister struct {
+	Kept index.Table
+	Log  *slog.Logger
+}
+
+// List returns the listing of a commit: the one that was kept if it is whole,
+// else from git, after which it is kept in the background. progress may be nil.
+func (l Lister) List(ctx context.Context, git *gitstore.Store, id gitstore.OID, progress Progress) (*Listing, error) {
+	s, err := l.load(id)
+	if err == nil {
+		return s, nil
+	}
+	if !errors.Is(err, index.ErrAbsent) {
+		l.Log.Warn("a kept listing is read from git again", "commit", id, "why", err)
+	}
+	if progress == nil {
+		progress = func(int, int) {}
+	}
+	s, err = read(ctx, git, id, newBudget(), progress)
+	if err != nil {
+		return nil, err
+	}
+	l.Kept.Later(func() {
+		if err := l.store(s); err != nil {
+			l.Log.Warn("a listing is not kept: it will be read from git again", "commit", id, "why", err)
+		}
+	})
+	return s, nil
+}
+
+// format is the layout of a kept listing; one of another is read again.
+const format = 2
+
+// meta is what a kept listing says of itself; it is written last and counts
+// what must be there.
+type meta struct {
+	Format int       `json:"format"`
+	Time   time.Time `json:"time"`
+	Dirs   int       `json:"dirs"`
+	Hidden []Hidden  `json:"hidden,omitempty"`
+}
+
+// The keys of a listing: of what it says of itself, and of its directories.
+func metaKey(c gitstore.OID) string   { return string(c) + "/m" }
+func dirPrefix(c gitstore.OID) string { return string(c) + "/d/" }
+
+func (l Lister) load(id gitstore.OID) (*Listing, error) {
+	v, err := l.Kept.Load(metaKey(id))
+	if err != nil {
+		return nil, err
+	}
+	var m meta
+	if err := json.Unmarshal(v, &m); err != nil {
+		return nil, err
+	}
+	if m.Format != format {
+		return nil, fmt.Errorf("it has format %d", m.Format)
+	}
+	s := &Listing{Commit: id, Time: m.Time, Hidden: m.Hidden}
+	if s.Snapshot, err = l.loadDirs(dirPrefix(id), m.Dirs); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// loadDirs relies on the byte order of paths: a directory comes after its
+// parent.
+func (l Lister) loadDirs(prefix string, want int) (*tree.Snapshot, error) {
+	b, n := tree.NewBuilder(), 0
+	err := l.Kept.LoadAll(prefix, func(path string, dir []byte) error {
+		n++
+		return b.AddEncoded(path, dir)
+	})
+	if err != nil {
+		return nil, err
+	}
+	if n != want {
+		return nil, fmt.Errorf("it has %d of %d directories", n, want)
+	}
+	return b.Snapshot()
+}
+
+func (l Lister) store(s *Listing) error {
+	dirs := 0
+	err := l.Kept.Save(func(b *index.Batch) error {
+		for n := range s.Len() {
+			if s.Kind(n) != tree.Dir {
+				continue
+			}
+			dirs++
+			if err := b.Set(dirPrefix(s.Commit)+s.Path(n), s.EncodeDir(n)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	m, err := json.Marshal(meta{Format: format, Time: s.Time, Dirs: dirs, Hidden: s.Hidden})
+	if err != nil {
+		return err
+	}
+	return l.Kept.Save(func(b *index.Batch) error { return b.Set(metaKey(s.Commit), m) })
+}
