@@ -18,7 +18,7 @@ const module = "github.com/uniharmony/uniharmonyfs/"
 // only from layers below its own: data flows in one direction.
 var layers = [][]string{
 	{"bids", "internal/advice", "internal/annex", "internal/plain", "internal/readahead", "internal/source"},
-	{"index", "internal/cachedir", "internal/gitstore", "internal/source/sourcetest", "internal/tree", "cache/internal/disk", "cache/internal/queue"},
+	{"index", "internal/cachedir", "internal/demo", "internal/gitstore", "internal/source/sourcetest", "internal/tree", "cache/internal/disk", "cache/internal/queue"},
 	{"cache/internal/partial"},
 	{"cache/internal/readplan"},
 	{"cache", "fetch", "internal/beneath", "internal/commit"},
@@ -26,9 +26,8 @@ var layers = [][]string{
 	{"internal/control"},
 	{"internal/bulk", "internal/doctor"},
 	{"internal/dataset"},
-	{"internal/download"},
+	{"internal/dataset/datasettest", "internal/download"},
 	{"internal/daemon"},
-	{"internal/demo"},
 	{"internal/demo/serve", "cmd/uniharmonyfs", "scripts/report"},
 }
 

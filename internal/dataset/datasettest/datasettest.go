@@ -1,0 +1,157 @@
+// Package datasettest is what tests of datasets begin with: a real cache with
+// its index, and datasets that a server on this machine publishes.
+package datasettest
+
+import (
+	"bytes"
+	"log/slog"
+	"os"
+	"sync"
+	"testing"
+
+	"github.com/uniharmony/uniharmonyfs/cache"
+	"github.com/uniharmony/uniharmonyfs/fetch"
+	"github.com/uniharmony/uniharmonyfs/index"
+	"github.com/uniharmony/uniharmonyfs/internal/cachedir"
+	"github.com/uniharmony/uniharmonyfs/internal/control"
+	"github.com/uniharmony/uniharmonyfs/internal/dataset"
+	"github.com/uniharmony/uniharmonyfs/internal/demo"
+)
+
+// A Cache is a cache in a directory of its own, for the time of a test.
+type Cache struct {
+	Dir      cachedir.Dir
+	Cache    *cache.Cache
+	Index    *index.Index
+	Datasets *dataset.Registry
+	Git      string
+	Log      *Log
+}
+
+// New makes a cache with a budget in bytes; 0 is the default.
+func New(t testing.TB, budget int64) *Cache {
+	t.Helper()
+	dir := cachedir.Dir(t.TempDir() + "/cache")
+	if err := dir.Make(); err != nil {
+		t.Fatal(err)
+	}
+	c := &Cache{Dir: dir, Git: fetch.FindGit(), Log: new(Log)}
+	log := slog.New(slog.NewTextHandler(c.Log, nil))
+	var err error
+	if c.Index, err = index.Open(dir.Index(), index.Options{Log: log}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := c.Index.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	if c.Cache, err = cache.Open(string(dir), cache.Options{Budget: budget, Floor: -1, Log: log}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := c.Cache.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	c.Datasets = dataset.New(dataset.Options{Dir: dir, Cache: c.Cache, Index: c.Index, Git: c.Git, Log: log, Guard: Guard})
+	t.Cleanup(func() {
+		if err := c.Datasets.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return c
+}
+
+// Guard guards nothing: a panic ends the test.
+func Guard(_ string, fn func()) error { fn(); return nil }
+
+// Clones names what lies among the hidden clones.
+func (c *Cache) Clones() (names []string) {
+	all, _ := os.ReadDir(c.Dir.Datasets())
+	for _, e := range all {
+		names = append(names, e.Name())
+	}
+	return names
+}
+
+// Publish makes a dataset and serves it with its content, until the test ends.
+func Publish(t testing.TB, d demo.Dataset) (*demo.Server, *demo.Made) {
+	t.Helper()
+	s, err := demo.NewServer(demo.ServerOptions{DumbGit: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	return s, PublishAt(t, s, d)
+}
+
+// PublishAt makes a dataset and has a server serve it.
+func PublishAt(t testing.TB, s *demo.Server, d demo.Dataset) *demo.Made {
+	t.Helper()
+	d.Remotes = []demo.Remote{{Name: "s3", Kind: demo.Versioned, URL: s.URL + "/bucket"}}
+	m, err := demo.Make(t.TempDir(), d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Add(m)
+	return m
+}
+
+// Request asks for a published dataset, its content by HTTP.
+func Request(s *demo.Server, m *demo.Made) control.Dataset {
+	return control.Dataset{Spec: s.GitURL(m), Fetcher: "native", AllowAddresses: []string{"127.0.0.1"}, Env: os.Environ()}
+}
+
+// Content returns the bytes of a published file.
+func Content(t testing.TB, m *demo.Made, path string) []byte {
+	t.Helper()
+	data, err := demo.Bytes(m.Find(path).Content)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
+}
+
+// A Log can be read while it is written.
+type Log struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (l *Log) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+func (l *Log) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
+
+// Told collects what is told of a request's progress.
+type Told struct {
+	mu  sync.Mutex
+	all []control.Progress
+}
+
+// Tell is a bulk.Tell.
+func (t *Told) Tell(p control.Progress) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.all = append(t.all, p)
+}
+
+// Of returns what was told of a phase so far.
+func (t *Told) Of(phase string) (all []control.Progress) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, p := range t.all {
+		if p.Phase == phase {
+			all = append(all, p)
+		}
+	}
+	return all
+}
