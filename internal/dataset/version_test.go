@@ -76,8 +76,8 @@ func TestChooserFetchesWhatDecides(t *testing.T) {
 		t.Errorf("%d sidecars were fetched, want 2", files)
 	}
 	// They are evicted now, and what they say is known.
-	s.Close()
-	again, err := v.Chooser("me", told.Tell).Choose(t.Context(), run1)
+	req.Offline = true
+	again, err := mustOpen(t, c, req).Chooser("me", told.Tell).Choose(t.Context(), run1)
 	if err != nil || !slices.Equal(paths(v, again.Files), want) {
 		t.Errorf("again: %v, %v", again, err)
 	}
