@@ -11,7 +11,7 @@ import (
 	"github.com/uniharmony/uniharmonyfs/internal/annex"
 )
 
-// DecodeDir reads what [Snapshot.EncodeDir] wrote: the entries in byte order.
+// DecodeDir reads what [Tree.EncodeDir] wrote: the entries in byte order.
 // Everything else, down to a flipped bit, is refused with [ErrDamaged].
 func DecodeDir(value []byte) ([]Entry, error) {
 	recs, err := decode(value, map[keyForm]int{})

@@ -16,7 +16,7 @@ func seal(body []byte) []byte {
 	return binary.BigEndian.AppendUint32(body, crc32.Checksum(body, crc32.MakeTable(crc32.Castagnoli)))
 }
 
-func sampleDir(t testing.TB) *Snapshot {
+func sampleDir(t testing.TB) *Tree {
 	md5, err := annex.ParseKey("MD5E-s7--d41d8cd98f00b204e9800998ecf8427e.nii.gz")
 	must(t, err)
 	odd, err := annex.ParseKey("URL--http://example.org/x")
@@ -31,7 +31,7 @@ func sampleDir(t testing.TB) *Snapshot {
 		{Name: "d"},
 	}))
 	must(t, b.AddDir("d", nil))
-	s, err := b.Snapshot()
+	s, err := b.Tree()
 	must(t, err)
 	return s
 }
@@ -114,7 +114,7 @@ func FuzzDecodeDir(f *testing.F) {
 				must(t, b.AddDir(e.Name, nil))
 			}
 		}
-		s, err := b.Snapshot()
+		s, err := b.Tree()
 		must(t, err)
 		if again := s.EncodeDir(0); !bytes.Equal(again, value) {
 			t.Fatalf("%q is accepted, but is written as %q", value, again)
