@@ -100,8 +100,7 @@ func (b *Builder) AddDir(path string, entries []Entry) error {
 	return b.add(path, d, recs)
 }
 
-// AddEncoded adds the directory at path from what [Tree.EncodeDir]
-// returned: AddDir of [DecodeDir], without the detour.
+// AddEncoded adds the directory at path from what [Tree.EncodeDir] returned.
 func (b *Builder) AddEncoded(path string, value []byte) error {
 	recs, err := decode(value, b.checked)
 	if err != nil {

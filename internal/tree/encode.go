@@ -17,12 +17,13 @@ import (
 //	            length, backend, length, extension, bytes of the digest
 //	            and then, as for every other, the binary digest
 //
-// There is one encoding of a directory: DecodeDir refuses every other.
+// There is one encoding of a directory: [Builder.AddEncoded] refuses every
+// other.
 const recordVersion = 1
 
-// EncodeDir returns the stored form of directory dir, for [DecodeDir] and
-// [Builder.AddEncoded]: about 50 bytes a file. What lies in the directories
-// below is not part of it. It is nil when dir is not a directory.
+// EncodeDir returns the stored form of directory dir, for [Builder.AddEncoded]:
+// about 50 bytes a file. What lies in the directories below is not part of it.
+// It is nil when dir is not a directory.
 func (t *Tree) EncodeDir(dir int) []byte {
 	if t.Kind(dir) != Dir {
 		return nil

@@ -138,7 +138,7 @@ func TestEncodeRoundTrip(t *testing.T) {
 		for _, path := range m.paths() {
 			dir, _ := s.Find(path)
 			value := s.EncodeDir(dir)
-			got, err := DecodeDir(value)
+			got, err := decodeDir(value)
 			if err != nil || !slices.Equal(got, sorted(m[path])) {
 				t.Fatalf("%q: decoded %+v, %v; want %+v", path, got, err, sorted(m[path]))
 			}
@@ -148,7 +148,7 @@ func TestEncodeRoundTrip(t *testing.T) {
 			bad := slices.Clone(value)
 			bit := rapid.IntRange(0, 8*len(bad)-1).Draw(t, "flipped bit")
 			bad[bit/8] ^= 1 << (bit % 8)
-			if _, err := DecodeDir(bad); !errors.Is(err, ErrDamaged) {
+			if _, err := decodeDir(bad); !errors.Is(err, ErrDamaged) {
 				t.Fatalf("%q with a flipped bit: %v", path, err)
 			}
 		}
