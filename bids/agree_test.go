@@ -12,6 +12,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/uniharmony/uniharmonyfs/bids/schema"
 )
 
 // python returns an interpreter that has pybids.
@@ -112,13 +114,13 @@ func queries(d *dataset, alone, together int) (list []map[string][]string) {
 // spellings returns all the forms that a dataset has of index values: pybids
 // compares only run as a number.
 func spellings(d *dataset, name string, values []string) []string {
-	if !isIndex(name) || name == "run" {
+	if !schema.IsIndex(name) || name == "run" {
 		return values
 	}
 	all := slices.Clone(values)
 	for _, f := range d.facets() {
 		for _, have := range f.Values {
-			same := func(v string) bool { return isDigits(v) && number(v) == number(have.Value) }
+			same := func(v string) bool { return schema.IsDigits(v) && schema.Number(v) == schema.Number(have.Value) }
 			if f.Name == name && slices.ContainsFunc(values, same) {
 				all = append(all, have.Value)
 			}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"slices"
 	"strings"
+
+	"github.com/uniharmony/uniharmonyfs/bids/schema"
 )
 
 // Catalog is the parsed names of one dataset. It is immutable and safe for
@@ -73,7 +75,7 @@ type builder struct {
 }
 
 func (b *builder) add(i int, path string) {
-	parent, name := splitPath(path)
+	parent, name := schema.SplitPath(path)
 	if parent != b.lastPath {
 		b.last, b.lastPath = b.dir(parent, i), parent
 	}
@@ -91,7 +93,7 @@ func (b *builder) addFile(f file, name string) {
 	if strings.HasPrefix(name, ".") && (d != 0 || name != bidsignore) {
 		f.place = hidden
 	}
-	suffix, ext := splitName(name, func(key, value string) {
+	suffix, ext := schema.ParseName(name, func(key, value string) {
 		k := b.words.intern(key)
 		if f.npairs < 255 && b.value(f, k) == 0 {
 			b.pairs = append(b.pairs, pair{k, b.words.intern(value)})

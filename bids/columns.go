@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/uniharmony/uniharmonyfs/bids/schema"
 )
 
 // columns are the cells of a table by column, with the types that pybids
@@ -35,7 +37,7 @@ func parseColumns(data []byte, key string, wanted func(name string) bool) (colum
 	var kept []string
 	var slots []int // of each column, its place in kept, or -1
 	seen := make(map[string]bool)
-	for name := range strings.SplitSeq(strings.TrimPrefix(t.head.text(), bom), "\t") {
+	for name := range strings.SplitSeq(strings.TrimPrefix(t.head.text(), schema.BOM), "\t") {
 		name = strings.TrimSpace(name)
 		slots = append(slots, -1)
 		if name == "" || seen[name] {

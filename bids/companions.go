@@ -1,6 +1,10 @@
 package bids
 
-import "slices"
+import (
+	"slices"
+
+	"github.com/uniharmony/uniharmonyfs/bids/schema"
+)
 
 // rule says why a file is in the view.
 type rule uint8
@@ -139,5 +143,5 @@ func (c *Catalog) equal(g, f file, but string) bool {
 
 // sameIndex reports whether two values of an index entity are the same number.
 func (c *Catalog) sameIndex(key, a, b word) bool {
-	return c.words.number[a] == c.words.number[b] && isIndex(c.words.text[key])
+	return c.words.number[a] == c.words.number[b] && schema.IsIndex(c.words.text[key])
 }

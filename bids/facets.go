@@ -5,6 +5,8 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+
+	"github.com/uniharmony/uniharmonyfs/bids/schema"
 )
 
 // Facet is a dimension of a dataset with the values that its files have: an
@@ -93,7 +95,7 @@ func (sel *selector) entityFacets(sizes []int64) (facets []Facet) {
 	}
 	for _, name := range names {
 		if values := counts[name]; len(values) > 0 {
-			list := slices.SortedFunc(maps.Values(values), func(a, b FacetValue) int { return compareLabels(a.Value, b.Value) })
+			list := slices.SortedFunc(maps.Values(values), func(a, b FacetValue) int { return schema.CompareLabels(a.Value, b.Value) })
 			facets = append(facets, Facet{Name: name, Values: list})
 		}
 	}
@@ -209,7 +211,7 @@ func ordered(values map[string]FacetValue) []FacetValue {
 		if errX == nil && errY == nil && x != y {
 			return cmp.Compare(x, y)
 		}
-		return compareLabels(a.Value, b.Value)
+		return schema.CompareLabels(a.Value, b.Value)
 	})
 	return list
 }

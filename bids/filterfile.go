@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/uniharmony/uniharmonyfs/bids/schema"
 )
 
 // ParseFilterFile reads a BIDS filter file as fMRIPrep and others take it
@@ -25,7 +27,7 @@ import (
 // The result is for Selection.AnyOf. The error is a *UsageError.
 func ParseFilterFile(data []byte) ([]Query, error) {
 	var file map[string]map[string]any
-	dec := json.NewDecoder(bytes.NewReader(bytes.TrimPrefix(data, []byte(bom))))
+	dec := json.NewDecoder(bytes.NewReader(bytes.TrimPrefix(data, []byte(schema.BOM))))
 	dec.UseNumber()
 	if err := dec.Decode(&file); err != nil {
 		return nil, filterError("", fmt.Sprintf("is not an object of queries (%v)", err), `an example: {"bold": {"task": "rest"}}`)
@@ -121,7 +123,7 @@ func filterKey(filter string) string {
 	case "staining":
 		return "stain"
 	}
-	if e, known := entity(filter); known {
+	if e, known := schema.FindEntity(filter); known {
 		return e.Short
 	}
 	return ""
@@ -129,7 +131,7 @@ func filterKey(filter string) string {
 
 func filterNames() []string {
 	names := []string{"datatype", "suffix", "extension"}
-	for _, e := range Entities {
+	for _, e := range schema.Entities {
 		names = append(names, e.Long)
 	}
 	return names

@@ -1,6 +1,10 @@
 package bids
 
-import "strings"
+import (
+	"strings"
+
+	"github.com/uniharmony/uniharmonyfs/bids/schema"
+)
 
 // linked adds what file i names, and what names it.
 func (sel *selector) linked(i int32, suffix, ext, modality string) {
@@ -14,7 +18,7 @@ func (sel *selector) linked(i int32, suffix, ext, modality string) {
 				sel.add(g, ruleEmptyRoom, i)
 			}
 		}
-	case suffix == "m0scan" && isNIfTI(ext):
+	case suffix == "m0scan" && schema.IsNIfTI(ext):
 		for _, ref := range sel.merged(i).IntendedFor {
 			if !sel.more(stepsOfFind) {
 				return
@@ -26,7 +30,7 @@ func (sel *selector) linked(i int32, suffix, ext, modality string) {
 	case ext == ".tsv" && (suffix == "events" || suffix == "beh"):
 		sel.stimuli(i)
 	}
-	if sel.s.Companions == Full && isNIfTI(ext) {
+	if sel.s.Companions == Full && schema.IsNIfTI(ext) {
 		sel.fieldmapsOf(i, modality)
 	}
 }
@@ -44,7 +48,7 @@ func (sel *selector) fieldmapsOf(i int32, modality string) {
 		}
 	}
 	unsure := false
-	if isMRI(modality) {
+	if schema.IsMRI(modality) {
 		l := sel.merged(i)
 		unsure = l.unknown
 		for _, id := range l.B0FieldSource {

@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"errors"
 	"slices"
+
+	"github.com/uniharmony/uniharmonyfs/bids/schema"
 )
 
 // Links are what one file says of others: the fields of a JSON sidecar, or the
@@ -132,7 +134,7 @@ func (l *Links) fromJSON(data []byte) {
 	var fields struct {
 		IntendedFor, B0FieldSource, B0FieldIdentifier, AssociatedEmptyRoom oneOrMany
 	}
-	if json.Unmarshal(bytes.TrimPrefix(data, []byte(bom)), &fields) == nil {
+	if json.Unmarshal(bytes.TrimPrefix(data, []byte(schema.BOM)), &fields) == nil {
 		l.IntendedFor, l.B0FieldSource = fields.IntendedFor, fields.B0FieldSource
 		l.B0FieldIdentifier, l.AssociatedEmptyRoom = fields.B0FieldIdentifier, fields.AssociatedEmptyRoom
 	}
@@ -147,8 +149,6 @@ func hasLinks(data []byte) bool {
 	}
 	return false
 }
-
-const bom = "\xef\xbb\xbf"
 
 // oneOrMany is a string or a list of strings. Anything else is none.
 type oneOrMany []string

@@ -5,6 +5,8 @@ import (
 	"path"
 	"slices"
 	"strings"
+
+	"github.com/uniharmony/uniharmonyfs/bids/schema"
 )
 
 // dimension is one filter, compiled for a catalog: the words it accepts.
@@ -31,7 +33,7 @@ func (c *Catalog) compile(q Query) *query {
 	out := &query{name: q.Name}
 	entities := make(map[string][]string, len(q.Entities))
 	for name, values := range q.Entities {
-		key := shortKey(name)
+		key := schema.ShortKey(name)
 		entities[key] = append(entities[key], values...)
 	}
 	add := func(name string, values []string) {
@@ -143,11 +145,11 @@ func matchValue(name, value, have string) bool {
 	case name == dimExt:
 		value = extension(value)
 	case name == dimModality && value == "mri":
-		return isMRI(have)
+		return schema.IsMRI(have)
 	case !isPseudo(name):
 		value = strings.TrimPrefix(value, name+"-")
-		if isIndex(name) && isDigits(value) {
-			return number(value) == number(have) && isDigits(have)
+		if schema.IsIndex(name) && schema.IsDigits(value) {
+			return schema.Number(value) == schema.Number(have) && schema.IsDigits(have)
 		}
 	}
 	if isGlob(value) {

@@ -3,6 +3,8 @@ package bids
 import (
 	"slices"
 	"strings"
+
+	"github.com/uniharmony/uniharmonyfs/bids/schema"
 )
 
 // maxNearest is how many values an error names.
@@ -26,7 +28,7 @@ func nearest(value string, have []string) []string {
 		if a.score != b.score {
 			return a.score - b.score
 		}
-		return compareLabels(a.text, b.text)
+		return schema.CompareLabels(a.text, b.text)
 	})
 	list = list[:min(len(list), maxNearest)]
 	out := make([]string, len(list))
@@ -40,7 +42,7 @@ func nearest(value string, have []string) []string {
 // leading zeros only, then what begins or ends alike, then edit distance.
 func unlike(a, b string) int {
 	la, lb := strings.ToLower(strings.Trim(a, ".*?")), strings.ToLower(strings.Trim(b, "."))
-	if la == lb || number(la) == number(lb) {
+	if la == lb || schema.Number(la) == schema.Number(lb) {
 		return 0
 	}
 	d := 128 * distance(la, lb)

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/uniharmony/uniharmonyfs/bids/schema"
 )
 
 // NoMatchError says that a selection selects nothing: a value that nothing in
@@ -57,7 +59,7 @@ func (e *NoMatchError) Advice() []string {
 }
 
 func longName(dimension string) string {
-	switch e, known := entity(dimension); {
+	switch e, known := schema.FindEntity(dimension); {
 	case known:
 		return e.Long
 	case dimension == dimExt:
@@ -121,10 +123,10 @@ func (c *Catalog) keysOf(files []int32) []string {
 	}
 	list := c.words.sorted(keys)
 	order := func(key string) int {
-		if i := slices.IndexFunc(Entities[:], func(e Entity) bool { return e.Short == key }); i >= 0 {
+		if i := slices.IndexFunc(schema.Entities[:], func(e schema.Entity) bool { return e.Short == key }); i >= 0 {
 			return i
 		}
-		return len(Entities)
+		return len(schema.Entities)
 	}
 	slices.SortStableFunc(list, func(a, b string) int { return order(a) - order(b) })
 	return list

@@ -3,6 +3,8 @@ package bids
 import (
 	"slices"
 	"strings"
+
+	"github.com/uniharmony/uniharmonyfs/bids/schema"
 )
 
 // addOutside shows what lies outside the subject trees: root files, phenotype,
@@ -50,7 +52,7 @@ func (sel *selector) addIf(wanted bool, i int32) {
 // that names a subject that was not asked for is not shown.
 func (sel *selector) addRootFile(i int32) {
 	f := sel.files[i]
-	_, name := splitPath(sel.pathOf(i))
+	_, name := schema.SplitPath(sel.pathOf(i))
 	table := strings.HasPrefix(name, "participants.") || strings.HasPrefix(name, "samples.")
 	switch {
 	case sel.isEssential(i), table, sel.namesRootFile(i):
@@ -82,7 +84,7 @@ func (sel *selector) namesRootFile(i int32) bool {
 	if f.place != root || sel.dirs[f.dir].pipeline != 0 {
 		return false
 	}
-	_, name := splitPath(sel.pathOf(i))
+	_, name := schema.SplitPath(sel.pathOf(i))
 	return slices.ContainsFunc(sel.s.RootFiles, func(v string) bool { return isRootFile(v, name) })
 }
 
@@ -96,7 +98,7 @@ func (sel *selector) checkRootFiles() error {
 		var names []string
 		for i := range sel.files {
 			if f := &sel.files[i]; f.place == root && sel.dirs[f.dir].pipeline == 0 {
-				_, name := splitPath(sel.pathOf(int32(i)))
+				_, name := schema.SplitPath(sel.pathOf(int32(i)))
 				found = found || isRootFile(v, name)
 				names = append(names, name)
 			}
@@ -150,7 +152,7 @@ func (c *Catalog) inherits(i int32) bool {
 	default:
 		return false
 	}
-	_, name := splitPath(c.pathOf(i))
+	_, name := schema.SplitPath(c.pathOf(i))
 	if f.suffix == 0 || strings.Count(name, "_") != int(f.npairs) {
 		return false
 	}

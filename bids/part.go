@@ -6,6 +6,8 @@ import (
 	"path"
 	"reflect"
 	"slices"
+
+	"github.com/uniharmony/uniharmonyfs/bids/schema"
 )
 
 // IsPart reports whether part is what a selection may have made of a table or
@@ -40,7 +42,7 @@ func isPartOfTable(part, whole table) bool {
 
 func isPartOfJSON(part, whole []byte) bool {
 	fields := func(data []byte) (rest map[string]any, links []any, ok bool) {
-		if json.Unmarshal(bytes.TrimPrefix(data, []byte(bom)), &rest) != nil {
+		if json.Unmarshal(bytes.TrimPrefix(data, []byte(schema.BOM)), &rest) != nil {
 			return nil, nil, false
 		}
 		switch l := rest["IntendedFor"].(type) {

@@ -1,6 +1,10 @@
 package bids
 
-import "strings"
+import (
+	"strings"
+
+	"github.com/uniharmony/uniharmonyfs/bids/schema"
+)
 
 // place is what a directory is for (specification, "Filesystem structure"),
 // or why a file in it is shown.
@@ -41,14 +45,14 @@ func (b *builder) dir(path string, first int) int32 {
 	if d, ok := b.known[path]; ok {
 		return d
 	}
-	up, name := splitPath(path)
+	up, name := schema.SplitPath(path)
 	parent := b.dir(up, first)
 	d := b.dirs[parent]
 	d.path, d.parent = strings.Clone(path), parent
 	id := int32(len(b.dirs))
 	switch {
 	case d.recording >= 0: // all one
-	case d.place == subject && isRecording(name) && d.sub != 0:
+	case d.place == subject && schema.IsOpaque(name) && d.sub != 0:
 		d.recording = int32(len(b.files))
 		b.addFile(file{first: int32(first), dir: parent, recording: true}, name)
 	case strings.HasPrefix(name, "."):

@@ -3,6 +3,8 @@ package bids
 import (
 	"bytes"
 	"encoding/json"
+
+	"github.com/uniharmony/uniharmonyfs/bids/schema"
 )
 
 // pruneLinks takes the files that are not shown out of IntendedFor in the
@@ -34,7 +36,7 @@ func (sel *selector) pruneLinks() {
 // others, often very many, are not read.
 func (sel *selector) mayIntend(f *file) bool {
 	m := sel.words.text[sel.dirs[f.dir].modality]
-	return m == "" || isDatatype(m)
+	return m == "" || schema.IsDatatype(m)
 }
 
 // isGone reports whether a reference in file i names something of this dataset
@@ -59,8 +61,8 @@ type span struct{ from, to int }
 // no JSON object comes back as it is.
 func pruneJSON(data []byte, key string, keep func(string) bool) []byte {
 	start := 0
-	if bytes.HasPrefix(data, []byte(bom)) {
-		start = len(bom)
+	if bytes.HasPrefix(data, []byte(schema.BOM)) {
+		start = len(schema.BOM)
 	}
 	if !json.Valid(data[start:]) {
 		return data

@@ -4,6 +4,8 @@ import (
 	"path"
 	"sort"
 	"strings"
+
+	"github.com/uniharmony/uniharmonyfs/bids/schema"
 )
 
 // stepsOfFind are the steps in which a path is found.
@@ -119,7 +121,7 @@ func (s *subjectLinks) namedBy(sel *selector) map[int32][]int32 {
 	s.intended = make(map[int32][]int32)
 	for g := s.first; g < s.end && sel.more(1); g++ {
 		f := sel.files[g]
-		if !isNIfTI(sel.words.text[f.ext]) {
+		if !schema.IsNIfTI(sel.words.text[f.ext]) {
 			continue
 		}
 		switch m := sel.words.text[sel.dirs[f.dir].modality]; m {
@@ -147,7 +149,7 @@ func (s *subjectLinks) fields(sel *selector) map[string][]int32 {
 	s.b0 = make(map[string][]int32)
 	for g := s.first; g < s.end && sel.more(1); g++ {
 		f := sel.files[g]
-		if isNIfTI(sel.words.text[f.ext]) && isMRI(sel.words.text[sel.dirs[f.dir].modality]) {
+		if schema.IsNIfTI(sel.words.text[f.ext]) && schema.IsMRI(sel.words.text[sel.dirs[f.dir].modality]) {
 			for _, id := range sel.merged(g).B0FieldIdentifier {
 				if !sel.more(1) {
 					break

@@ -1,6 +1,10 @@
 package bids
 
-import "slices"
+import (
+	"slices"
+
+	"github.com/uniharmony/uniharmonyfs/bids/schema"
+)
 
 // companions adds what file i cannot do without, or is best seen with.
 func (sel *selector) companions(i int32) {
@@ -28,7 +32,7 @@ func (sel *selector) companions(i int32) {
 	}
 	switch suffix {
 	case "dwi", "epi":
-		if isNIfTI(ext) {
+		if schema.IsNIfTI(ext) {
 			sel.applicable(i, suffix, ".bval", ruleGradients)
 			sel.applicable(i, suffix, ".bvec", ruleGradients)
 		}
@@ -68,7 +72,7 @@ func (sel *selector) ofAny(i int32, suffix, modality string) {
 	if key, ok := sel.words.find("split"); ok && sel.value(f, key) != 0 {
 		sel.likeIt(i, suffix, "split", ruleFormat, func(g file) bool { return g.ext == f.ext })
 	}
-	if set := formatOf(sel.words.text[f.ext]); set != nil {
+	if set := schema.FormatOf(sel.words.text[f.ext]); set != nil {
 		sel.likeIt(i, suffix, "", ruleFormat, func(g file) bool { return slices.Contains(set, sel.words.text[g.ext]) })
 	}
 	if key, ok := sel.words.find("atlas"); ok && sel.value(f, key) != 0 {
@@ -89,21 +93,6 @@ func (sel *selector) likeIt(i int32, suffix, but string, r rule, also func(file)
 		}
 	}
 }
-
-// formatOf returns the extensions of the files that only together are a
-// recording.
-func formatOf(ext string) []string {
-	for _, set := range [...][]string{
-		{".vhdr", ".vmrk", ".eeg"}, {".set", ".fdt"}, {".kdf", ".trg", ".chn"}, {".mhd", ".raw"}, {".con", ".mrk"}, {".sqd", ".mrk"},
-	} {
-		if slices.Contains(set, ext) {
-			return set
-		}
-	}
-	return nil
-}
-
-func isNIfTI(ext string) bool { return ext == ".nii.gz" || ext == ".nii" }
 
 // ofSensors adds what describes the sensors of a recording, and where they
 // were.
@@ -160,4 +149,4 @@ func (sel *selector) ofFieldmap(i int32, suffix string) {
 	}
 }
 
-func (sel *selector) isImage(f file) bool { return isNIfTI(sel.words.text[f.ext]) }
+func (sel *selector) isImage(f file) bool { return schema.IsNIfTI(sel.words.text[f.ext]) }

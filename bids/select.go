@@ -5,6 +5,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"github.com/uniharmony/uniharmonyfs/bids/schema"
 )
 
 // Read returns the content of the file with path(i). An error makes the rules
@@ -271,7 +273,7 @@ func (c *Catalog) isEssential(i int32) bool {
 	if f.place != root {
 		return false
 	}
-	_, name := splitPath(c.pathOf(i))
+	_, name := schema.SplitPath(c.pathOf(i))
 	return name == "dataset_description.json" || name == bidsignore
 }
 

@@ -6,6 +6,8 @@ import (
 	"path"
 	"slices"
 	"strings"
+
+	"github.com/uniharmony/uniharmonyfs/bids/schema"
 )
 
 // Selection says which files are asked for. A file is primary if for every
@@ -130,11 +132,11 @@ func (s Selection) Validate() error {
 
 func validQuery(q Query) error {
 	for _, key := range slices.Sorted(maps.Keys(q.Entities)) {
-		if !isLabel(key) {
+		if !schema.IsLabel(key) {
 			return &UsageError{Dimension: "entity", Value: quoted(key), Why: "is no entity", Do: "entities are letters and digits, as task"}
 		}
 		for _, v := range q.Entities[key] {
-			if err := validLabel(shortKey(key), v); err != nil {
+			if err := validLabel(schema.ShortKey(key), v); err != nil {
 				return err
 			}
 		}
@@ -161,10 +163,10 @@ func validLabel(key, value string) error {
 		}
 		return nil
 	}
-	if isIndex(key) && !isDigits(label) {
+	if schema.IsIndex(key) && !schema.IsDigits(label) {
 		return &UsageError{Dimension: key, Value: quoted(value), Why: "is not a number", Do: fmt.Sprintf("values are numbers, as in --%s 1; or %s, %s, or a glob", key, None, Any)}
 	}
-	if !isLabel(label) {
+	if !schema.IsLabel(label) {
 		return &UsageError{Dimension: key, Value: quoted(value), Why: "is no BIDS label", Do: "labels are letters, digits and +; a glob (*, ?) matches others"}
 	}
 	return nil

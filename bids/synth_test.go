@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/uniharmony/uniharmonyfs/bids/schema"
 )
 
 // view selects and returns what a reader of the view sees: content by path.
@@ -34,7 +36,7 @@ func (d *dataset) view(t testing.TB, s Selection) map[string]string {
 func study() *dataset {
 	return made(
 		"dataset_description.json\n{}",
-		"participants.tsv\n"+bom+"participant_id\tage\r\nsub-01\t30\r\n\r\nsub-02\t\"4\t0\r\nsub-03\t5",
+		"participants.tsv\n"+schema.BOM+"participant_id\tage\r\nsub-01\t30\r\n\r\nsub-02\t\"4\t0\r\nsub-03\t5",
 		"participants.json\n{}",
 		"phenotype/mood_scale.tsv\nage\tparticipant_id\n1\tsub-02\n",
 		"phenotype/mood_scale.json\n{}",
@@ -64,7 +66,7 @@ func TestTablesListWhatIsShown(t *testing.T) {
 		want  map[string]string // "-": left out
 	}{
 		"rows keep their bytes": {"sub=02", map[string]string{
-			"participants.tsv":           bom + "participant_id\tage\r\n\r\nsub-02\t\"4\t0",
+			"participants.tsv":           schema.BOM + "participant_id\tage\r\n\r\nsub-02\t\"4\t0",
 			"participants.json":          "{}",
 			"phenotype/mood_scale.tsv":   "age\tparticipant_id\n1\tsub-02\n",
 			"phenotype/other_scale.tsv":  "-",
@@ -75,7 +77,7 @@ func TestTablesListWhatIsShown(t *testing.T) {
 			"sessions.json":              "-",
 		}},
 		"last row": {"sub=01 suffix=T1w", map[string]string{
-			"participants.tsv":                    bom + "participant_id\tage\r\nsub-01\t30\r\n",
+			"participants.tsv":                    schema.BOM + "participant_id\tage\r\nsub-01\t30\r\n",
 			"samples.tsv":                         "-",
 			"samples.json":                        "-",
 			"sub-01/sub-01_sessions.tsv":          "session_id\nses-1\n",
@@ -199,7 +201,7 @@ func FuzzPruneJSON(f *testing.F) {
 			t.Fatal("the source was changed")
 		}
 		var before, after map[string]json.RawMessage
-		trim := func(b []byte) []byte { return bytes.TrimPrefix(b, []byte(bom)) }
+		trim := func(b []byte) []byte { return bytes.TrimPrefix(b, []byte(schema.BOM)) }
 		if json.Unmarshal(trim(in), &before) != nil {
 			if !bytes.Equal(in, out) {
 				t.Fatalf("%q is no object, but became %q", in, out)
@@ -223,7 +225,7 @@ func FuzzPruneJSON(f *testing.F) {
 // FuzzTable: rows that stay are the source's, in its order; keeping all
 // changes nothing but nothing.
 func FuzzTable(f *testing.F) {
-	f.Add([]byte(bom + "participant_id\tage\r\nsub-01\t3\r\n\nsub-02"))
+	f.Add([]byte(schema.BOM + "participant_id\tage\r\nsub-01\t3\r\n\nsub-02"))
 	f.Add([]byte("age\t participant_id \n\"4\t0\tsub-1\n\t\n"))
 	f.Add([]byte("participant_id"))
 	f.Fuzz(func(t *testing.T, data []byte) {
@@ -259,7 +261,7 @@ func FuzzName(f *testing.F) {
 	f.Add("-rf")
 	f.Add("_.._-")
 	f.Fuzz(func(t *testing.T, name string) {
-		suffix, ext := splitName(name, func(key, value string) {
+		suffix, ext := schema.ParseName(name, func(key, value string) {
 			if key == "" || value == "" || !strings.Contains(name, key+"-"+value) {
 				t.Fatalf("%q has %q-%q", name, key, value)
 			}

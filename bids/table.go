@@ -3,6 +3,8 @@ package bids
 import (
 	"bytes"
 	"strings"
+
+	"github.com/uniharmony/uniharmonyfs/bids/schema"
 )
 
 // table is a TSV file: lines that keep all their bytes.
@@ -33,7 +35,7 @@ func parseTable(data []byte) table {
 
 // column returns the number of a column, or -1.
 func (t table) column(name string) int {
-	head := strings.TrimPrefix(t.head.text(), bom)
+	head := strings.TrimPrefix(t.head.text(), schema.BOM)
 	for i, h := range strings.Split(head, "\t") {
 		if strings.TrimSpace(h) == name {
 			return i

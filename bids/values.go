@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/uniharmony/uniharmonyfs/bids/schema"
 )
 
 // tableKinds are the tables that describe files, the most telling first.
@@ -158,7 +160,7 @@ func (w *where) fieldsOf(g int32) map[string]any {
 		return known
 	}
 	var all map[string]json.RawMessage
-	if data, ok := w.sel.content(g); !ok || json.Unmarshal([]byte(strings.TrimPrefix(string(data), bom)), &all) != nil {
+	if data, ok := w.sel.content(g); !ok || json.Unmarshal([]byte(strings.TrimPrefix(string(data), schema.BOM)), &all) != nil {
 		all = nil
 	}
 	var used map[string]any

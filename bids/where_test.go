@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/uniharmony/uniharmonyfs/bids/schema"
 )
 
 func whereStudy() *dataset {
@@ -74,7 +76,7 @@ func TestWhereErrors(t *testing.T) {
 }
 
 func TestColumnTypes(t *testing.T) {
-	c, err := parseColumns([]byte(bom+"participant_id\ta\tb\tc\td\r\n1\t1\t1\ttrue\tn/a\r\n\r\n2\t1e3\tx\tFALSE\t\r\n"), "participant_id", everyColumn)
+	c, err := parseColumns([]byte(schema.BOM+"participant_id\ta\tb\tc\td\r\n1\t1\t1\ttrue\tn/a\r\n\r\n2\t1e3\tx\tFALSE\t\r\n"), "participant_id", everyColumn)
 	if err != nil {
 		t.Fatal(err)
 	}

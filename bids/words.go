@@ -1,6 +1,10 @@
 package bids
 
-import "slices"
+import (
+	"slices"
+
+	"github.com/uniharmony/uniharmonyfs/bids/schema"
+)
 
 // word is an interned string; 0 is the empty one. A dataset of a million
 // files has some hundred different labels.
@@ -25,7 +29,7 @@ func (w *words) intern(s string) word {
 	w.id[s] = id
 	w.text = append(w.text, s)
 	w.number = append(w.number, id)
-	if n := number(s); n != s {
+	if n := schema.Number(s); n != s {
 		w.number[id] = w.intern(n)
 	}
 	return id
@@ -43,37 +47,6 @@ func (w *words) sorted(set map[word]int) []string {
 	for id := range set {
 		list = append(list, w.text[id])
 	}
-	slices.SortFunc(list, compareLabels)
+	slices.SortFunc(list, schema.CompareLabels)
 	return list
-}
-
-// compareLabels orders numbers by value and before other labels.
-func compareLabels(a, b string) int {
-	da, db := isDigits(a), isDigits(b)
-	switch {
-	case da && db:
-		na, nb := number(a), number(b)
-		if len(na) != len(nb) {
-			return len(na) - len(nb)
-		}
-		if na != nb {
-			return compare(na, nb)
-		}
-	case da != db:
-		if da {
-			return -1
-		}
-		return 1
-	}
-	return compare(a, b)
-}
-
-func compare(a, b string) int {
-	switch {
-	case a < b:
-		return -1
-	case a > b:
-		return 1
-	}
-	return 0
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/uniharmony/uniharmonyfs/bids"
+	"github.com/uniharmony/uniharmonyfs/bids/schema"
 	"github.com/uniharmony/uniharmonyfs/fetch"
 	"github.com/uniharmony/uniharmonyfs/internal/cachedir"
 	"github.com/uniharmony/uniharmonyfs/internal/control"
@@ -64,7 +65,7 @@ func selectionFlags() []cli.Flag {
 		&cli.StringFlag{Name: "bids-filter-file", Usage: "fMRIPrep's JSON `FILE` of queries", Category: catSelection},
 		&cli.StringFlag{Name: "intended-for", Value: "prune", Usage: "IntendedFor of files that are not shown: prune, or keep", Category: catSelection},
 	}
-	for _, e := range bids.Entities {
+	for _, e := range schema.Entities {
 		if _, done := aliases[e.Short]; done {
 			continue
 		}
@@ -90,7 +91,7 @@ func selection(c *cli.Context) (bids.Selection, error) {
 		Include:    c.StringSlice("include"),
 		Exclude:    c.StringSlice("exclude"),
 	}
-	for _, e := range bids.Entities {
+	for _, e := range schema.Entities {
 		if v := c.StringSlice(e.Short); len(v) > 0 {
 			s.Entities[e.Short] = v
 		}
