@@ -18,6 +18,7 @@ const module = "github.com/uniharmony/uniharmonyfs/"
 // only from layers below its own: data flows in one direction.
 var layers = [][]string{
 	{"bids/schema", "internal/advice", "internal/annex", "internal/plain", "internal/readahead", "internal/source"},
+	{"bids/internal/tsv"},
 	{"bids", "index", "internal/cachedir", "internal/gitstore", "internal/source/sourcetest", "internal/tree", "cache/internal/disk", "cache/internal/queue"},
 	{"cache/internal/partial"},
 	{"cache/internal/readplan"},
@@ -44,7 +45,7 @@ var owners = map[string]struct {
 }
 
 // pure packages do no I/O and start no goroutines.
-var pure = []string{"bids", "bids/schema", "internal/advice", "internal/annex", "internal/plain", "internal/tree"}
+var pure = []string{"bids", "bids/internal/tsv", "bids/schema", "internal/advice", "internal/annex", "internal/plain", "internal/tree"}
 
 var impure = []string{"os", "os/exec", "net", "net/http", "syscall", "io/ioutil", "time", "sync"}
 

@@ -3,6 +3,8 @@ package bids
 import (
 	"fmt"
 	"io/fs"
+
+	"github.com/uniharmony/uniharmonyfs/bids/internal/tsv"
 )
 
 // Explain says in one sentence why a path is in the view of a selection, or
@@ -67,8 +69,8 @@ func (sel *selector) change(i int32) string {
 	}
 	old, _ := sel.content(i)
 	count := func(data []byte) (n int) {
-		for _, r := range parseTable(data).rows {
-			if !r.isBlank() {
+		for _, r := range tsv.Parse(data).Rows {
+			if !r.IsBlank() {
 				n++
 			}
 		}

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 
+	"github.com/uniharmony/uniharmonyfs/bids/internal/tsv"
 	"github.com/uniharmony/uniharmonyfs/bids/schema"
 )
 
@@ -107,7 +108,7 @@ func (sel *selector) entityFacets(sizes []int64) (facets []Facet) {
 // with them: only a few are held at a time.
 type columnCount struct {
 	rows   map[tableRow]FacetValue
-	tables map[string]columns
+	tables map[string]tsv.Columns
 	values [len(tableKinds)]map[string]map[string]FacetValue // by column and value
 	more   [len(tableKinds)]map[string]int
 	left   int // values that may be kept still
@@ -127,7 +128,7 @@ const (
 
 func (sel *selector) columnFacets(sizes []int64) (facets []Facet, err error) {
 	w := sel.tablesOnly()
-	c := columnCount{rows: make(map[tableRow]FacetValue), tables: make(map[string]columns), left: allValues}
+	c := columnCount{rows: make(map[tableRow]FacetValue), tables: make(map[string]tsv.Columns), left: allValues}
 	for kind := range tableKinds {
 		c.values[kind], c.more[kind] = make(map[string]map[string]FacetValue), make(map[string]int)
 	}
@@ -135,10 +136,10 @@ func (sel *selector) columnFacets(sizes []int64) (facets []Facet, err error) {
 		if !sel.more(1) {
 			break
 		}
-		w.rows(i, func(kind int, t columns, row int) {
-			c.tables[t.path] = t
-			r := c.rows[tableRow{kind, t.path, row}]
-			c.rows[tableRow{kind, t.path, row}] = FacetValue{"", r.Files + 1, r.Bytes + sizes[n]}
+		w.rows(i, func(kind int, t tsv.Columns, row int) {
+			c.tables[t.Path] = t
+			r := c.rows[tableRow{kind, t.Path, row}]
+			c.rows[tableRow{kind, t.Path, row}] = FacetValue{"", r.Files + 1, r.Bytes + sizes[n]}
 		})
 		if len(c.tables) > maxTables {
 			c.settle(sel)
@@ -161,7 +162,7 @@ func (sel *selector) columnFacets(sizes []int64) (facets []Facet, err error) {
 // settle adds the rows counted so far to the values that they have.
 func (c *columnCount) settle(sel *selector) {
 	for at, r := range c.rows {
-		for name, cells := range c.tables[at.path].cells {
+		for name, cells := range c.tables[at.path].Cells {
 			if !sel.more(1) {
 				return
 			}
@@ -206,8 +207,8 @@ func ordered(values map[string]FacetValue) []FacetValue {
 		list = append(list, v)
 	}
 	slices.SortFunc(list, func(a, b FacetValue) int {
-		x, errX := parseNumber(a.Value)
-		y, errY := parseNumber(b.Value)
+		x, errX := tsv.ParseNumber(a.Value)
+		y, errY := tsv.ParseNumber(b.Value)
 		if errX == nil && errY == nil && x != y {
 			return cmp.Compare(x, y)
 		}

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"reflect"
 	"testing"
+
+	"github.com/uniharmony/uniharmonyfs/bids/internal/tsv"
 )
 
 // FuzzFilterFile: any file is queries that can be asked, or a usage error.
@@ -107,12 +109,12 @@ func FuzzColumns(f *testing.F) {
 	f.Add([]byte("\tparticipant_id\tparticipant_id\n\t\t\n1"))
 	f.Add([]byte("\xef\xbb\xbfparticipant_id\na"))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		c, err := parseColumns(data, "participant_id", everyColumn)
+		c, err := tsv.ParseColumns(data, "participant_id", everyColumn)
 		if err != nil {
 			return
 		}
 		n := -1
-		for name, cells := range c.cells {
+		for name, cells := range c.Cells {
 			if n >= 0 && len(cells) != n {
 				t.Fatalf("column %q has %d cells, another %d", name, len(cells), n)
 			}

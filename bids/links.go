@@ -7,6 +7,7 @@ import (
 	"errors"
 	"slices"
 
+	"github.com/uniharmony/uniharmonyfs/bids/internal/tsv"
 	"github.com/uniharmony/uniharmonyfs/bids/schema"
 )
 
@@ -173,14 +174,14 @@ func (o *oneOrMany) UnmarshalJSON(data []byte) error {
 
 // stimuliIn returns the files that a table presents, each once.
 func stimuliIn(data []byte) (names []string) {
-	t := parseTable(data)
-	col := t.column("stim_file")
+	t := tsv.Parse(data)
+	col := t.Column("stim_file")
 	if col < 0 {
 		return nil
 	}
 	seen := make(map[string]bool)
-	for _, row := range t.rows {
-		if v := row.cell(col); v != "" && v != "n/a" && !seen[v] {
+	for _, row := range t.Rows {
+		if v := row.Cell(col); v != "" && v != "n/a" && !seen[v] {
 			seen[v] = true
 			names = append(names, v)
 		}

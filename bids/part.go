@@ -7,6 +7,7 @@ import (
 	"reflect"
 	"slices"
 
+	"github.com/uniharmony/uniharmonyfs/bids/internal/tsv"
 	"github.com/uniharmony/uniharmonyfs/bids/schema"
 )
 
@@ -15,29 +16,11 @@ import (
 func IsPart(name string, part, whole []byte) bool {
 	switch path.Ext(name) {
 	case ".tsv":
-		return isPartOfTable(parseTable(part), parseTable(whole))
+		return tsv.IsPart(part, whole)
 	case ".json":
 		return isPartOfJSON(part, whole)
 	}
 	return false
-}
-
-// isPartOfTable reports whether the rows are some of the whole's, in order.
-func isPartOfTable(part, whole table) bool {
-	if part.head.text() != whole.head.text() {
-		return false
-	}
-	next := 0
-	for _, r := range part.rows {
-		for next < len(whole.rows) && whole.rows[next].text() != r.text() {
-			next++
-		}
-		if next == len(whole.rows) {
-			return false
-		}
-		next++
-	}
-	return true
 }
 
 func isPartOfJSON(part, whole []byte) bool {

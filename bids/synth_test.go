@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/uniharmony/uniharmonyfs/bids/internal/tsv"
 	"github.com/uniharmony/uniharmonyfs/bids/schema"
 )
 
@@ -230,11 +231,11 @@ func FuzzTable(f *testing.F) {
 	f.Add([]byte("participant_id"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		all := func([]string) bool { return true }
-		if out, _, _ := filterTable(data, []string{"participant_id"}, all); !bytes.Equal(out, data) {
+		if out, _, _ := tsv.Filter(data, []string{"participant_id"}, all); !bytes.Equal(out, data) {
 			t.Fatalf("%q became %q", data, out)
 		}
 		short := func(c []string) bool { return len(c[0])%2 == 0 }
-		out, rows, ok := filterTable(data, []string{"participant_id"}, short)
+		out, rows, ok := tsv.Filter(data, []string{"participant_id"}, short)
 		if !ok {
 			return
 		}
@@ -249,7 +250,7 @@ func FuzzTable(f *testing.F) {
 			}
 			n++
 		}
-		if again, n, _ := filterTable(out, []string{"participant_id"}, short); n != rows || !bytes.Equal(again, out) {
+		if again, n, _ := tsv.Filter(out, []string{"participant_id"}, short); n != rows || !bytes.Equal(again, out) {
 			t.Fatalf("%q became %q, then %q", data, out, again)
 		}
 	})

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"path"
 	"strings"
+
+	"github.com/uniharmony/uniharmonyfs/bids/internal/tsv"
 )
 
 // place of what is shown, by the words that tables use for it.
@@ -129,7 +131,7 @@ func (sel *selector) filterTables() {
 			left = append(left, i)
 			continue
 		}
-		if new, n, ok := filterTable(data, columns, keep); ok && n == 0 {
+		if new, n, ok := tsv.Filter(data, columns, keep); ok && n == 0 {
 			sel.shown[i] = cause{}
 			out = append(out, i)
 		} else {
@@ -141,26 +143,6 @@ func (sel *selector) filterTables() {
 	if len(unread) > 0 {
 		sel.hints = append(sel.hints, fmt.Sprintf("%s cannot be read now, so it lists all there is, not what is shown", list(unread)))
 	}
-}
-
-// filterTable returns the table with the rows that keep accepts and their
-// number; ok is false when it lacks one of the columns.
-func filterTable(data []byte, columns []string, keep func(cells []string) bool) (filtered []byte, rows int, ok bool) {
-	t := parseTable(data)
-	at := make([]int, len(columns))
-	for k, name := range columns {
-		if at[k] = t.column(name); at[k] < 0 {
-			return data, 0, false
-		}
-	}
-	cells := make([]string, len(columns))
-	filtered, rows = t.filter(func(r row) bool {
-		for k := range at {
-			cells[k] = r.cell(at[k])
-		}
-		return keep(cells)
-	})
-	return filtered, rows, true
 }
 
 func (sel *selector) replace(i int32, old, new []byte, ok bool) {

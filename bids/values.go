@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/uniharmony/uniharmonyfs/bids/internal/tsv"
 	"github.com/uniharmony/uniharmonyfs/bids/schema"
 )
 
@@ -26,7 +27,7 @@ type value struct {
 // condition.
 func (sel *selector) tablesOnly() *where {
 	return &where{sel: sel, everything: true,
-		participants: make(map[int32]columns), sessions: make(map[int32]columns), scans: make(map[int32]columns),
+		participants: make(map[int32]tsv.Columns), sessions: make(map[int32]tsv.Columns), scans: make(map[int32]tsv.Columns),
 		sidecars: make(map[int32]map[string]any)}
 }
 
@@ -41,25 +42,25 @@ func (w *where) value(i int32, name string) value {
 
 // cell returns what the tables say of a file.
 func (w *where) cell(i int32, name string) (v value) {
-	w.rows(i, func(kind int, t columns, row int) {
-		if cells := t.cells[name]; cells != nil && v.is == nil {
-			v = value{cells[row], fmt.Sprintf("row %v of %s", t.cells[tableKeys[kind]][row], t.path)}
+	w.rows(i, func(kind int, t tsv.Columns, row int) {
+		if cells := t.Cells[name]; cells != nil && v.is == nil {
+			v = value{cells[row], fmt.Sprintf("row %v of %s", t.Cells[tableKeys[kind]][row], t.Path)}
 		}
 	})
 	return v
 }
 
 // rows calls fn with the rows that are about a file, the most telling first.
-func (w *where) rows(i int32, fn func(kind int, t columns, row int)) {
+func (w *where) rows(i int32, fn func(kind int, t tsv.Columns, row int)) {
 	f := &w.sel.files[i]
 	d := &w.sel.dirs[f.dir]
-	look := func(kind int, t columns, key string) {
-		if row, there := t.key[key]; there {
+	look := func(kind int, t tsv.Columns, key string) {
+		if row, there := t.Key[key]; there {
 			fn(kind, t, row)
 		}
 	}
 	for at := f.dir; w.sel.dirs[at].place == subject; at = w.sel.dirs[at].parent {
-		if t := w.table(w.scans, at, 0); len(t.key) > 0 {
+		if t := w.table(w.scans, at, 0); len(t.Key) > 0 {
 			look(0, t, strings.TrimPrefix(w.sel.pathOf(i), w.sel.dirs[at].path+"/"))
 		}
 	}
@@ -70,7 +71,7 @@ func (w *where) rows(i int32, fn func(kind int, t columns, row int)) {
 }
 
 // table reads the table of a kind in a directory, once.
-func (w *where) table(read map[int32]columns, d int32, kind int) columns {
+func (w *where) table(read map[int32]tsv.Columns, d int32, kind int) tsv.Columns {
 	t, done := read[d]
 	if done {
 		return t
@@ -85,13 +86,13 @@ func (w *where) table(read map[int32]columns, d int32, kind int) columns {
 			continue
 		}
 		var err error
-		if t, err = parseColumns(data, tableKeys[kind], w.wants); err != nil {
+		if t, err = tsv.ParseColumns(data, tableKeys[kind], w.wants); err != nil {
 			w.tooLarge = fmt.Errorf("%s %w, which is too large to select by", w.sel.pathOf(g), err)
 			w.err = w.tooLarge
 			continue
 		}
-		t.path = w.sel.pathOf(g)
-		w.columns[kind].add(t.names, maxColumns)
+		t.Path = w.sel.pathOf(g)
+		w.columns[kind].add(t.Names, tsv.MaxColumns)
 	}
 	read[d] = t
 	return t
@@ -165,7 +166,7 @@ func (w *where) fieldsOf(g int32) map[string]any {
 	}
 	var used map[string]any
 	for name := range all {
-		if slices.Contains(w.names, name) || len(w.fields) < maxColumns && !w.fields[name] {
+		if slices.Contains(w.names, name) || len(w.fields) < tsv.MaxColumns && !w.fields[name] {
 			w.fields[strings.Clone(name)] = true
 		}
 	}

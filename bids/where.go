@@ -10,6 +10,8 @@ import (
 	"github.com/expr-lang/expr"
 	"github.com/expr-lang/expr/ast"
 	"github.com/expr-lang/expr/vm"
+
+	"github.com/uniharmony/uniharmonyfs/bids/internal/tsv"
 )
 
 // where is a condition on what tables and sidecars say of a file: the columns
@@ -23,11 +25,11 @@ type where struct {
 	vm      vm.VM
 	names   []string // that the condition uses
 
-	participants map[int32]columns // by root directory
-	sessions     map[int32]columns // by directory of the subject
-	scans        map[int32]columns // by directory
-	columns      [3]nameList       // that tables of these kinds have: scans, sessions, participants
-	everything   bool              // the cells of all columns are needed
+	participants map[int32]tsv.Columns // by root directory
+	sessions     map[int32]tsv.Columns // by directory of the subject
+	scans        map[int32]tsv.Columns // by directory
+	columns      [3]nameList           // that tables of these kinds have: scans, sessions, participants
+	everything   bool                  // the cells of all columns are needed
 
 	sidecars map[int32]map[string]any // of JSON files, the fields that the condition uses
 	fields   map[string]bool          // that sidecars have been found to have

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/uniharmony/uniharmonyfs/bids/internal/tsv"
 	"github.com/uniharmony/uniharmonyfs/bids/schema"
 )
 
@@ -76,15 +77,15 @@ func TestWhereErrors(t *testing.T) {
 }
 
 func TestColumnTypes(t *testing.T) {
-	c, err := parseColumns([]byte(schema.BOM+"participant_id\ta\tb\tc\td\r\n1\t1\t1\ttrue\tn/a\r\n\r\n2\t1e3\tx\tFALSE\t\r\n"), "participant_id", everyColumn)
+	c, err := tsv.ParseColumns([]byte(schema.BOM+"participant_id\ta\tb\tc\td\r\n1\t1\t1\ttrue\tn/a\r\n\r\n2\t1e3\tx\tFALSE\t\r\n"), "participant_id", everyColumn)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for name, want := range map[string][]any{
 		"participant_id": {"1", "2"}, "a": {1.0, 1000.0}, "b": {"1", "x"}, "c": {true, false}, "d": {nil, nil},
 	} {
-		if !slices.Equal(c.cells[name], want) {
-			t.Errorf("%s: %v, want %v", name, c.cells[name], want)
+		if !slices.Equal(c.Cells[name], want) {
+			t.Errorf("%s: %v, want %v", name, c.Cells[name], want)
 		}
 	}
 }
