@@ -19,6 +19,7 @@ const module = "github.com/uniharmony/uniharmonyfs/"
 var layers = [][]string{
 	{"bids/schema", "internal/advice", "internal/annex", "internal/plain", "internal/readahead", "internal/source"},
 	{"bids/internal/tsv"},
+	{"bids/sidecar"},
 	{"bids", "index", "internal/cachedir", "internal/gitstore", "internal/source/sourcetest", "internal/tree", "cache/internal/disk", "cache/internal/queue"},
 	{"cache/internal/partial"},
 	{"cache/internal/readplan"},
@@ -45,7 +46,7 @@ var owners = map[string]struct {
 }
 
 // pure packages do no I/O and start no goroutines.
-var pure = []string{"bids", "bids/internal/tsv", "bids/schema", "internal/advice", "internal/annex", "internal/plain", "internal/tree"}
+var pure = []string{"bids", "bids/internal/tsv", "bids/schema", "bids/sidecar", "internal/advice", "internal/annex", "internal/plain", "internal/tree"}
 
 var impure = []string{"os", "os/exec", "net", "net/http", "syscall", "io/ioutil", "time", "sync"}
 

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/uniharmony/uniharmonyfs/bids/internal/tsv"
+	"github.com/uniharmony/uniharmonyfs/bids/sidecar"
 )
 
 // FuzzFilterFile: any file is queries that can be asked, or a usage error.
@@ -73,32 +74,17 @@ func FuzzLinks(f *testing.F) {
 	f.Add([]byte(`{"IntendedFor": ["bids::sub-01/func/sub-01_task-a_bold.nii", 1, null], "B0FieldSource": "x"}`), []byte("onset\tstim_file\n1\ta.png\n"))
 	f.Add([]byte("\xef\xbb\xbf{\"IntendedFor\": \"\", \"IntendedFor\": [[]]}"), []byte("stim_file\n..\n/\n"))
 	f.Add([]byte(`{"AssociatedEmptyRoom": "../../../x", "B0FieldIdentifier": {}}`), []byte{0})
-	f.Fuzz(func(t *testing.T, sidecar, table []byte) {
-		var l Links
-		l.fromJSON(sidecar)
-		l.Stimuli = stimuliIn(table)
-		again, err := DecodeLinks(l.Encode())
+	f.Fuzz(func(t *testing.T, file, table []byte) {
+		l := sidecar.Of(file)
+		l.Stimuli = sidecar.OfTable(table).Stimuli
+		again, err := sidecar.Decode(l.Encode())
 		if err != nil || !reflect.DeepEqual(again, l) {
 			t.Fatalf("%+v comes back as %+v, %v", l, again, err)
 		}
-		d := made("sub-01/fmap/sub-01_epi.nii", "sub-01/fmap/sub-01_epi.json\n"+string(sidecar), "sub-01/func/sub-01_task-a_bold.nii", "sub-01/func/sub-01_task-a_bold.json\n"+string(sidecar),
+		d := made("sub-01/fmap/sub-01_epi.nii", "sub-01/fmap/sub-01_epi.json\n"+string(file), "sub-01/func/sub-01_task-a_bold.nii", "sub-01/func/sub-01_task-a_bold.json\n"+string(file),
 			"sub-01/func/sub-01_task-a_events.tsv\n"+string(table), "sub-01/anat/sub-01_T1w.nii", "stimuli/a.png")
 		_, err = d.catalog().Select(Selection{Modality: []string{"func"}}, d.read)
 		wantKnownError(t, err)
-	})
-}
-
-// FuzzDecodeLinks: whatever the index has kept is links or an error.
-func FuzzDecodeLinks(f *testing.F) {
-	f.Add(Links{IntendedFor: []string{"a", ""}, Stimuli: []string{"\xff"}}.Encode())
-	f.Add([]byte("2"))
-	f.Add([]byte(`1{"i":["a"]}`))
-	f.Fuzz(func(t *testing.T, data []byte) {
-		if l, err := DecodeLinks(data); err == nil {
-			if again, err := DecodeLinks(l.Encode()); err != nil || !reflect.DeepEqual(again, l) {
-				t.Errorf("%+v comes back as %+v, %v", l, again, err)
-			}
-		}
 	})
 }
 

@@ -104,7 +104,7 @@ type selector struct {
 
 	replaced map[int][]byte // new content by path
 	groups   map[group]*groupIndex
-	links    map[int32]*Links        // of JSON files and tables
+	links    map[int32]*links        // of JSON files and tables
 	unread   map[int32]bool          // files that were needed and could not be read
 	subjects map[int32]*subjectLinks // by directory
 }
@@ -137,7 +137,7 @@ func (c *Catalog) choosePrimary(s Selection, read Read) (*selector, error) {
 	}
 	sel := &selector{Catalog: c, work: c.newWork(), s: s, read: read, whole: s.isWhole(), exclude: compileGlobs(s.Exclude),
 		shown: make([]cause, len(c.files)), tables: make([]bool, len(c.dirs)), replaced: make(map[int][]byte), groups: make(map[group]*groupIndex),
-		links: make(map[int32]*Links), unread: make(map[int32]bool), subjects: make(map[int32]*subjectLinks)}
+		links: make(map[int32]*links), unread: make(map[int32]bool), subjects: make(map[int32]*subjectLinks)}
 	var err error
 	if sel.pipelineIn, err = sel.pipelines(); err != nil {
 		return nil, err

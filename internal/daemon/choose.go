@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/uniharmony/uniharmonyfs/bids"
+	"github.com/uniharmony/uniharmonyfs/bids/sidecar"
 	"github.com/uniharmony/uniharmonyfs/cache"
 	"github.com/uniharmony/uniharmonyfs/index"
 	"github.com/uniharmony/uniharmonyfs/internal/annex"
@@ -143,17 +144,17 @@ func (c *chooser) fetch(ctx context.Context) error {
 
 // Recall and Keep are the memory of what files say of others: by content, so
 // that it holds for all versions, and after the content was evicted.
-func (c *chooser) Recall(i int) (bids.Links, bool) {
+func (c *chooser) Recall(i int) (sidecar.Links, bool) {
 	data, err := c.d.index.Table(index.Facts).Load(c.v.Key(c.nodes[i]).String())
 	if err != nil {
-		return bids.Links{}, false
+		return sidecar.Links{}, false
 	}
-	l, err := bids.DecodeLinks(data)
+	l, err := sidecar.Decode(data)
 	return l, err == nil
 }
 
 // Keep is part of the memory.
-func (c *chooser) Keep(i int, l bids.Links) {
+func (c *chooser) Keep(i int, l sidecar.Links) {
 	c.kept[c.v.Key(c.nodes[i])] = l.Encode()
 	if len(c.kept) >= maxKept {
 		c.keep()
