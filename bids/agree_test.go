@@ -13,6 +13,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/uniharmony/uniharmonyfs/bids/filter"
 	"github.com/uniharmony/uniharmonyfs/bids/schema"
 )
 
@@ -62,7 +63,7 @@ func pybidsNames() map[string]string {
 		"ce": "ceagent", "trc": "tracer", "stain": "staining", "rec": "reconstruction", "dir": "direction", "run": "run",
 		"proc": "proc", "mod": "modality", "echo": "echo", "flip": "flip", "inv": "inv", "mt": "mt", "part": "part",
 		"recording": "recording", "space": "space", "chunk": "chunk",
-		dimModality: "datatype", dimSuffix: "suffix", dimExt: "extension",
+		filter.Datatype: "datatype", filter.Suffix: "suffix", filter.Extension: "extension",
 	}
 }
 
@@ -73,7 +74,7 @@ func queries(d *dataset, alone, together int) (list []map[string][]string) {
 	values := make(map[string][]string)
 	unknown := false
 	for _, f := range d.facets() {
-		if f.Name == dimModality {
+		if f.Name == filter.Datatype {
 			n := len(f.Values)
 			f.Values = slices.DeleteFunc(f.Values, func(v FacetValue) bool { return unknownToPybids(v.Value) })
 			unknown = len(f.Values) < n
@@ -89,8 +90,8 @@ func queries(d *dataset, alone, together int) (list []map[string][]string) {
 		for _, v := range values[n][:min(alone, len(values[n]))] {
 			list = append(list, map[string][]string{n: {v}})
 		}
-		if n != dimModality || !unknown {
-			list = append(list, map[string][]string{n: {None}}, map[string][]string{n: {Any}})
+		if n != filter.Datatype || !unknown {
+			list = append(list, map[string][]string{n: {filter.None}}, map[string][]string{n: {filter.Any}})
 		}
 	}
 	for range together {
@@ -98,8 +99,8 @@ func queries(d *dataset, alone, together int) (list []map[string][]string) {
 		for range 2 + r.IntN(3) {
 			n := names[r.IntN(len(names))]
 			q[n] = values[n][:1+r.IntN(min(2, len(values[n])))]
-			if r.IntN(6) == 0 && n != dimModality {
-				q[n] = []string{values[n][0], None}
+			if r.IntN(6) == 0 && n != filter.Datatype {
+				q[n] = []string{values[n][0], filter.None}
 			}
 			r.Shuffle(len(values[n]), func(i, j int) { values[n][i], values[n][j] = values[n][j], values[n][i] })
 		}
@@ -138,11 +139,11 @@ func selectionOf(q map[string][]string) (s Selection) {
 	s.Entities = make(map[string][]string)
 	for name, values := range q {
 		switch name {
-		case dimModality:
+		case filter.Datatype:
 			s.Modality = values
-		case dimSuffix:
+		case filter.Suffix:
 			s.Suffix = values
-		case dimExt:
+		case filter.Extension:
 			s.Ext = values
 		default:
 			s.Entities[name] = values

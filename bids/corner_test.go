@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/uniharmony/uniharmonyfs/bids/filter"
 )
 
 // TestCorners has the cases in which selections by name usually differ.
@@ -106,7 +108,7 @@ func sameFiles(t *testing.T, what string, got, want []string) {
 func TestUsageErrors(t *testing.T) {
 	for _, query := range []string{"run=x", "run=1a", "sub=0_1", "sub=sub-sub-01", "task=", "task=a-b", "task=[a", "ext=a/b", "suffix=", "run=-1", "sub=á"} {
 		err := parse(t, query).Validate()
-		var usage *UsageError
+		var usage *filter.UsageError
 		if !errors.As(err, &usage) {
 			t.Errorf("%s: %v, want a UsageError", query, err)
 			continue
@@ -116,7 +118,7 @@ func TestUsageErrors(t *testing.T) {
 		}
 	}
 	for _, s := range []Selection{{Include: []string{"[a"}}, {Exclude: []string{""}}, {Companions: 9}, {RootFiles: []string{"[a"}}} {
-		var usage *UsageError
+		var usage *filter.UsageError
 		if err := s.Validate(); !errors.As(err, &usage) {
 			t.Errorf("%+v: %v, want a UsageError", s, err)
 		}

@@ -5,6 +5,8 @@ import (
 	"io/fs"
 	"strings"
 	"testing"
+
+	"github.com/uniharmony/uniharmonyfs/bids/filter"
 )
 
 func TestExplain(t *testing.T) {
@@ -53,7 +55,7 @@ func TestFilterFile(t *testing.T) {
 		`{"sbref": {"part": "Query.OPTIONAL", "extension": "json"}}`:               {"sub-01/func/sub-01_task-rest_sbref.json"},
 		`{"mine": {"datatype": "anat", "suffix": ["T2w"], "extension": "nii.gz"}}`: {"sub-01/anat/sub-01_T2w.nii.gz"},
 	} {
-		queries, err := ParseFilterFile([]byte(text))
+		queries, err := filter.ParseFile([]byte(text))
 		if err != nil {
 			t.Errorf("%s: %v", text, err)
 			continue
@@ -66,19 +68,19 @@ func TestFilterFile(t *testing.T) {
 		sameFiles(t, text, d.pathsOf(r.Primary), want)
 	}
 	for _, text := range []string{``, `[]`, `{}`, `{"bold": 1}`, `{"bold": {"tsk": "rest"}}`, `{"bold": {"task": {}}}`, `{"bold": {"run": "x"}}`} {
-		var usage *UsageError
-		if _, err := ParseFilterFile([]byte(text)); !errors.As(err, &usage) {
+		var usage *filter.UsageError
+		if _, err := filter.ParseFile([]byte(text)); !errors.As(err, &usage) {
 			t.Errorf("%s: %v, want a UsageError", text, err)
 		}
 	}
-	some, err := ParseFilterFile([]byte(`{"bold": {"task": "rest"}, "dwi": {}}`))
+	some, err := filter.ParseFile([]byte(`{"bold": {"task": "rest"}, "dwi": {}}`))
 	if err != nil {
 		t.Fatal(err)
 	}
 	if r, err := d.catalog().Select(Selection{AnyOf: some}, nil); err != nil || len(r.Hints) != 1 || !strings.Contains(r.Hints[0], `"dwi"`) {
 		t.Errorf("a query that selects nothing: %v, %v", r, err)
 	}
-	queries, err := ParseFilterFile([]byte(`{"bold": {"task": "none"}}`))
+	queries, err := filter.ParseFile([]byte(`{"bold": {"task": "none"}}`))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 
+	"github.com/uniharmony/uniharmonyfs/bids/filter"
 	"github.com/uniharmony/uniharmonyfs/bids/internal/tsv"
 	"github.com/uniharmony/uniharmonyfs/bids/schema"
 )
@@ -57,7 +58,7 @@ func (c *Catalog) Facets(s Selection, read Read, size func(i int) int64) ([]Face
 
 func (sel *selector) entityFacets(sizes []int64) (facets []Facet) {
 	// What a file has is not in its name alone.
-	located := []string{"sub", "ses", dimModality, dimSuffix, dimExt, "tpl", "cohort"}
+	located := []string{"sub", "ses", filter.Datatype, filter.Suffix, filter.Extension, "tpl", "cohort"}
 	counts := make(map[string]map[word]FacetValue)
 	count := func(name string, w word, n int) {
 		if counts[name] == nil {
@@ -68,7 +69,7 @@ func (sel *selector) entityFacets(sizes []int64) (facets []Facet) {
 	}
 	for _, name := range located {
 		d := &dimension{name: name}
-		if !isPseudo(name) {
+		if !filter.IsPseudo(name) {
 			d.key, _ = sel.words.find(name)
 		}
 		for n, i := range sel.primary {

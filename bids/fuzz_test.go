@@ -5,6 +5,7 @@ import (
 	"reflect"
 	"testing"
 
+	"github.com/uniharmony/uniharmonyfs/bids/filter"
 	"github.com/uniharmony/uniharmonyfs/bids/internal/tsv"
 	"github.com/uniharmony/uniharmonyfs/bids/sidecar"
 )
@@ -16,7 +17,7 @@ func FuzzFilterFile(f *testing.F) {
 	f.Add([]byte(`{"bold": {"run": 1e3}}`))
 	c := whereStudy().catalog()
 	f.Fuzz(func(t *testing.T, data []byte) {
-		queries, err := ParseFilterFile(data)
+		queries, err := filter.ParseFile(data)
 		if err == nil {
 			_, err = c.Select(Selection{AnyOf: queries}, nil)
 		}
@@ -58,7 +59,7 @@ func FuzzGlob(f *testing.F) {
 
 func wantKnownError(t *testing.T, err error) {
 	t.Helper()
-	var usage *UsageError
+	var usage *filter.UsageError
 	var none *NoMatchError
 	if err != nil && !errors.As(err, &usage) && !errors.As(err, &none) {
 		t.Fatalf("%T: %v", err, err)

@@ -2,10 +2,9 @@ package bids
 
 import (
 	"maps"
-	"path"
 	"slices"
-	"strings"
 
+	"github.com/uniharmony/uniharmonyfs/bids/filter"
 	"github.com/uniharmony/uniharmonyfs/bids/schema"
 )
 
@@ -16,9 +15,9 @@ type dimension struct {
 	values []string
 	accept []bool // by word; the word 0 is the absence of a value
 	any    bool
-	groups []*query // only of the dimension "any of"
-	paths  globs    // only of the dimension "include"
-	where  *where   // only of the dimension "where"
+	groups []*query     // only of the dimension "any of"
+	paths  filter.Globs // only of the dimension "include"
+	where  *where       // only of the dimension "where"
 }
 
 // query is a conjunction of dimensions.
@@ -29,7 +28,7 @@ type query struct {
 
 // compile compiles a query for the catalog's words. The order of dimensions is
 // that in which an empty selection is explained.
-func (c *Catalog) compile(q Query) *query {
+func (c *Catalog) compile(q filter.Query) *query {
 	out := &query{name: q.Name}
 	entities := make(map[string][]string, len(q.Entities))
 	for name, values := range q.Entities {
@@ -45,9 +44,9 @@ func (c *Catalog) compile(q Query) *query {
 	for _, key := range first {
 		add(key, entities[key])
 	}
-	add(dimModality, q.Modality)
-	add(dimSuffix, q.Suffix)
-	add(dimExt, q.Ext)
+	add(filter.Datatype, q.Modality)
+	add(filter.Suffix, q.Suffix)
+	add(filter.Extension, q.Ext)
 	for _, key := range slices.Sorted(maps.Keys(entities)) {
 		if !slices.Contains(first, key) {
 			add(key, entities[key])
@@ -58,7 +57,7 @@ func (c *Catalog) compile(q Query) *query {
 
 func (c *Catalog) dimension(name string, values []string) *dimension {
 	d := &dimension{name: name, values: values, accept: make([]bool, len(c.words.text))}
-	if !isPseudo(name) {
+	if !filter.IsPseudo(name) {
 		if key, ok := c.words.find(name); ok {
 			d.key = key
 		} else {
@@ -66,10 +65,10 @@ func (c *Catalog) dimension(name string, values []string) *dimension {
 		}
 	}
 	for _, v := range values {
-		d.any = d.any || v == Any
-		d.accept[0] = d.accept[0] || v == None
+		d.any = d.any || v == filter.Any
+		d.accept[0] = d.accept[0] || v == filter.None
 		for w := range d.accept[1:] {
-			if matchValue(name, v, c.words.text[w+1]) {
+			if filter.Matches(name, v, c.words.text[w+1]) {
 				d.accept[w+1] = true
 			}
 		}
@@ -80,10 +79,6 @@ func (c *Catalog) dimension(name string, values []string) *dimension {
 // noWord is the key of an entity that no file has.
 const noWord = ^word(0)
 
-func isPseudo(name string) bool {
-	return name == dimModality || name == dimSuffix || name == dimExt
-}
-
 // of returns what a file has in the dimension, or 0.
 func (d *dimension) of(c *Catalog, f file) word {
 	switch {
@@ -91,9 +86,9 @@ func (d *dimension) of(c *Catalog, f file) word {
 		return 0
 	case d.key != 0:
 		return c.effective(f, d.key)
-	case d.name == dimModality:
+	case d.name == filter.Datatype:
 		return c.dirs[f.dir].modality
-	case d.name == dimSuffix:
+	case d.name == filter.Suffix:
 		return f.suffix
 	}
 	return f.ext
@@ -108,7 +103,7 @@ func (d *dimension) match(c *Catalog, i int32) bool {
 		return slices.ContainsFunc(d.groups, func(q *query) bool { return q.match(c, i) })
 	}
 	if d.paths != nil {
-		return d.paths.match(c.pathOf(i))
+		return d.paths.Match(c.pathOf(i))
 	}
 	if d.where != nil {
 		return d.where.match(i)
@@ -136,38 +131,6 @@ func (q *query) condition() *where {
 	return nil
 }
 
-// matchValue reports whether a value that was asked for matches what a file
-// has (not the absence of it).
-func matchValue(name, value, have string) bool {
-	switch {
-	case value == None || value == Any:
-		return false
-	case name == dimExt:
-		value = extension(value)
-	case name == dimModality && value == "mri":
-		return schema.IsMRI(have)
-	case !isPseudo(name):
-		value = strings.TrimPrefix(value, name+"-")
-		if schema.IsIndex(name) && schema.IsDigits(value) {
-			return schema.Number(value) == schema.Number(have) && schema.IsDigits(have)
-		}
-	}
-	if isGlob(value) {
-		ok, err := path.Match(goGlob(value), have)
-		return ok && err == nil
-	}
-	return value == have
-}
-
-// extension gives an extension its leading dot; a directory's "/" goes.
-func extension(value string) string {
-	value = strings.TrimSuffix(value, "/")
-	if value == "" || value[0] == '.' || value[0] == '*' || value[0] == '[' {
-		return value
-	}
-	return "." + value
-}
-
 // check returns an error for the first value that no file of the universe
 // matches.
 func (c *Catalog) check(q *query, universe []int32) error {
@@ -177,12 +140,12 @@ func (c *Catalog) check(q *query, universe []int32) error {
 		}
 		have := c.count(d, universe)
 		for _, v := range d.values {
-			if v == None || v == Any && len(have) > 0 {
+			if v == filter.None || v == filter.Any && len(have) > 0 {
 				continue
 			}
 			found := false
 			for w := range have {
-				if found = matchValue(d.name, v, c.words.text[w]); found {
+				if found = filter.Matches(d.name, v, c.words.text[w]); found {
 					break
 				}
 			}

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/uniharmony/uniharmonyfs/bids/filter"
 	"github.com/uniharmony/uniharmonyfs/bids/schema"
 )
 
@@ -33,7 +34,7 @@ func (e *NoMatchError) Error() string {
 		return "nothing matches " + asked
 	case e.Emptied:
 		return fmt.Sprintf("nothing matches: %s leaves no file of %s", asked, e.Others)
-	case e.absent && isPseudo(e.Dimension):
+	case e.absent && filter.IsPseudo(e.Dimension):
 		return fmt.Sprintf("nothing matches %s: no file has a %s", asked, e.Dimension)
 	case e.absent:
 		return fmt.Sprintf("nothing matches %s: no file name in the dataset has %s-", asked, e.Dimension)
@@ -48,7 +49,7 @@ func (e *NoMatchError) Advice() []string {
 	case n == "":
 	case e.Unknown != "":
 		advice = slices.Insert(advice, 0, "nearest: "+n)
-	case e.absent && !isPseudo(e.Dimension):
+	case e.absent && !filter.IsPseudo(e.Dimension):
 		advice = append(advice, "entities there are: "+n)
 	case e.Emptied:
 		advice = append(advice, "with the other filters, --"+e.Dimension+" can be: "+n)
@@ -62,7 +63,7 @@ func longName(dimension string) string {
 	switch e, known := schema.FindEntity(dimension); {
 	case known:
 		return e.Long
-	case dimension == dimExt:
+	case dimension == filter.Extension:
 		return "extension"
 	}
 	return dimension
@@ -73,11 +74,11 @@ func (c *Catalog) unknown(d *dimension, value string, have map[word]int, univers
 	if len(universe) == 0 {
 		return &NoMatchError{}
 	}
-	e := &NoMatchError{Dimension: d.name, Value: quoted(value), absent: len(have) == 0}
+	e := &NoMatchError{Dimension: d.name, Value: filter.Quoted(value), absent: len(have) == 0}
 	switch {
 	case !e.absent:
-		e.Nearest = nearest(strings.TrimPrefix(value, d.name+"-"), c.words.sorted(have))
-	case !isPseudo(d.name):
+		e.Nearest = filter.Nearest(strings.TrimPrefix(value, d.name+"-"), c.words.sorted(have))
+	case !filter.IsPseudo(d.name):
 		e.Nearest = c.keysOf(universe)
 	}
 	e.Hints = c.elsewhere(d, value, universe)
@@ -87,16 +88,16 @@ func (c *Catalog) unknown(d *dimension, value string, have map[word]int, univers
 // elsewhere finds the value in the other dimensions that people mean when
 // they say modality.
 func (c *Catalog) elsewhere(d *dimension, value string, universe []int32) (hints []string) {
-	for _, name := range []string{dimModality, dimSuffix} {
-		if name == d.name || !isPseudo(d.name) {
+	for _, name := range []string{filter.Datatype, filter.Suffix} {
+		if name == d.name || !filter.IsPseudo(d.name) {
 			continue
 		}
 		if _, there := c.lookup(name, value, universe); there {
-			hints = append(hints, fmt.Sprintf("%s is a %s: --%s %s", value, map[string]string{dimModality: "datatype", dimSuffix: "suffix"}[name], name, value))
+			hints = append(hints, fmt.Sprintf("%s is a %s: --%s %s", value, map[string]string{filter.Datatype: "datatype", filter.Suffix: "suffix"}[name], name, value))
 		}
 	}
-	if d.name == dimModality && len(hints) == 0 {
-		if w, there := c.lookup(dimSuffix, value+"w", universe); there {
+	if d.name == filter.Datatype && len(hints) == 0 {
+		if w, there := c.lookup(filter.Suffix, value+"w", universe); there {
 			hints = append(hints, fmt.Sprintf("%s is a suffix: --suffix %s", c.words.text[w], c.words.text[w]))
 		}
 	}
@@ -151,8 +152,8 @@ func (c *Catalog) emptied(q *query, universe []int32) error {
 		if d.isCondition() {
 			return e
 		}
-		e.Nearest = nearest(strings.TrimPrefix(d.values[0], d.name+"-"), c.words.sorted(c.count(d, left)))
-		if !isPseudo(d.name) && c.lacks(d, left) {
+		e.Nearest = filter.Nearest(strings.TrimPrefix(d.values[0], d.name+"-"), c.words.sorted(c.count(d, left)))
+		if !filter.IsPseudo(d.name) && c.lacks(d, left) {
 			e.Hints = append(e.Hints, orAbsent(d, "files without "+d.name+"- too"))
 		}
 		return e
@@ -167,7 +168,7 @@ func (c *Catalog) lacks(d *dimension, files []int32) bool {
 
 // orAbsent shows the form of a filter that keeps files without the entity.
 func orAbsent(d *dimension, what string) string {
-	return fmt.Sprintf("%s: --%s %s,%s", what, d.name, strings.Join(d.values, ","), None)
+	return fmt.Sprintf("%s: --%s %s,%s", what, d.name, strings.Join(d.values, ","), filter.None)
 }
 
 // describe writes filters as flags.
@@ -184,7 +185,7 @@ func describe(dims []*dimension) string {
 func (c *Catalog) lost(q *query, universe, primary []int32) (hints []string) {
 	var modality *dimension
 	for _, d := range q.dims {
-		if d.name == dimModality {
+		if d.name == filter.Datatype {
 			modality = d
 		}
 	}
@@ -210,7 +211,7 @@ func (c *Catalog) lost(q *query, universe, primary []int32) (hints []string) {
 // culprit returns the one filter on an entity that files fail for lack of it.
 func (c *Catalog) culprit(q *query, files []int32) *dimension {
 	for _, d := range q.dims {
-		if isPseudo(d.name) || d.isCondition() {
+		if filter.IsPseudo(d.name) || d.isCondition() {
 			continue
 		}
 		for _, i := range files {

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/uniharmony/uniharmonyfs/bids/filter"
 	"github.com/uniharmony/uniharmonyfs/bids/schema"
 )
 
@@ -74,7 +75,7 @@ func (sel *selector) wantsRootFile(name string) bool {
 
 // isRootFile reports whether a value of --root-files names a file.
 func isRootFile(value, name string) bool {
-	return value != "none" && value != "all" && matchValue(dimSuffix, value, name)
+	return value != "none" && value != "all" && filter.Matches(filter.Suffix, value, name)
 }
 
 // namesRootFile reports whether file i is one at the root that --root-files
@@ -104,7 +105,7 @@ func (sel *selector) checkRootFiles() error {
 			}
 		}
 		if !found {
-			return &NoMatchError{Dimension: "root-files", Value: quoted(v), Nearest: nearest(v, names)}
+			return &NoMatchError{Dimension: "root-files", Value: filter.Quoted(v), Nearest: filter.Nearest(v, names)}
 		}
 	}
 	return nil

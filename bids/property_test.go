@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"pgregory.net/rapid"
+
+	"github.com/uniharmony/uniharmonyfs/bids/filter"
 )
 
 // drawDataset draws a small dataset with twins (run-1, run-01), links, tables
@@ -61,7 +63,7 @@ func drawSelection(t *rapid.T, d *dataset) map[string][]string {
 		if rapid.IntRange(0, 3).Draw(t, f.Name) > 0 {
 			continue
 		}
-		values := []string{None, Any}
+		values := []string{filter.None, filter.Any}
 		for _, v := range f.Values {
 			values = append(values, v.Value)
 		}
@@ -132,7 +134,7 @@ func TestSelectProperties(t *testing.T) {
 			for n, v := range q {
 				wide[n] = v
 			}
-			wide[name] = append(slices.Clone(values), None, Any)
+			wide[name] = append(slices.Clone(values), filter.None, filter.Any)
 			with := primaryOf(t, d, wide)
 			delete(wide, name)
 			bare := primaryOf(t, d, wide)

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/uniharmony/uniharmonyfs/bids/filter"
 	"github.com/uniharmony/uniharmonyfs/bids/schema"
 )
 
@@ -91,7 +92,7 @@ type selector struct {
 	read    Read
 	query   *query
 	whole   bool
-	exclude globs
+	exclude filter.Globs
 
 	pipelineIn []bool // by the word of a directory below derivatives
 
@@ -135,7 +136,7 @@ func (c *Catalog) choosePrimary(s Selection, read Read) (*selector, error) {
 	if err := s.Validate(); err != nil {
 		return nil, err
 	}
-	sel := &selector{Catalog: c, work: c.newWork(), s: s, read: read, whole: s.isWhole(), exclude: compileGlobs(s.Exclude),
+	sel := &selector{Catalog: c, work: c.newWork(), s: s, read: read, whole: s.isWhole(), exclude: filter.CompileGlobs(s.Exclude),
 		shown: make([]cause, len(c.files)), tables: make([]bool, len(c.dirs)), replaced: make(map[int][]byte), groups: make(map[group]*groupIndex),
 		links: make(map[int32]*links), unread: make(map[int32]bool), subjects: make(map[int32]*subjectLinks)}
 	var err error
@@ -160,12 +161,12 @@ func (sel *selector) pipelines() ([]bool, error) {
 	for _, v := range sel.s.Derivatives {
 		found := false
 		for w := range have {
-			if matchValue(dimSuffix, v, sel.words.text[w]) || v == Any {
+			if filter.Matches(filter.Suffix, v, sel.words.text[w]) || v == filter.Any {
 				in[w], found = true, true
 			}
 		}
 		if !found {
-			return nil, &NoMatchError{Dimension: "derivatives", Value: quoted(v), Nearest: nearest(v, sel.words.sorted(have))}
+			return nil, &NoMatchError{Dimension: "derivatives", Value: filter.Quoted(v), Nearest: filter.Nearest(v, sel.words.sorted(have))}
 		}
 	}
 	return in, nil
@@ -194,7 +195,7 @@ func (c *Catalog) isTable(f *file) bool {
 
 func (sel *selector) selectPrimary(universe []int32) error {
 	s := &sel.s
-	q := sel.compile(Query{Entities: s.Entities, Modality: s.Modality, Suffix: s.Suffix, Ext: s.Ext})
+	q := sel.compile(filter.Query{Entities: s.Entities, Modality: s.Modality, Suffix: s.Suffix, Ext: s.Ext})
 	if err := sel.check(q, universe); err != nil {
 		return err
 	}
@@ -207,7 +208,7 @@ func (sel *selector) selectPrimary(universe []int32) error {
 		q.dims = append(q.dims, d)
 	}
 	if len(s.Include) > 0 {
-		q.dims = append(q.dims, &dimension{name: "include", values: s.Include, paths: compileGlobs(s.Include)})
+		q.dims = append(q.dims, &dimension{name: "include", values: s.Include, paths: filter.CompileGlobs(s.Include)})
 	}
 	var condition *where
 	if s.Where != "" {
@@ -263,7 +264,7 @@ func (sel *selector) nothing(universe []int32) error {
 // excluded reports whether --exclude names a file. What makes a dataset a
 // dataset cannot be excluded.
 func (sel *selector) excluded(i int32) bool {
-	return sel.exclude != nil && !sel.isEssential(i) && sel.exclude.match(sel.pathOf(i))
+	return sel.exclude != nil && !sel.isEssential(i) && sel.exclude.Match(sel.pathOf(i))
 }
 
 // isEssential reports whether file i is dataset_description.json of the dataset

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/uniharmony/uniharmonyfs/bids/filter"
 	"github.com/uniharmony/uniharmonyfs/bids/internal/tsv"
 	"github.com/uniharmony/uniharmonyfs/bids/schema"
 )
@@ -53,7 +54,7 @@ func TestWhere(t *testing.T) {
 func TestWhereErrors(t *testing.T) {
 	d := whereStudy()
 	for _, text := range []string{`age >`, `age > "x"`, `age + 1`, `sex and age`, `)`} {
-		var usage *UsageError
+		var usage *filter.UsageError
 		if _, err := d.catalog().Select(Selection{Where: text}, d.read); !errors.As(err, &usage) || usage.Dimension != "where" {
 			t.Errorf("%s: %v, want a UsageError", text, err)
 		}

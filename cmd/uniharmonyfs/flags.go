@@ -15,6 +15,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/uniharmony/uniharmonyfs/bids"
+	"github.com/uniharmony/uniharmonyfs/bids/filter"
 	"github.com/uniharmony/uniharmonyfs/bids/schema"
 	"github.com/uniharmony/uniharmonyfs/fetch"
 	"github.com/uniharmony/uniharmonyfs/internal/cachedir"
@@ -125,7 +126,7 @@ func selection(c *cli.Context) (bids.Selection, error) {
 		if err != nil {
 			return s, err
 		}
-		if s.AnyOf, err = bids.ParseFilterFile(data); err != nil {
+		if s.AnyOf, err = filter.ParseFile(data); err != nil {
 			return s, err
 		}
 	}

@@ -1,4 +1,4 @@
-package bids
+package filter
 
 import (
 	"slices"
@@ -13,8 +13,8 @@ const maxNearest = 5
 // maxCompared is how many values are looked at for the nearest.
 const maxCompared = 50_000
 
-// nearest returns the values most like the one asked for, closest first.
-func nearest(value string, have []string) []string {
+// Nearest returns the values most like the one asked for, closest first.
+func Nearest(value string, have []string) []string {
 	type scored struct {
 		text  string
 		score int

@@ -1,4 +1,4 @@
-package bids
+package filter
 
 import (
 	"bytes"
@@ -12,7 +12,7 @@ import (
 	"github.com/uniharmony/uniharmonyfs/bids/schema"
 )
 
-// ParseFilterFile reads a BIDS filter file as fMRIPrep and others take it
+// ParseFile reads a BIDS filter file as fMRIPrep and others take it
 // (--bids-filter-file): an object of queries, each an object of pybids' filters
 // and values. What one of the queries selects is selected. Within a query
 //
@@ -24,8 +24,8 @@ import (
 //     dwi, asl, pet) begin with its own filters: images of a datatype and
 //     suffix, and of those with a part- only the magnitude.
 //
-// The result is for Selection.AnyOf. The error is a *UsageError.
-func ParseFilterFile(data []byte) ([]Query, error) {
+// The error is a *UsageError.
+func ParseFile(data []byte) ([]Query, error) {
 	var file map[string]map[string]any
 	dec := json.NewDecoder(bytes.NewReader(bytes.TrimPrefix(data, []byte(schema.BOM))))
 	dec.UseNumber()
@@ -60,18 +60,18 @@ func filterQuery(name string, filters map[string]any) (Query, error) {
 		}
 		switch key := filterKey(filter); key {
 		case "":
-			return q, filterError(name+"."+filter, "is no filter of BIDS", "nearest: "+strings.Join(nearest(filter, filterNames()), ", "))
-		case dimModality:
+			return q, filterError(name+"."+filter, "is no filter of BIDS", "nearest: "+strings.Join(Nearest(filter, filterNames()), ", "))
+		case Datatype:
 			q.Modality = values
-		case dimSuffix:
+		case Suffix:
 			q.Suffix = values
-		case dimExt:
+		case Extension:
 			q.Ext = values
 		default:
 			q.Entities[key] = values
 		}
 	}
-	return q, validQuery(q)
+	return q, q.Validate()
 }
 
 // knownQuery is what a query of fMRIPrep's begins with.
@@ -113,11 +113,11 @@ func knownQuery(name string) Query {
 func filterKey(filter string) string {
 	switch filter {
 	case "datatype":
-		return dimModality
+		return Datatype
 	case "suffix":
-		return dimSuffix
+		return Suffix
 	case "extension":
-		return dimExt
+		return Extension
 	case "modality":
 		return "mod" // pybids' modality is the entity mod-
 	case "staining":
