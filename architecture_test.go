@@ -18,7 +18,7 @@ const module = "github.com/uniharmony/uniharmonyfs/"
 // only from layers below its own: data flows in one direction.
 var layers = [][]string{
 	{"bids/schema", "internal/advice", "internal/annex", "internal/plain", "internal/readahead", "internal/source"},
-	{"bids/filter", "bids/internal/tsv"},
+	{"bids/filter", "bids/internal/layout", "bids/internal/tsv"},
 	{"bids/sidecar"},
 	{"bids", "index", "internal/cachedir", "internal/gitstore", "internal/source/sourcetest", "internal/tree", "cache/internal/disk", "cache/internal/queue"},
 	{"cache/internal/partial"},
@@ -47,7 +47,7 @@ var owners = map[string]struct {
 }
 
 // pure packages do no I/O and start no goroutines.
-var pure = []string{"bids", "bids/filter", "bids/internal/tsv", "bids/schema", "bids/sidecar", "internal/advice", "internal/annex", "internal/plain", "internal/tree"}
+var pure = []string{"bids", "bids/filter", "bids/internal/layout", "bids/internal/tsv", "bids/schema", "bids/sidecar", "internal/advice", "internal/annex", "internal/plain", "internal/tree"}
 
 var impure = []string{"os", "os/exec", "net", "net/http", "syscall", "io/ioutil", "time", "sync"}
 

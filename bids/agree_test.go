@@ -140,7 +140,7 @@ func selectionOf(q map[string][]string) (s Selection) {
 	for name, values := range q {
 		switch name {
 		case filter.Datatype:
-			s.Modality = values
+			s.Datatype = values
 		case filter.Suffix:
 			s.Suffix = values
 		case filter.Extension:
@@ -205,7 +205,7 @@ func agrees(t *testing.T, interpreter string, d *dataset, list []map[string][]st
 		var ours []string
 		if sel, err := c.selectFiles(selectionOf(list[n]), nil); err == nil {
 			for _, i := range sel.primary {
-				ours = append(ours, c.pathOf(i))
+				ours = append(ours, c.names.PathOf(i))
 			}
 		}
 		ours, theirs = comparable(c, ours), comparable(c, theirs)
@@ -223,8 +223,8 @@ func comparable(c *Catalog, paths []string) (list []string) {
 		if dir, _, below := strings.Cut(p, "/"); !below || !strings.HasPrefix(dir, "sub-") {
 			continue
 		}
-		i, ok := c.fileAt(p)
-		if !ok || c.isTable(&c.files[i]) || c.files[i].recording && !strings.HasSuffix(p, ".zarr") {
+		i, ok := c.names.FileAt(p)
+		if !ok || c.names.IsTable(&c.names.Files[i]) || c.names.Files[i].Opaque && !strings.HasSuffix(p, ".zarr") {
 			continue
 		}
 		list = append(list, p)
@@ -279,7 +279,7 @@ func TestMetadataInViews(t *testing.T) {
 		}
 		var paths []string
 		for _, i := range sel.primary {
-			if p := sel.pathOf(i); !strings.HasSuffix(p, ".json") && !sel.files[i].recording {
+			if p := sel.PathOf(i); !strings.HasSuffix(p, ".json") && !sel.Files[i].Opaque {
 				paths = append(paths, p)
 			}
 		}

@@ -67,9 +67,9 @@ func TestCompanions(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			d := made(slices.Concat(test.primary, test.required, test.full, test.away)...)
-			names(test.primary)
-			names(test.required)
-			names(test.full)
+			written(test.primary)
+			written(test.required)
+			written(test.full)
 			for level, want := range map[Companions][]string{Full: slices.Concat(test.primary, test.required, test.full), Required: slices.Concat(test.primary, test.required)} {
 				s := parse(t, test.query)
 				s.Companions = level

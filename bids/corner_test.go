@@ -83,15 +83,15 @@ func TestCorners(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			names(test.primary)
+			written(test.primary)
 			sameFiles(t, "primary", d.pathsOf(r.Primary), test.primary)
 			sameFiles(t, "view", d.pathsOf(r.Files), slices.Concat(test.primary, test.view, []string{desc}))
 		})
 	}
 }
 
-// names strips the content of made's files.
-func names(files []string) {
+// written strips the content of made's files.
+func written(files []string) {
 	for i, f := range files {
 		files[i], _, _ = strings.Cut(f, "\n")
 	}

@@ -7,6 +7,7 @@ import (
 	"strconv"
 
 	"github.com/uniharmony/uniharmonyfs/bids/filter"
+	"github.com/uniharmony/uniharmonyfs/bids/internal/layout"
 	"github.com/uniharmony/uniharmonyfs/bids/internal/tsv"
 	"github.com/uniharmony/uniharmonyfs/bids/schema"
 )
@@ -20,7 +21,7 @@ type Facet struct {
 	More   int          `json:"more,omitempty"` // files with still other values, of a column that has very many
 }
 
-// FacetValue is a value, and how much has it. A directory recording is one
+// FacetValue is a value, and how much has it. An opaque directory is one
 // file.
 type FacetValue struct {
 	Value string `json:"value"`
@@ -41,13 +42,13 @@ func (c *Catalog) Facets(s Selection, read Read, size func(i int) int64) ([]Face
 	}
 	sizes := make([]int64, len(sel.primary))
 	for n, i := range sel.primary {
-		f := &sel.files[i]
-		if !sel.more(1 + int(f.count)) {
+		f := &sel.Files[i]
+		if !sel.more(1 + int(f.Count)) {
 			return nil, sel.err
 		}
-		for k := range f.count {
+		for k := range f.Count {
 			if size != nil {
-				sizes[n] += size(int(f.first + k))
+				sizes[n] += size(int(f.First + k))
 			}
 		}
 	}
@@ -59,32 +60,32 @@ func (c *Catalog) Facets(s Selection, read Read, size func(i int) int64) ([]Face
 func (sel *selector) entityFacets(sizes []int64) (facets []Facet) {
 	// What a file has is not in its name alone.
 	located := []string{"sub", "ses", filter.Datatype, filter.Suffix, filter.Extension, "tpl", "cohort"}
-	counts := make(map[string]map[word]FacetValue)
-	count := func(name string, w word, n int) {
+	counts := make(map[string]map[layout.Word]FacetValue)
+	count := func(name string, w layout.Word, n int) {
 		if counts[name] == nil {
-			counts[name] = make(map[word]FacetValue)
+			counts[name] = make(map[layout.Word]FacetValue)
 		}
 		v := counts[name][w]
-		counts[name][w] = FacetValue{sel.words.text[w], v.Files + 1, v.Bytes + sizes[n]}
+		counts[name][w] = FacetValue{sel.Words.Text[w], v.Files + 1, v.Bytes + sizes[n]}
 	}
 	for _, name := range located {
 		d := &dimension{name: name}
 		if !filter.IsPseudo(name) {
-			d.key, _ = sel.words.find(name)
+			d.key, _ = sel.Words.Find(name)
 		}
 		for n, i := range sel.primary {
-			if w := d.of(sel.Catalog, sel.files[i]); w != 0 {
+			if w := d.of(sel.names, sel.Files[i]); w != 0 {
 				count(name, w, n)
 			}
 		}
 	}
 	for n, i := range sel.primary {
-		if !sel.more(int(sel.files[i].npairs)) {
+		if !sel.more(int(sel.Files[i].EntityCount)) {
 			return nil
 		}
-		for _, p := range sel.entities(sel.files[i]) {
-			if name := sel.words.text[p.key]; !slices.Contains(located, name) {
-				count(name, p.value, n)
+		for _, p := range sel.Entities(sel.Files[i]) {
+			if name := sel.Words.Text[p.Key]; !slices.Contains(located, name) {
+				count(name, p.Value, n)
 			}
 		}
 	}

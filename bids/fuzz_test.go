@@ -84,7 +84,7 @@ func FuzzLinks(f *testing.F) {
 		}
 		d := made("sub-01/fmap/sub-01_epi.nii", "sub-01/fmap/sub-01_epi.json\n"+string(file), "sub-01/func/sub-01_task-a_bold.nii", "sub-01/func/sub-01_task-a_bold.json\n"+string(file),
 			"sub-01/func/sub-01_task-a_events.tsv\n"+string(table), "sub-01/anat/sub-01_T1w.nii", "stimuli/a.png")
-		_, err = d.catalog().Select(Selection{Modality: []string{"func"}}, d.read)
+		_, err = d.catalog().Select(Selection{Datatype: []string{"func"}}, d.read)
 		wantKnownError(t, err)
 	})
 }

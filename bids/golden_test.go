@@ -15,7 +15,7 @@ func parse(t testing.TB, text string) (s Selection) {
 		values := strings.Split(value, ",")
 		switch name {
 		case "modality":
-			s.Modality = values
+			s.Datatype = values
 		case "suffix":
 			s.Suffix = values
 		case "ext":
@@ -124,7 +124,7 @@ func TestExampleCounts(t *testing.T) {
 		var shown []string
 		for i := range sel.shown {
 			if sel.shown[i].rule != notShown {
-				shown = append(shown, c.pathOf(int32(i)))
+				shown = append(shown, c.names.PathOf(int32(i)))
 			}
 		}
 		if len(sel.primary) != row.primary || len(shown) != row.view {

@@ -1,6 +1,8 @@
 package bids
 
-import "github.com/uniharmony/uniharmonyfs/bids/sidecar"
+import (
+	"github.com/uniharmony/uniharmonyfs/bids/sidecar"
+)
 
 // links are what one file says of others, as far as it is known.
 type links struct {
@@ -27,7 +29,7 @@ func (sel *selector) linksOf(g int32) *links {
 	if l, done := sel.links[g]; done {
 		return l
 	}
-	first := int(sel.files[g].first)
+	first := int(sel.Files[g].First)
 	if sel.memory != nil {
 		if l, ok := sel.memory.Recall(first); ok {
 			sel.links[g] = &links{Links: l}
@@ -36,7 +38,7 @@ func (sel *selector) linksOf(g int32) *links {
 	}
 	data, ok := sel.content(g)
 	l := &links{unknown: !ok}
-	if ok && sel.words.text[sel.files[g].ext] == ".tsv" {
+	if ok && sel.Words.Text[sel.Files[g].Ext] == ".tsv" {
 		l.Links = sidecar.OfTable(data)
 	} else if ok {
 		l.Links = sidecar.Of(data)
@@ -50,10 +52,10 @@ func (sel *selector) linksOf(g int32) *links {
 
 // content reads a file of the dataset; ok is false when it cannot be had.
 func (sel *selector) content(i int32) (data []byte, ok bool) {
-	if sel.read == nil || sel.files[i].recording {
+	if sel.read == nil || sel.Files[i].Opaque {
 		return nil, false
 	}
-	data, err := sel.read(int(sel.files[i].first))
+	data, err := sel.read(int(sel.Files[i].First))
 	if !sel.more(1 + len(data)/bytesOfStep) {
 		return nil, false
 	}
@@ -65,13 +67,13 @@ func (sel *selector) content(i int32) (data []byte, ok bool) {
 
 // merged returns the links of a file's sidecars: of each field the nearest.
 func (sel *selector) merged(i int32) (l links) {
-	f := sel.files[i]
-	for d := f.dir; d >= 0 && sel.more(1); d = sel.dirs[d].parent {
-		for _, g := range sel.candidates(f, d, sel.words.text[f.suffix], ".json", nil) {
+	f := sel.Files[i]
+	for d := f.Dir; d >= 0 && sel.more(1); d = sel.Dirs[d].Parent {
+		for _, g := range sel.candidates(f, d, sel.Words.Text[f.Suffix], ".json", nil) {
 			if !sel.more(1) {
 				return l
 			}
-			if !sel.applies(sel.files[g], f, nil) {
+			if !sel.Applies(sel.Files[g], f, nil) {
 				continue
 			}
 			one := sel.linksOf(g)
@@ -81,7 +83,7 @@ func (sel *selector) merged(i int32) (l links) {
 			l.B0FieldIdentifier = nearer(l.B0FieldIdentifier, one.B0FieldIdentifier)
 			l.AssociatedEmptyRoom = nearer(l.AssociatedEmptyRoom, one.AssociatedEmptyRoom)
 		}
-		if d == sel.dirs[f.dir].root {
+		if d == sel.Dirs[f.Dir].Root {
 			break
 		}
 	}

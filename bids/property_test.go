@@ -227,17 +227,17 @@ func TestCandidates(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, extra := range [][]string{nil, {"run"}, {"acq", "echo"}} {
-			for i, f := range sel.files {
+			for i, f := range sel.Files {
 				applying := func(list []int32) (found []int32) {
 					for _, g := range list {
-						if sel.applies(sel.files[g], f, extra) {
+						if sel.Applies(sel.Files[g], f, extra) {
 							found = append(found, g)
 						}
 					}
 					slices.Sort(found)
 					return found
 				}
-				got, want := applying(sel.candidates(f, f.dir, "T1w", ".json", extra)), applying(sel.named(f.dir, "T1w", ".json"))
+				got, want := applying(sel.candidates(f, f.Dir, "T1w", ".json", extra)), applying(sel.Named(f.Dir, "T1w", ".json"))
 				if !slices.Equal(got, want) {
 					t.Fatalf("%s: %v, want %v", paths[i], got, want)
 				}

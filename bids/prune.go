@@ -1,6 +1,7 @@
 package bids
 
 import (
+	"github.com/uniharmony/uniharmonyfs/bids/internal/layout"
 	"github.com/uniharmony/uniharmonyfs/bids/schema"
 	"github.com/uniharmony/uniharmonyfs/bids/sidecar"
 )
@@ -14,8 +15,8 @@ func (sel *selector) pruneLinks() {
 			return
 		}
 		i := int32(i)
-		f := &sel.files[i]
-		if sel.shown[i].rule == notShown || f.place != subject || sel.words.text[f.ext] != ".json" || !sel.mayIntend(f) {
+		f := &sel.Files[i]
+		if sel.shown[i].rule == notShown || f.Place != layout.Subject || sel.Words.Text[f.Ext] != ".json" || !sel.mayIntend(f) {
 			continue
 		}
 		if sel.linksOf(i).IntendedFor == nil {
@@ -32,8 +33,8 @@ func (sel *selector) pruneLinks() {
 
 // mayIntend reports whether a JSON file is of a datatype of BIDS: those of
 // others, often very many, are not read.
-func (sel *selector) mayIntend(f *file) bool {
-	m := sel.words.text[sel.dirs[f.dir].modality]
+func (sel *selector) mayIntend(f *layout.File) bool {
+	m := sel.Words.Text[sel.Dirs[f.Dir].Datatype]
 	return m == "" || schema.IsDatatype(m)
 }
 
@@ -41,7 +42,7 @@ func (sel *selector) mayIntend(f *file) bool {
 // that is not shown.
 func (sel *selector) isGone(ref string, i int32) bool {
 	gone := false
-	for _, p := range sel.references(ref, i) {
+	for _, p := range sel.References(ref, i) {
 		there, shown := sel.at(p)
 		if shown {
 			return false

@@ -15,8 +15,8 @@ import (
 // Values of entities may have their prefix (sub-01), be globs over the whole
 // label, or be @none or @any.
 type Selection struct {
-	Entities map[string][]string `json:",omitempty"` // by short name: sub, ses, task, run, acq …
-	Modality []string            `json:",omitempty"` // datatypes: directory names; mri is a group of them
+	Entities map[string][]string `json:",omitempty"`         // by short name: sub, ses, task, run, acq …
+	Datatype []string            `json:"Modality,omitempty"` // datatypes: directory names; mri is a group of them
 	Suffix   []string            `json:",omitempty"`
 	Ext      []string            `json:",omitempty"` // from the first dot; the dot may be left out
 
@@ -73,7 +73,7 @@ func ParseCompanions(s string) (Companions, error) {
 // isWhole reports whether nothing narrows the primary selection, but perhaps
 // Exclude.
 func (s *Selection) isWhole() bool {
-	return len(s.Entities)+len(s.Modality)+len(s.Suffix)+len(s.Ext)+len(s.AnyOf)+len(s.Include)+len(s.Where) == 0
+	return len(s.Entities)+len(s.Datatype)+len(s.Suffix)+len(s.Ext)+len(s.AnyOf)+len(s.Include)+len(s.Where) == 0
 }
 
 // Validate returns a *UsageError when a value can match nothing in any
@@ -82,7 +82,7 @@ func (s Selection) Validate() error {
 	if int(s.Companions) >= len(companionNames) {
 		return &filter.UsageError{Dimension: "companions", Value: fmt.Sprint(uint8(s.Companions)), Why: "is no level", Do: "use full, required or none"}
 	}
-	if err := (filter.Query{Entities: s.Entities, Modality: s.Modality, Suffix: s.Suffix, Ext: s.Ext}).Validate(); err != nil {
+	if err := (filter.Query{Entities: s.Entities, Datatype: s.Datatype, Suffix: s.Suffix, Ext: s.Ext}).Validate(); err != nil {
 		return err
 	}
 	for _, q := range s.AnyOf {

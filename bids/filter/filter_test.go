@@ -32,12 +32,12 @@ func TestQueriesThatMeanNothing(t *testing.T) {
 		dimension string // "": it means something
 	}{
 		{Query{}, ""},
-		{Query{Entities: map[string][]string{"sub": {"01", "sub-*", None}, "coil": {"a+b"}}, Modality: []string{"anat"}, Suffix: []string{"T?w"}, Ext: []string{"nii", ".ds/"}}, ""},
+		{Query{Entities: map[string][]string{"sub": {"01", "sub-*", None}, "coil": {"a+b"}}, Datatype: []string{"anat"}, Suffix: []string{"T?w"}, Ext: []string{"nii", ".ds/"}}, ""},
 		{Query{Entities: map[string][]string{"run": {"one"}}}, "run"},
 		{Query{Entities: map[string][]string{"sub": {"a b"}}}, "sub"},
 		{Query{Entities: map[string][]string{"acquisition": {"["}}}, "acq"},
 		{Query{Entities: map[string][]string{"a-b": {"x"}}}, "entity"},
-		{Query{Modality: []string{""}}, Datatype},
+		{Query{Datatype: []string{""}}, Datatype},
 		{Query{Suffix: []string{"a/b"}}, Suffix},
 		{Query{Ext: []string{"[a"}}, Extension},
 	} {
@@ -126,11 +126,11 @@ func TestConditions(t *testing.T) {
 func TestFilterFiles(t *testing.T) {
 	for text, want := range map[string][]Query{
 		`{"mine": {"subject": ["01", null], "run": 1, "datatype": "anat", "extension": "nii.gz", "suffix": "Query.ANY"}}`: {
-			{Name: "mine", Entities: map[string][]string{"sub": {"01", None}, "run": {"1"}}, Modality: []string{"anat"}, Ext: []string{"nii.gz"}, Suffix: []string{Any}},
+			{Name: "mine", Entities: map[string][]string{"sub": {"01", None}, "run": {"1"}}, Datatype: []string{"anat"}, Ext: []string{"nii.gz"}, Suffix: []string{Any}},
 		},
 		`{"t1w": {"session": "Query.OPTIONAL", "part": []}, "bold": {"task": "rest"}}`: {
-			{Name: "bold", Entities: map[string][]string{"part": {"mag", None}, "task": {"rest"}}, Modality: []string{"func"}, Suffix: []string{"bold"}, Ext: []string{".nii", ".nii.gz"}},
-			{Name: "t1w", Entities: map[string][]string{"part": nil, "ses": nil}, Modality: []string{"anat"}, Suffix: []string{"T1w"}, Ext: []string{".nii", ".nii.gz"}},
+			{Name: "bold", Entities: map[string][]string{"part": {"mag", None}, "task": {"rest"}}, Datatype: []string{"func"}, Suffix: []string{"bold"}, Ext: []string{".nii", ".nii.gz"}},
+			{Name: "t1w", Entities: map[string][]string{"part": nil, "ses": nil}, Datatype: []string{"anat"}, Suffix: []string{"T1w"}, Ext: []string{".nii", ".nii.gz"}},
 		},
 	} {
 		if got, err := ParseFile([]byte(text)); err != nil || !reflect.DeepEqual(got, want) {

@@ -62,7 +62,7 @@ func filterQuery(name string, filters map[string]any) (Query, error) {
 		case "":
 			return q, filterError(name+"."+filter, "is no filter of BIDS", "nearest: "+strings.Join(Nearest(filter, filterNames()), ", "))
 		case Datatype:
-			q.Modality = values
+			q.Datatype = values
 		case Suffix:
 			q.Suffix = values
 		case Extension:
@@ -79,7 +79,7 @@ func knownQuery(name string) Query {
 	image := func(datatype, suffix string) Query {
 		q := Query{Entities: make(map[string][]string), Ext: []string{".nii", ".nii.gz"}}
 		if datatype != "" {
-			q.Modality = []string{datatype}
+			q.Datatype = []string{datatype}
 		}
 		if suffix != "" {
 			q.Suffix = []string{suffix}

@@ -17,9 +17,9 @@ import (
 // Values of entities may have their prefix (sub-01), be globs over the whole
 // label, or be @none or @any.
 type Query struct {
-	Name     string              `json:",omitempty"` // for people
-	Entities map[string][]string `json:",omitempty"` // by short name: sub, ses, task, run, acq …
-	Modality []string            `json:",omitempty"` // datatypes: directory names; mri is a group of them
+	Name     string              `json:",omitempty"`         // for people
+	Entities map[string][]string `json:",omitempty"`         // by short name: sub, ses, task, run, acq …
+	Datatype []string            `json:"Modality,omitempty"` // datatypes: directory names; mri is a group of them
 	Suffix   []string            `json:",omitempty"`
 	Ext      []string            `json:",omitempty"` // from the first dot; the dot may be left out
 }
@@ -48,7 +48,7 @@ func (q Query) Validate() error {
 			}
 		}
 	}
-	for name, values := range map[string][]string{Datatype: q.Modality, Suffix: q.Suffix, Extension: q.Ext} {
+	for name, values := range map[string][]string{Datatype: q.Datatype, Suffix: q.Suffix, Extension: q.Ext} {
 		for _, v := range values {
 			if err := validWord(name, v); err != nil {
 				return err

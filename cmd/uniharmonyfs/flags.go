@@ -83,7 +83,7 @@ func selectionFlags() []cli.Flag {
 func selection(c *cli.Context) (bids.Selection, error) {
 	s := bids.Selection{
 		Entities:   map[string][]string{},
-		Modality:   c.StringSlice("modality"),
+		Datatype:   c.StringSlice("modality"),
 		Suffix:     c.StringSlice("suffix"),
 		Ext:        c.StringSlice("ext"),
 		RootFiles:  c.StringSlice("root-files"),
