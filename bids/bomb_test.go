@@ -97,7 +97,7 @@ func TestBombsEnd(t *testing.T) {
 			if b.facets {
 				_, err = c.Facets(b.s, d.read, nil)
 			} else {
-				_, err = c.Select(b.s, d.read)
+				_, err = c.selectAlone(b.s, d.read)
 			}
 			if ctx.Err() != nil {
 				t.Fatalf("no end in sight: %v", err)
@@ -117,11 +117,11 @@ func TestQuestionsEndWithTheirContext(t *testing.T) {
 	d := study()
 	for name, ask := range map[string]func(c *Catalog, read Read) error{
 		"select": func(c *Catalog, read Read) error {
-			_, err := c.Select(Selection{Entities: map[string][]string{"sub": {"01"}}}, read)
+			_, err := c.selectAlone(Selection{Entities: map[string][]string{"sub": {"01"}}}, read)
 			return err
 		},
 		"where": func(c *Catalog, read Read) error {
-			_, err := c.Select(Selection{Where: `age != "x"`}, read)
+			_, err := c.selectAlone(Selection{Where: `age != "x"`}, read)
 			return err
 		},
 		"facets":  func(c *Catalog, read Read) error { _, err := c.Facets(Selection{}, read, nil); return err },

@@ -73,7 +73,7 @@ func TestCompanions(t *testing.T) {
 			for level, want := range map[Companions][]string{Full: slices.Concat(test.primary, test.required, test.full), Required: slices.Concat(test.primary, test.required)} {
 				s := parse(t, test.query)
 				s.Companions = level
-				r, err := d.catalog().Select(s, d.read)
+				r, err := d.catalog().selectAlone(s, d.read)
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -72,7 +72,7 @@ func TestCorners(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			d := made(append(slices.Clone(test.tree), desc)...)
-			r, err := d.catalog().Select(parse(t, test.query), d.read)
+			r, err := d.catalog().selectAlone(parse(t, test.query), d.read)
 			var none *NoMatchError
 			if test.primary == nil {
 				if !errors.As(err, &none) {
@@ -140,7 +140,7 @@ func TestEveryUnknownValueIsAnError(t *testing.T) {
 		"modality=anat,nope": {"modality", "nope", "", ""},
 	}
 	for query, want := range tests {
-		_, err := d.catalog().Select(parse(t, query), nil)
+		_, err := d.catalog().selectAlone(parse(t, query), nil)
 		var e *NoMatchError
 		if !errors.As(err, &e) {
 			t.Errorf("%s: %v, want a NoMatchError", query, err)
@@ -160,7 +160,7 @@ func TestEveryUnknownValueIsAnError(t *testing.T) {
 
 func TestEmptyCombinationNamesTheFilter(t *testing.T) {
 	d := made("sub-01/anat/sub-01_T1w.nii", "sub-01/func/sub-01_task-rest_bold.nii", "sub-01/func/sub-01_task-go_bold.nii")
-	_, err := d.catalog().Select(parse(t, "modality=anat task=rest"), nil)
+	_, err := d.catalog().selectAlone(parse(t, "modality=anat task=rest"), nil)
 	var e *NoMatchError
 	if !errors.As(err, &e) || !e.Emptied || e.Dimension != "task" || e.Others != "--modality anat" {
 		t.Fatalf("%#v", err)
@@ -172,7 +172,7 @@ func TestEmptyCombinationNamesTheFilter(t *testing.T) {
 
 func TestHintWhenADatatypeIsLost(t *testing.T) {
 	d := made("sub-01/anat/sub-01_T1w.nii", "sub-01/func/sub-01_task-rest_bold.nii")
-	r, err := d.catalog().Select(parse(t, "modality=anat,func task=rest"), nil)
+	r, err := d.catalog().selectAlone(parse(t, "modality=anat,func task=rest"), nil)
 	if err != nil || len(r.Hints) != 1 || !strings.Contains(r.Hints[0], "--task rest,@none") {
 		t.Errorf("hints %q, %v", r.Hints, err)
 	}

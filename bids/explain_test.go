@@ -60,7 +60,7 @@ func TestFilterFile(t *testing.T) {
 			t.Errorf("%s: %v", text, err)
 			continue
 		}
-		r, err := d.catalog().Select(Selection{AnyOf: queries}, nil)
+		r, err := d.catalog().selectAlone(Selection{AnyOf: queries}, nil)
 		if err != nil {
 			t.Errorf("%s: %v", text, err)
 			continue
@@ -77,7 +77,7 @@ func TestFilterFile(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if r, err := d.catalog().Select(Selection{AnyOf: some}, nil); err != nil || len(r.Hints) != 1 || !strings.Contains(r.Hints[0], `"dwi"`) {
+	if r, err := d.catalog().selectAlone(Selection{AnyOf: some}, nil); err != nil || len(r.Hints) != 1 || !strings.Contains(r.Hints[0], `"dwi"`) {
 		t.Errorf("a query that selects nothing: %v, %v", r, err)
 	}
 	queries, err := filter.ParseFile([]byte(`{"bold": {"task": "none"}}`))
@@ -85,7 +85,7 @@ func TestFilterFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	var none *NoMatchError
-	if _, err := d.catalog().Select(Selection{AnyOf: queries}, nil); !errors.As(err, &none) {
+	if _, err := d.catalog().selectAlone(Selection{AnyOf: queries}, nil); !errors.As(err, &none) {
 		t.Errorf("%v, want a NoMatchError", err)
 	}
 }
@@ -120,7 +120,7 @@ func TestOutsideTheSubjects(t *testing.T) {
 		"no sidecars":         {Selection{Entities: sub01, Companions: NoCompanions}, append([]string{"sub-01/anat/sub-01_T1w.nii"}, rootFiles...)},
 	} {
 		t.Run(name, func(t *testing.T) {
-			r, err := d.catalog().Select(test.s, d.read)
+			r, err := d.catalog().selectAlone(test.s, d.read)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -128,7 +128,7 @@ func TestOutsideTheSubjects(t *testing.T) {
 		})
 	}
 	var none *NoMatchError
-	if _, err := d.catalog().Select(Selection{Derivatives: []string{"fmriprp"}}, nil); !errors.As(err, &none) || none.Nearest[0] != "fmriprep" {
+	if _, err := d.catalog().selectAlone(Selection{Derivatives: []string{"fmriprp"}}, nil); !errors.As(err, &none) || none.Nearest[0] != "fmriprep" {
 		t.Errorf("an unknown pipeline: %v", err)
 	}
 }

@@ -19,7 +19,7 @@ func FuzzFilterFile(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) {
 		queries, err := filter.ParseFile(data)
 		if err == nil {
-			_, err = c.Select(Selection{AnyOf: queries}, nil)
+			_, err = c.selectAlone(Selection{AnyOf: queries}, nil)
 		}
 		wantKnownError(t, err)
 	})
@@ -37,7 +37,7 @@ func FuzzWhere(f *testing.F) {
 		if len(condition) > 200 {
 			return
 		}
-		_, err := c.Select(Selection{Where: condition}, d.read)
+		_, err := c.selectAlone(Selection{Where: condition}, d.read)
 		wantKnownError(t, err)
 	})
 }
@@ -51,7 +51,7 @@ func FuzzGlob(f *testing.F) {
 	c := whereStudy().catalog()
 	f.Fuzz(func(t *testing.T, glob string) {
 		for _, s := range []Selection{{Include: []string{glob}}, {Exclude: []string{glob}}, {RootFiles: []string{glob}}, {Suffix: []string{glob}}, {Entities: map[string][]string{"sub": {glob}}}} {
-			_, err := c.Select(s, nil)
+			_, err := c.selectAlone(s, nil)
 			wantKnownError(t, err)
 		}
 	})
@@ -84,7 +84,7 @@ func FuzzLinks(f *testing.F) {
 		}
 		d := made("sub-01/fmap/sub-01_epi.nii", "sub-01/fmap/sub-01_epi.json\n"+string(file), "sub-01/func/sub-01_task-a_bold.nii", "sub-01/func/sub-01_task-a_bold.json\n"+string(file),
 			"sub-01/func/sub-01_task-a_events.tsv\n"+string(table), "sub-01/anat/sub-01_T1w.nii", "stimuli/a.png")
-		_, err = d.catalog().Select(Selection{Datatype: []string{"func"}}, d.read)
+		_, err = d.catalog().selectAlone(Selection{Datatype: []string{"func"}}, d.read)
 		wantKnownError(t, err)
 	})
 }
@@ -111,7 +111,7 @@ func FuzzColumns(f *testing.F) {
 		if _, err := d.catalog().Facets(Selection{}, d.read, nil); err != nil {
 			t.Fatal(err)
 		}
-		_, err = d.catalog().Select(Selection{Where: `age != "x"`}, d.read)
+		_, err = d.catalog().selectAlone(Selection{Where: `age != "x"`}, d.read)
 		wantKnownError(t, err)
 	})
 }

@@ -61,7 +61,7 @@ func TestOnHarmonyCounts(t *testing.T) {
 	} {
 		start := time.Now()
 		reads := 0
-		r, err := c.Select(parse(t, row.query), func(i int) ([]byte, error) { reads++; return d.read(i) })
+		r, err := c.selectAlone(parse(t, row.query), func(i int) ([]byte, error) { reads++; return d.read(i) })
 		if err != nil {
 			t.Errorf("%s: %v", row.query, err)
 			continue
@@ -75,7 +75,7 @@ func TestOnHarmonyCounts(t *testing.T) {
 		}
 	}
 	for _, query := range []string{"modality=anat task=rest", "run=1", "sub=01", "sub=3286", "ses=not1ach001"} {
-		_, err := c.Select(parse(t, query), d.read)
+		_, err := c.selectAlone(parse(t, query), d.read)
 		var none *NoMatchError
 		if !errors.As(err, &none) {
 			t.Errorf("%s: %v, want a NoMatchError", query, err)

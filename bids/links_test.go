@@ -38,14 +38,14 @@ func linkStudy() *dataset {
 func TestMemory(t *testing.T) {
 	d := linkStudy()
 	s := parse(t, "task=r suffix=bold ext=.nii")
-	want, err := d.catalog().Select(s, d.read)
+	want, err := d.catalog().selectAlone(s, d.read)
 	if err != nil {
 		t.Fatal(err)
 	}
 	memory := make(kept)
 	for round := range 2 {
 		var read []string
-		got, err := d.catalog().Remembering(memory).Select(s, func(i int) ([]byte, error) {
+		got, err := d.catalog().Remembering(memory).selectAlone(s, func(i int) ([]byte, error) {
 			read = append(read, d.paths[i])
 			return d.read(i)
 		})
@@ -60,7 +60,7 @@ func TestMemory(t *testing.T) {
 	for i := range memory {
 		memory[i] = []byte("0{}") // another format, or damage
 	}
-	if got, err := d.catalog().Remembering(memory).Select(s, d.read); err != nil || !reflect.DeepEqual(got, want) {
+	if got, err := d.catalog().Remembering(memory).selectAlone(s, d.read); err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("a damaged memory: %v, %v; want %v", got, err, want)
 	}
 }
@@ -70,7 +70,7 @@ func TestMemory(t *testing.T) {
 func TestUnknownFieldSource(t *testing.T) {
 	d := linkStudy()
 	for _, gone := range []string{"bold.json", "acq-c_epi.json", "events.tsv"} {
-		r, err := d.catalog().Select(parse(t, "task=r suffix=bold ext=.nii"), func(i int) ([]byte, error) {
+		r, err := d.catalog().selectAlone(parse(t, "task=r suffix=bold ext=.nii"), func(i int) ([]byte, error) {
 			if strings.HasSuffix(d.paths[i], gone) {
 				return nil, errors.New("not here")
 			}

@@ -90,7 +90,7 @@ func TestSelectProperties(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		d := drawDataset(t)
 		q := drawSelection(t, d)
-		r, err := d.catalog().Select(selectionOf(q), d.read)
+		r, err := d.catalog().selectAlone(selectionOf(q), d.read)
 		var none *NoMatchError
 		if errors.As(err, &none) {
 			if none.Error() == "" || len(q) == 0 && len(r.Files) > 0 {
@@ -114,7 +114,7 @@ func TestSelectProperties(t *testing.T) {
 		}
 		// In the view the same is selected, shown and written.
 		v := d.seen(r)
-		again, err := v.catalog().Select(selectionOf(q), v.read)
+		again, err := v.catalog().selectAlone(selectionOf(q), v.read)
 		if errors.As(err, &none) && !none.Emptied {
 			return // the other value of a list was only matched by what is not primary
 		}
@@ -170,7 +170,7 @@ func checkReplaced(t *rapid.T, path string, old, new []byte) {
 }
 
 func primaryOf(t *rapid.T, d *dataset, q map[string][]string) []int {
-	r, err := d.catalog().Select(selectionOf(q), d.read)
+	r, err := d.catalog().selectAlone(selectionOf(q), d.read)
 	if err != nil {
 		t.Fatalf("%v: %v", q, err)
 	}
@@ -191,7 +191,7 @@ func TestOddPaths(t *testing.T) {
 			d.paths = append(d.paths, p)
 		}
 		slices.Sort(d.paths)
-		r, err := d.catalog().Select(Selection{AllDerivatives: true, Sourcedata: true, Code: true}, nil)
+		r, err := d.catalog().selectAlone(Selection{AllDerivatives: true, Sourcedata: true, Code: true}, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

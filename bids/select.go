@@ -25,16 +25,13 @@ type Result struct {
 }
 
 // Select returns what a selection selects, with the companions of each file.
-// It returns a *UsageError when the selection means nothing, and a
+// It returns a *filter.UsageError when the selection means nothing, and a
 // *NoMatchError when a value matches nothing or no file is left. read may be
 // nil; rules that need content do nothing then.
-func (c *Catalog) Select(s Selection, read func(i int) ([]byte, error)) (*Result, error) {
-	return c.SelectBeside(s, read, nil)
-}
-
-// SelectBeside is Select where files of other selections are shown, too:
-// tables and links name those for which beside holds, which may be nil.
-func (c *Catalog) SelectBeside(s Selection, read func(i int) ([]byte, error), beside func(path string) bool) (*Result, error) {
+//
+// Where files of other selections are shown, too, tables and links also name
+// those for which beside holds, which may be nil.
+func (c *Catalog) Select(s Selection, read func(i int) ([]byte, error), beside func(path string) bool) (*Result, error) {
 	sel, err := c.selectFiles(s, read)
 	if err != nil {
 		return nil, err

@@ -12,7 +12,7 @@ import (
 // view selects and returns what a reader of the view sees: content by path.
 func (d *dataset) view(t testing.TB, s Selection) map[string]string {
 	t.Helper()
-	r, err := d.catalog().Select(s, d.read)
+	r, err := d.catalog().selectAlone(s, d.read)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -124,7 +124,7 @@ func TestKeepIntendedFor(t *testing.T) {
 
 func TestUnreadableTableStays(t *testing.T) {
 	d := study()
-	r, err := d.catalog().Select(parse(t, "sub=02"), func(i int) ([]byte, error) {
+	r, err := d.catalog().selectAlone(parse(t, "sub=02"), func(i int) ([]byte, error) {
 		if d.paths[i] == "participants.tsv" {
 			return nil, errors.New("not here")
 		}
@@ -144,7 +144,7 @@ func TestUnreadableTableStays(t *testing.T) {
 // A fieldmap whose sidecar is not here may be for any image of its session.
 func TestUnreadableSidecar(t *testing.T) {
 	d := study()
-	r, err := d.catalog().Select(parse(t, "suffix=bold"), func(i int) ([]byte, error) {
+	r, err := d.catalog().selectAlone(parse(t, "suffix=bold"), func(i int) ([]byte, error) {
 		if strings.HasSuffix(d.paths[i], "_epi.json") {
 			return nil, errors.New("not here")
 		}
@@ -176,7 +176,7 @@ func FuzzName(f *testing.F) {
 			return
 		}
 		c := NewCatalog(1, func(int) string { return "sub-1/anat/" + name })
-		if r, err := c.Select(Selection{}, nil); err == nil && len(r.Primary) > 1 {
+		if r, err := c.selectAlone(Selection{}, nil); err == nil && len(r.Primary) > 1 {
 			t.Fatalf("%q is %d files", name, len(r.Primary))
 		}
 	})

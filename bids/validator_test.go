@@ -157,7 +157,7 @@ func usual(d *dataset, most int) (list []map[string][]string) {
 	}
 	c := d.catalog()
 	list = slices.DeleteFunc(list, func(q map[string][]string) bool {
-		_, err := c.Select(selectionOf(q), d.read)
+		_, err := c.selectAlone(selectionOf(q), d.read)
 		return err != nil
 	})
 	return list[:min(len(list), most)]

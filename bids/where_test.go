@@ -42,7 +42,7 @@ func TestWhere(t *testing.T) {
 		`participant_id matches "1|2"`: {a, b, two, json},
 	} {
 		d := whereStudy()
-		r, err := d.catalog().Select(Selection{Where: text}, d.read)
+		r, err := d.catalog().selectAlone(Selection{Where: text}, d.read)
 		if err != nil {
 			t.Errorf("%s: %v", text, err)
 			continue
@@ -55,15 +55,15 @@ func TestWhereErrors(t *testing.T) {
 	d := whereStudy()
 	for _, text := range []string{`age >`, `age > "x"`, `age + 1`, `sex and age`, `)`} {
 		var usage *filter.UsageError
-		if _, err := d.catalog().Select(Selection{Where: text}, d.read); !errors.As(err, &usage) || usage.Dimension != "where" {
+		if _, err := d.catalog().selectAlone(Selection{Where: text}, d.read); !errors.As(err, &usage) || usage.Dimension != "where" {
 			t.Errorf("%s: %v, want a UsageError", text, err)
 		}
 	}
 	var none *NoMatchError
-	if _, err := d.catalog().Select(Selection{Where: "agee > 3"}, d.read); !errors.As(err, &none) || none.Unknown != "agee" || none.Nearest[0] != "age" || !strings.Contains(strings.Join(none.Advice(), "\n"), "columns of participants.tsv: participant_id, age, sex, code, patient") {
+	if _, err := d.catalog().selectAlone(Selection{Where: "agee > 3"}, d.read); !errors.As(err, &none) || none.Unknown != "agee" || none.Nearest[0] != "age" || !strings.Contains(strings.Join(none.Advice(), "\n"), "columns of participants.tsv: participant_id, age, sex, code, patient") {
 		t.Errorf("an unknown column: %#v", err)
 	}
-	if _, err := d.catalog().Select(Selection{Where: "age > 300"}, d.read); !errors.As(err, &none) || !none.Emptied || none.Dimension != "where" {
+	if _, err := d.catalog().selectAlone(Selection{Where: "age > 300"}, d.read); !errors.As(err, &none) || !none.Emptied || none.Dimension != "where" {
 		t.Errorf("nobody: %#v", err)
 	}
 	broken := func(i int) ([]byte, error) {
@@ -72,7 +72,7 @@ func TestWhereErrors(t *testing.T) {
 		}
 		return d.read(i)
 	}
-	if _, err := d.catalog().Select(Selection{Where: "age > 3"}, broken); err == nil || !strings.Contains(err.Error(), "participants.tsv") {
+	if _, err := d.catalog().selectAlone(Selection{Where: "age > 3"}, broken); err == nil || !strings.Contains(err.Error(), "participants.tsv") {
 		t.Errorf("an unreadable table: %v", err)
 	}
 }

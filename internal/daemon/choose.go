@@ -54,7 +54,7 @@ func (c *chooser) choose(ctx context.Context, s bids.Selection) (*selection, err
 func (c *chooser) chooseBeside(ctx context.Context, s bids.Selection, beside func(path string) bool) (*selection, error) {
 	var result *bids.Result
 	err := c.run(ctx, func(catalog *bids.Catalog, read bids.Read) (err error) {
-		result, err = catalog.SelectBeside(s, read, beside)
+		result, err = catalog.Select(s, read, beside)
 		return err
 	})
 	if err != nil {
