@@ -17,8 +17,10 @@ const module = "github.com/uniharmony/uniharmonyfs/"
 // layers are the rooms of the house from bottom to top. A package imports
 // only from layers below its own: data flows in one direction.
 var layers = [][]string{
-	{"bids", "internal/advice", "internal/annex", "internal/plain", "internal/readahead", "internal/source"},
-	{"index", "internal/cachedir", "internal/demo", "internal/gitstore", "internal/source/sourcetest", "internal/tree", "cache/internal/disk", "cache/internal/queue"},
+	{"bids/schema", "internal/advice", "internal/annex", "internal/plain", "internal/readahead", "internal/source"},
+	{"bids/filter", "bids/internal/layout", "bids/internal/tsv"},
+	{"bids/sidecar"},
+	{"bids", "index", "internal/cachedir", "internal/demo", "internal/gitstore", "internal/source/sourcetest", "internal/tree", "cache/internal/disk", "cache/internal/queue"},
 	{"cache/internal/partial"},
 	{"cache/internal/readplan"},
 	{"cache", "fetch", "internal/beneath", "internal/commit"},
@@ -40,13 +42,14 @@ var owners = map[string]struct {
 	"github.com/hanwen/go-fuse":      {[]string{"fs"}, "the kernel's protocol is the business of one package"},
 	"github.com/dgraph-io/badger":    {[]string{"index"}, "the index is a hint that can be replaced"},
 	"github.com/go-git/go-git":       {[]string{"internal/gitstore", "fetch"}, "git objects are read in one place and cloned in one"},
+	"github.com/expr-lang/expr":      {[]string{"bids/filter"}, "the language of conditions is not the selection's business"},
 	"github.com/urfave/cli":          {[]string{"cmd/uniharmonyfs"}, "words for people are the business of the command"},
 	"net/http":                       {[]string{"fetch", "internal/control", "internal/daemon", "internal/demo", "internal/demo/serve"}, "only fetch talks to the outside; the daemon serves its own socket"},
 	"github.com/schollz/progressbar": {[]string{"cmd/uniharmonyfs"}, "words for people are the business of the command"},
 }
 
 // pure packages do no I/O and start no goroutines.
-var pure = []string{"bids", "internal/advice", "internal/annex", "internal/plain", "internal/tree"}
+var pure = []string{"bids", "bids/filter", "bids/internal/layout", "bids/internal/tsv", "bids/schema", "bids/sidecar", "internal/advice", "internal/annex", "internal/plain", "internal/tree"}
 
 var impure = []string{"os", "os/exec", "net", "net/http", "syscall", "io/ioutil", "time", "sync"}
 

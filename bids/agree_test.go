@@ -12,6 +12,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/uniharmony/uniharmonyfs/bids/filter"
+	"github.com/uniharmony/uniharmonyfs/bids/schema"
 )
 
 // python returns an interpreter that has pybids.
@@ -60,7 +63,7 @@ func pybidsNames() map[string]string {
 		"ce": "ceagent", "trc": "tracer", "stain": "staining", "rec": "reconstruction", "dir": "direction", "run": "run",
 		"proc": "proc", "mod": "modality", "echo": "echo", "flip": "flip", "inv": "inv", "mt": "mt", "part": "part",
 		"recording": "recording", "space": "space", "chunk": "chunk",
-		dimModality: "datatype", dimSuffix: "suffix", dimExt: "extension",
+		filter.Datatype: "datatype", filter.Suffix: "suffix", filter.Extension: "extension",
 	}
 }
 
@@ -71,7 +74,7 @@ func queries(d *dataset, alone, together int) (list []map[string][]string) {
 	values := make(map[string][]string)
 	unknown := false
 	for _, f := range d.facets() {
-		if f.Name == dimModality {
+		if f.Name == filter.Datatype {
 			n := len(f.Values)
 			f.Values = slices.DeleteFunc(f.Values, func(v FacetValue) bool { return unknownToPybids(v.Value) })
 			unknown = len(f.Values) < n
@@ -87,8 +90,8 @@ func queries(d *dataset, alone, together int) (list []map[string][]string) {
 		for _, v := range values[n][:min(alone, len(values[n]))] {
 			list = append(list, map[string][]string{n: {v}})
 		}
-		if n != dimModality || !unknown {
-			list = append(list, map[string][]string{n: {None}}, map[string][]string{n: {Any}})
+		if n != filter.Datatype || !unknown {
+			list = append(list, map[string][]string{n: {filter.None}}, map[string][]string{n: {filter.Any}})
 		}
 	}
 	for range together {
@@ -96,8 +99,8 @@ func queries(d *dataset, alone, together int) (list []map[string][]string) {
 		for range 2 + r.IntN(3) {
 			n := names[r.IntN(len(names))]
 			q[n] = values[n][:1+r.IntN(min(2, len(values[n])))]
-			if r.IntN(6) == 0 && n != dimModality {
-				q[n] = []string{values[n][0], None}
+			if r.IntN(6) == 0 && n != filter.Datatype {
+				q[n] = []string{values[n][0], filter.None}
 			}
 			r.Shuffle(len(values[n]), func(i, j int) { values[n][i], values[n][j] = values[n][j], values[n][i] })
 		}
@@ -112,13 +115,13 @@ func queries(d *dataset, alone, together int) (list []map[string][]string) {
 // spellings returns all the forms that a dataset has of index values: pybids
 // compares only run as a number.
 func spellings(d *dataset, name string, values []string) []string {
-	if !isIndex(name) || name == "run" {
+	if !schema.IsIndex(name) || name == "run" {
 		return values
 	}
 	all := slices.Clone(values)
 	for _, f := range d.facets() {
 		for _, have := range f.Values {
-			same := func(v string) bool { return isDigits(v) && number(v) == number(have.Value) }
+			same := func(v string) bool { return schema.IsDigits(v) && schema.Number(v) == schema.Number(have.Value) }
 			if f.Name == name && slices.ContainsFunc(values, same) {
 				all = append(all, have.Value)
 			}
@@ -136,11 +139,11 @@ func selectionOf(q map[string][]string) (s Selection) {
 	s.Entities = make(map[string][]string)
 	for name, values := range q {
 		switch name {
-		case dimModality:
-			s.Modality = values
-		case dimSuffix:
+		case filter.Datatype:
+			s.Datatype = values
+		case filter.Suffix:
 			s.Suffix = values
-		case dimExt:
+		case filter.Extension:
 			s.Ext = values
 		default:
 			s.Entities[name] = values
@@ -202,7 +205,7 @@ func agrees(t *testing.T, interpreter string, d *dataset, list []map[string][]st
 		var ours []string
 		if sel, err := c.selectFiles(selectionOf(list[n]), nil); err == nil {
 			for _, i := range sel.primary {
-				ours = append(ours, c.pathOf(i))
+				ours = append(ours, c.names.PathOf(i))
 			}
 		}
 		ours, theirs = comparable(c, ours), comparable(c, theirs)
@@ -220,8 +223,8 @@ func comparable(c *Catalog, paths []string) (list []string) {
 		if dir, _, below := strings.Cut(p, "/"); !below || !strings.HasPrefix(dir, "sub-") {
 			continue
 		}
-		i, ok := c.fileAt(p)
-		if !ok || c.isTable(&c.files[i]) || c.files[i].recording && !strings.HasSuffix(p, ".zarr") {
+		i, ok := c.names.FileAt(p)
+		if !ok || c.names.IsTable(&c.names.Files[i]) || c.names.Files[i].Opaque && !strings.HasSuffix(p, ".zarr") {
 			continue
 		}
 		list = append(list, p)
@@ -276,7 +279,7 @@ func TestMetadataInViews(t *testing.T) {
 		}
 		var paths []string
 		for _, i := range sel.primary {
-			if p := sel.pathOf(i); !strings.HasSuffix(p, ".json") && !sel.files[i].recording {
+			if p := sel.PathOf(i); !strings.HasSuffix(p, ".json") && !sel.Files[i].Opaque {
 				paths = append(paths, p)
 			}
 		}

@@ -66,7 +66,7 @@ func BenchmarkSelect(b *testing.B) {
 		b.Run(query, func(b *testing.B) {
 			s := parse(b, query)
 			for b.Loop() {
-				if _, err := c.Select(s, func(int) ([]byte, error) { return []byte("{}"), nil }); err != nil {
+				if _, err := c.selectAlone(s, func(int) ([]byte, error) { return []byte("{}"), nil }); err != nil {
 					b.Fatal(err)
 				}
 			}
@@ -84,7 +84,7 @@ func BenchmarkOneDirectory(b *testing.B) {
 			}
 			c := NewCatalog(len(paths), func(i int) string { return paths[i] })
 			for b.Loop() {
-				if _, err := c.Select(parse(b, "ext=.png"), nil); err != nil {
+				if _, err := c.selectAlone(parse(b, "ext=.png"), nil); err != nil {
 					b.Fatal(err)
 				}
 			}
@@ -107,7 +107,7 @@ func BenchmarkMillion(b *testing.B) {
 		b.Run(query, func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
-				if _, err := c.Select(parse(b, query), read); err != nil {
+				if _, err := c.selectAlone(parse(b, query), read); err != nil {
 					b.Fatal(err)
 				}
 			}
@@ -147,7 +147,7 @@ func BenchmarkColumns(b *testing.B) {
 	b.Run("where", func(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
-			if _, err := c.Select(Selection{Where: "age > 30"}, read); err != nil {
+			if _, err := c.selectAlone(Selection{Where: "age > 30"}, read); err != nil {
 				b.Fatal(err)
 			}
 		}

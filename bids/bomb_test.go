@@ -62,10 +62,10 @@ func bombs() map[string]bomb {
 		"fieldmaps of all for all": {files: append(repeat(20_000, func(i int) string { return fmt.Sprintf("sub-01/func/sub-01_run-%d_bold.nii\n", i) }),
 			append(repeat(20_000, func(i int) string { return fmt.Sprintf("sub-01/fmap/sub-01_acq-%d_epi.nii\n", i) }),
 				"epi.json\n"+`{"B0FieldIdentifier": ["a"]}`, "bold.json\n"+`{"B0FieldSource": ["a"]}`)...),
-			s: Selection{Modality: []string{"func"}}, want: ErrTooMuch.Error()},
+			s: Selection{Datatype: []string{"func"}}, want: ErrTooMuch.Error()},
 		"tables that list directories": {files: append(repeat(100_000, func(i int) string { return fmt.Sprintf("sub-01/func/sub-01_run-%d_bold.nii\n", i) }),
 			"sub-01/anat/sub-01_T1w.nii\n", "sub-01/sub-01_scans.tsv\nfilename\n"+strings.Repeat("func\nfunc/\n", 200_000)),
-			s: Selection{Modality: []string{"anat"}}},
+			s: Selection{Datatype: []string{"anat"}}},
 		"descriptions of dropped tables": {files: append(repeat(30_000, func(i int) string { return fmt.Sprintf("phenotype/m%d_x.tsv\nparticipant_id\nsub-%02d\n", i, 1+i%2) }),
 			append(repeat(30_000, func(i int) string { return fmt.Sprintf("phenotype/m%d_x.json\n{}", i) }), image, "sub-02/anat/sub-02_T1w.nii\n")...),
 			s: Selection{Entities: entities("sub", "01")}},
@@ -74,7 +74,7 @@ func bombs() map[string]bomb {
 			repeat(30_000, func(i int) string { return fmt.Sprintf("sub-01/anat/sub-01_run-%d_T1w.nii\n", i) })...),
 			s: Selection{Entities: entities("sub", "01")}},
 		"datatypes": {files: append(repeat(20_000, func(i int) string { return fmt.Sprintf("sub-01/t%d/sub-01_T1w.nii\n", i) }), "sub-01/anat/sub-01_task-a_T1w.nii\n"),
-			s: Selection{Entities: entities("task", "a"), Modality: []string{"*"}}},
+			s: Selection{Entities: entities("task", "a"), Datatype: []string{"*"}}},
 		"values": {files: repeat(200_000, func(i int) string { return fmt.Sprintf("sub-01/anat/sub-01_acq-%d_T1w.nii\n", i) }),
 			s: Selection{Entities: entities("acq", "nosuch")}, want: "acq"},
 	}
@@ -97,7 +97,7 @@ func TestBombsEnd(t *testing.T) {
 			if b.facets {
 				_, err = c.Facets(b.s, d.read, nil)
 			} else {
-				_, err = c.Select(b.s, d.read)
+				_, err = c.selectAlone(b.s, d.read)
 			}
 			if ctx.Err() != nil {
 				t.Fatalf("no end in sight: %v", err)
@@ -117,11 +117,11 @@ func TestQuestionsEndWithTheirContext(t *testing.T) {
 	d := study()
 	for name, ask := range map[string]func(c *Catalog, read Read) error{
 		"select": func(c *Catalog, read Read) error {
-			_, err := c.Select(Selection{Entities: map[string][]string{"sub": {"01"}}}, read)
+			_, err := c.selectAlone(Selection{Entities: map[string][]string{"sub": {"01"}}}, read)
 			return err
 		},
 		"where": func(c *Catalog, read Read) error {
-			_, err := c.Select(Selection{Where: `age != "x"`}, read)
+			_, err := c.selectAlone(Selection{Where: `age != "x"`}, read)
 			return err
 		},
 		"facets":  func(c *Catalog, read Read) error { _, err := c.Facets(Selection{}, read, nil); return err },

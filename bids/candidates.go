@@ -3,6 +3,8 @@ package bids
 import (
 	"slices"
 	"strings"
+
+	"github.com/uniharmony/uniharmonyfs/bids/internal/layout"
 )
 
 // fewCandidates is how many files are looked at one by one. A directory can
@@ -24,14 +26,14 @@ type group struct {
 // groupIndex finds files of a group by their entities: for each set of keys
 // that they use, by the values of these keys.
 type groupIndex struct {
-	keys  map[string][]word // by themselves as text
+	keys  map[string][]layout.Word // by themselves as text
 	files map[string][]int32
 }
 
 // candidates returns files of a directory that may apply to f, among them all
 // that do.
-func (sel *selector) candidates(f file, d int32, suffix, ext string, extra []string) []int32 {
-	all := sel.named(d, suffix, ext)
+func (sel *selector) candidates(f layout.File, d int32, suffix, ext string, extra []string) []int32 {
+	all := sel.Named(d, suffix, ext)
 	if len(all) <= fewCandidates {
 		return all
 	}
@@ -52,7 +54,7 @@ func (sel *selector) candidates(f file, d int32, suffix, ext string, extra []str
 		}
 		id = id[:0]
 		for _, k := range keys {
-			id = sel.appendPair(id, pair{k, sel.value(f, k)})
+			id = sel.appendPair(id, layout.Pair{Key: k, Value: sel.Value(f, k)})
 		}
 		found = append(found, index.files[string(id)]...)
 	}
@@ -60,26 +62,26 @@ func (sel *selector) candidates(f file, d int32, suffix, ext string, extra []str
 	return found
 }
 
-func (c *Catalog) index(files []int32, extra []string) *groupIndex {
-	x := &groupIndex{make(map[string][]word), make(map[string][]int32)}
-	var pairs []pair
+func (c names) index(files []int32, extra []string) *groupIndex {
+	x := &groupIndex{make(map[string][]layout.Word), make(map[string][]int32)}
+	var pairs []layout.Pair
 	var set, id []byte
 	for _, i := range files {
 		pairs = pairs[:0]
-		for _, p := range c.entities(c.files[i]) {
-			if !slices.Contains(extra, c.words.text[p.key]) {
+		for _, p := range c.Entities(c.Files[i]) {
+			if !slices.Contains(extra, c.Words.Text[p.Key]) {
 				pairs = append(pairs, p)
 			}
 		}
-		slices.SortFunc(pairs, func(a, b pair) int { return int(a.key) - int(b.key) })
+		slices.SortFunc(pairs, func(a, b layout.Pair) int { return int(a.Key) - int(b.Key) })
 		set, id = set[:0], id[:0]
 		for _, p := range pairs {
-			set, id = c.appendPair(set, pair{p.key, 0}), c.appendPair(id, p)
+			set, id = c.appendPair(set, layout.Pair{Key: p.Key}), c.appendPair(id, p)
 		}
 		if _, known := x.keys[string(set)]; !known {
-			keys := make([]word, len(pairs))
+			keys := make([]layout.Word, len(pairs))
 			for n, p := range pairs {
-				keys[n] = p.key
+				keys[n] = p.Key
 			}
 			x.keys[string(set)] = keys
 		}
@@ -89,8 +91,8 @@ func (c *Catalog) index(files []int32, extra []string) *groupIndex {
 }
 
 // appendPair appends an entity in a form that equal ones have in common.
-func (c *Catalog) appendPair(to []byte, p pair) []byte {
-	for _, w := range [...]word{p.key, c.words.number[p.value]} {
+func (c names) appendPair(to []byte, p layout.Pair) []byte {
+	for _, w := range [...]layout.Word{p.Key, c.Words.Number[p.Value]} {
 		to = append(to, byte(w>>24), byte(w>>16), byte(w>>8), byte(w))
 	}
 	return to

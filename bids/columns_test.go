@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/uniharmony/uniharmonyfs/bids/internal/tsv"
 )
 
 // TestColumnsAreAsPandasReadsThem compares the cells of real tables, and of
@@ -57,12 +59,12 @@ func TestColumnsAreAsPandasReadsThem(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i, p := range paths {
-		got, err := parseColumns(tables[filepath.Base(p)], "participant_id", everyColumn)
+		got, err := tsv.ParseColumns(tables[filepath.Base(p)], "participant_id", everyColumn)
 		if err != nil {
 			t.Fatal(err)
 		}
 		for name, cells := range want[i] {
-			ours := slices.Clone(got.cells[strings.TrimSpace(name)])
+			ours := slices.Clone(got.Cells[strings.TrimSpace(name)])
 			for k, c := range ours {
 				if f, ok := c.(float64); ok && f > 1e308 {
 					ours[k] = "+Inf"

@@ -1,6 +1,6 @@
 package bids
 
-import "slices"
+import "github.com/uniharmony/uniharmonyfs/bids/internal/layout"
 
 // rule says why a file is in the view.
 type rule uint8
@@ -50,9 +50,9 @@ func (sel *selector) close() {
 		if sel.whole {
 			continue
 		}
-		f := sel.files[i]
-		if f.place == subject {
-			sel.addTables(i, f.dir)
+		f := sel.Files[i]
+		if f.Place == layout.Subject {
+			sel.addTables(i, f.Dir)
 		}
 		if sel.shown[i].rule == ruleTable || sel.s.Companions != NoCompanions {
 			sel.companions(i)
@@ -63,13 +63,13 @@ func (sel *selector) close() {
 // addTables shows the scans and sessions tables of the subject and session
 // that a file is in.
 func (sel *selector) addTables(by, d int32) {
-	for ; sel.dirs[d].place == subject && !sel.tables[d]; d = sel.dirs[d].parent {
+	for ; sel.Dirs[d].Place == layout.Subject && !sel.tables[d]; d = sel.Dirs[d].Parent {
 		sel.tables[d] = true
-		if sel.dirs[d].modality != 0 {
+		if sel.Dirs[d].Datatype != 0 {
 			continue
 		}
-		for _, g := range sel.filesIn(d) {
-			if sel.isTable(&sel.files[g]) {
+		for _, g := range sel.FilesIn(d) {
+			if sel.IsTable(&sel.Files[g]) {
 				sel.add(g, ruleTable, by)
 			}
 		}
@@ -80,8 +80,8 @@ func (sel *selector) addTables(by, d int32) {
 // in its directory or above, with the suffix and extension, and no entity that
 // differs from its own. extra are entities that may differ or be more.
 func (sel *selector) applicable(i int32, suffix, ext string, r rule, extra ...string) {
-	d := sel.files[i].dir
-	for top := sel.dirs[d].root; sel.more(1); d = sel.dirs[d].parent {
+	d := sel.Files[i].Dir
+	for top := sel.Dirs[d].Root; sel.more(1); d = sel.Dirs[d].Parent {
 		sel.beside(i, d, suffix, ext, r, extra...)
 		if d == top || d < 0 {
 			return
@@ -93,51 +93,13 @@ func (sel *selector) applicable(i int32, suffix, ext string, r rule, extra ...st
 // extension when ext is empty.
 func (sel *selector) beside(i, d int32, suffix, ext string, r rule, extra ...string) {
 	if r.required() || sel.s.Companions == Full {
-		for _, g := range sel.candidates(sel.files[i], d, suffix, ext, extra) {
+		for _, g := range sel.candidates(sel.Files[i], d, suffix, ext, extra) {
 			if !sel.more(1) {
 				return
 			}
-			if g != i && sel.applies(sel.files[g], sel.files[i], extra) {
+			if g != i && sel.Applies(sel.Files[g], sel.Files[i], extra) {
 				sel.add(g, r, i)
 			}
 		}
 	}
-}
-
-// named returns the files of a directory with a suffix and, if it is given, an
-// extension.
-func (c *Catalog) named(d int32, suffix, ext string) []int32 {
-	s, ok := c.words.find(suffix)
-	if !ok {
-		return nil
-	}
-	if ext == "" {
-		return c.find(d, s, 0, noWord)
-	}
-	if e, ok := c.words.find(ext); ok {
-		return c.find(d, s, e, e)
-	}
-	return nil
-}
-
-// applies reports whether no entity of g is absent from f or differs there.
-func (c *Catalog) applies(g, f file, extra []string) bool {
-	for _, p := range c.entities(g) {
-		v := c.value(f, p.key)
-		if v != p.value && (v == 0 || !c.sameIndex(p.key, v, p.value)) && !slices.Contains(extra, c.words.text[p.key]) {
-			return false
-		}
-	}
-	return true
-}
-
-// equal reports whether two files have the same entities, but for one.
-func (c *Catalog) equal(g, f file, but string) bool {
-	extra := []string{but}
-	return c.applies(g, f, extra) && c.applies(f, g, extra)
-}
-
-// sameIndex reports whether two values of an index entity are the same number.
-func (c *Catalog) sameIndex(key, a, b word) bool {
-	return c.words.number[a] == c.words.number[b] && isIndex(c.words.text[key])
 }

@@ -67,13 +67,13 @@ func TestCompanions(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			d := made(slices.Concat(test.primary, test.required, test.full, test.away)...)
-			names(test.primary)
-			names(test.required)
-			names(test.full)
+			written(test.primary)
+			written(test.required)
+			written(test.full)
 			for level, want := range map[Companions][]string{Full: slices.Concat(test.primary, test.required, test.full), Required: slices.Concat(test.primary, test.required)} {
 				s := parse(t, test.query)
 				s.Companions = level
-				r, err := d.catalog().Select(s, d.read)
+				r, err := d.catalog().selectAlone(s, d.read)
 				if err != nil {
 					t.Fatal(err)
 				}

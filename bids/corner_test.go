@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/uniharmony/uniharmonyfs/bids/filter"
 )
 
 // TestCorners has the cases in which selections by name usually differ.
@@ -70,7 +72,7 @@ func TestCorners(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			d := made(append(slices.Clone(test.tree), desc)...)
-			r, err := d.catalog().Select(parse(t, test.query), d.read)
+			r, err := d.catalog().selectAlone(parse(t, test.query), d.read)
 			var none *NoMatchError
 			if test.primary == nil {
 				if !errors.As(err, &none) {
@@ -81,15 +83,15 @@ func TestCorners(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			names(test.primary)
+			written(test.primary)
 			sameFiles(t, "primary", d.pathsOf(r.Primary), test.primary)
 			sameFiles(t, "view", d.pathsOf(r.Files), slices.Concat(test.primary, test.view, []string{desc}))
 		})
 	}
 }
 
-// names strips the content of made's files.
-func names(files []string) {
+// written strips the content of made's files.
+func written(files []string) {
 	for i, f := range files {
 		files[i], _, _ = strings.Cut(f, "\n")
 	}
@@ -106,7 +108,7 @@ func sameFiles(t *testing.T, what string, got, want []string) {
 func TestUsageErrors(t *testing.T) {
 	for _, query := range []string{"run=x", "run=1a", "sub=0_1", "sub=sub-sub-01", "task=", "task=a-b", "task=[a", "ext=a/b", "suffix=", "run=-1", "sub=á"} {
 		err := parse(t, query).Validate()
-		var usage *UsageError
+		var usage *filter.UsageError
 		if !errors.As(err, &usage) {
 			t.Errorf("%s: %v, want a UsageError", query, err)
 			continue
@@ -116,7 +118,7 @@ func TestUsageErrors(t *testing.T) {
 		}
 	}
 	for _, s := range []Selection{{Include: []string{"[a"}}, {Exclude: []string{""}}, {Companions: 9}, {RootFiles: []string{"[a"}}} {
-		var usage *UsageError
+		var usage *filter.UsageError
 		if err := s.Validate(); !errors.As(err, &usage) {
 			t.Errorf("%+v: %v, want a UsageError", s, err)
 		}
@@ -138,7 +140,7 @@ func TestEveryUnknownValueIsAnError(t *testing.T) {
 		"modality=anat,nope": {"modality", "nope", "", ""},
 	}
 	for query, want := range tests {
-		_, err := d.catalog().Select(parse(t, query), nil)
+		_, err := d.catalog().selectAlone(parse(t, query), nil)
 		var e *NoMatchError
 		if !errors.As(err, &e) {
 			t.Errorf("%s: %v, want a NoMatchError", query, err)
@@ -158,7 +160,7 @@ func TestEveryUnknownValueIsAnError(t *testing.T) {
 
 func TestEmptyCombinationNamesTheFilter(t *testing.T) {
 	d := made("sub-01/anat/sub-01_T1w.nii", "sub-01/func/sub-01_task-rest_bold.nii", "sub-01/func/sub-01_task-go_bold.nii")
-	_, err := d.catalog().Select(parse(t, "modality=anat task=rest"), nil)
+	_, err := d.catalog().selectAlone(parse(t, "modality=anat task=rest"), nil)
 	var e *NoMatchError
 	if !errors.As(err, &e) || !e.Emptied || e.Dimension != "task" || e.Others != "--modality anat" {
 		t.Fatalf("%#v", err)
@@ -170,7 +172,7 @@ func TestEmptyCombinationNamesTheFilter(t *testing.T) {
 
 func TestHintWhenADatatypeIsLost(t *testing.T) {
 	d := made("sub-01/anat/sub-01_T1w.nii", "sub-01/func/sub-01_task-rest_bold.nii")
-	r, err := d.catalog().Select(parse(t, "modality=anat,func task=rest"), nil)
+	r, err := d.catalog().selectAlone(parse(t, "modality=anat,func task=rest"), nil)
 	if err != nil || len(r.Hints) != 1 || !strings.Contains(r.Hints[0], "--task rest,@none") {
 		t.Errorf("hints %q, %v", r.Hints, err)
 	}

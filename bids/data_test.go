@@ -160,3 +160,8 @@ func onHarmony(t testing.TB) *dataset {
 	}
 	return d
 }
+
+// selectAlone selects where nothing else is shown.
+func (c *Catalog) selectAlone(s Selection, read func(i int) ([]byte, error)) (*Result, error) {
+	return c.Select(s, read, nil)
+}

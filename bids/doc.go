@@ -19,7 +19,7 @@
 //   - Files are shown as they are; only tables and JSON files that name files
 //     or subjects that are not shown get new content, and of these every byte
 //     that need not go stays.
-//   - A directory recording (.ds, .mefd, .zarr, a BTi directory) is one file:
+//   - An opaque directory (.ds, .mefd, .zarr, a BTi directory) is one file:
 //     shown or hidden whole.
 //
 // The vocabulary is that of the BIDS specification 1.11 (entities, suffixes,

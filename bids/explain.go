@@ -3,15 +3,18 @@ package bids
 import (
 	"fmt"
 	"io/fs"
+
+	"github.com/uniharmony/uniharmonyfs/bids/internal/layout"
+	"github.com/uniharmony/uniharmonyfs/bids/internal/tsv"
 )
 
 // Explain says in one sentence why a path is in the view of a selection, or
 // why it is not. The error is that of Select, or wraps fs.ErrNotExist when the
 // dataset has no such file.
 func (c *Catalog) Explain(s Selection, read func(i int) ([]byte, error), path string) (shown bool, why string, err error) {
-	i, ok := c.fileAt(path)
+	i, ok := c.names.FileAt(path)
 	if !ok {
-		if i, _ = c.pathAt(path); i > 0 && c.files[i-1].recording && under(path, c.pathOf(i-1)) {
+		if i, _ = c.names.PathAt(path); i > 0 && c.names.Files[i-1].Opaque && under(path, c.names.PathOf(i-1)) {
 			i--
 		} else {
 			return false, "", fmt.Errorf("%s: %w in this version of the dataset", path, fs.ErrNotExist)
@@ -52,23 +55,23 @@ func (sel *selector) reason(i int32, why cause) string {
 	case ruleOutside:
 		return "it is outside the subjects, and nothing keeps it out"
 	}
-	return fmt.Sprintf(why.rule.format(), sel.pathOf(why.by))
+	return fmt.Sprintf(why.rule.format(), sel.PathOf(why.by))
 }
 
 // change says what of a shown file is left out.
 func (sel *selector) change(i int32) string {
-	first := int(sel.files[i].first)
+	first := int(sel.Files[i].First)
 	new, changed := sel.replaced[first]
 	switch {
 	case !changed:
 		return ""
-	case sel.words.text[sel.files[i].ext] == ".json":
+	case sel.Words.Text[sel.Files[i].Ext] == ".json":
 		return "; its IntendedFor names only what is shown"
 	}
 	old, _ := sel.content(i)
 	count := func(data []byte) (n int) {
-		for _, r := range parseTable(data).rows {
-			if !r.isBlank() {
+		for _, r := range tsv.Parse(data).Rows {
+			if !r.IsBlank() {
 				n++
 			}
 		}
@@ -105,27 +108,27 @@ func (r rule) format() string {
 
 // absence says why a file is not shown.
 func (sel *selector) absence(i int32) string {
-	f := &sel.files[i]
+	f := &sel.Files[i]
 	switch {
-	case f.place == hidden:
+	case f.Place == layout.Hidden:
 		return "names that begin with a dot are never shown"
 	case sel.excluded(i):
 		return "--exclude names it"
-	case f.place == code:
+	case f.Place == layout.Code:
 		return "code is shown with --code"
-	case f.place == sourcedata && !sel.s.Sourcedata:
+	case f.Place == layout.Sourcedata && !sel.s.Sourcedata:
 		return "sourcedata is shown with --sourcedata"
-	case f.place == derivatives || sel.dirs[f.dir].pipeline != 0 && !sel.pipelineIn[sel.dirs[f.dir].pipeline]:
+	case f.Place == layout.Derivatives || sel.Dirs[f.Dir].Pipeline != 0 && !sel.pipelineIn[sel.Dirs[f.Dir].Pipeline]:
 		return "derivatives are shown with --derivatives"
-	case f.place == stimuli:
+	case f.Place == layout.Stimuli:
 		return "no shown table presents it"
-	case f.place == root && !sel.inherits(i):
+	case f.Place == layout.Root && !sel.Inherits(i):
 		return "--root-files does not name it"
-	case f.place == root, f.place == subject && sel.isTable(f):
+	case f.Place == layout.Root, f.Place == layout.Subject && sel.IsTable(f):
 		return "it describes no file that is shown"
-	case f.place == subject:
+	case f.Place == layout.Subject:
 		for _, d := range sel.query.dims {
-			if d.match(sel.Catalog, i) {
+			if d.match(sel.names, i) {
 				continue
 			}
 			text := "it is outside of " + describe([]*dimension{d})

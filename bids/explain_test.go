@@ -5,6 +5,8 @@ import (
 	"io/fs"
 	"strings"
 	"testing"
+
+	"github.com/uniharmony/uniharmonyfs/bids/filter"
 )
 
 func TestExplain(t *testing.T) {
@@ -53,12 +55,12 @@ func TestFilterFile(t *testing.T) {
 		`{"sbref": {"part": "Query.OPTIONAL", "extension": "json"}}`:               {"sub-01/func/sub-01_task-rest_sbref.json"},
 		`{"mine": {"datatype": "anat", "suffix": ["T2w"], "extension": "nii.gz"}}`: {"sub-01/anat/sub-01_T2w.nii.gz"},
 	} {
-		queries, err := ParseFilterFile([]byte(text))
+		queries, err := filter.ParseFile([]byte(text))
 		if err != nil {
 			t.Errorf("%s: %v", text, err)
 			continue
 		}
-		r, err := d.catalog().Select(Selection{AnyOf: queries}, nil)
+		r, err := d.catalog().selectAlone(Selection{AnyOf: queries}, nil)
 		if err != nil {
 			t.Errorf("%s: %v", text, err)
 			continue
@@ -66,24 +68,24 @@ func TestFilterFile(t *testing.T) {
 		sameFiles(t, text, d.pathsOf(r.Primary), want)
 	}
 	for _, text := range []string{``, `[]`, `{}`, `{"bold": 1}`, `{"bold": {"tsk": "rest"}}`, `{"bold": {"task": {}}}`, `{"bold": {"run": "x"}}`} {
-		var usage *UsageError
-		if _, err := ParseFilterFile([]byte(text)); !errors.As(err, &usage) {
+		var usage *filter.UsageError
+		if _, err := filter.ParseFile([]byte(text)); !errors.As(err, &usage) {
 			t.Errorf("%s: %v, want a UsageError", text, err)
 		}
 	}
-	some, err := ParseFilterFile([]byte(`{"bold": {"task": "rest"}, "dwi": {}}`))
+	some, err := filter.ParseFile([]byte(`{"bold": {"task": "rest"}, "dwi": {}}`))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if r, err := d.catalog().Select(Selection{AnyOf: some}, nil); err != nil || len(r.Hints) != 1 || !strings.Contains(r.Hints[0], `"dwi"`) {
+	if r, err := d.catalog().selectAlone(Selection{AnyOf: some}, nil); err != nil || len(r.Hints) != 1 || !strings.Contains(r.Hints[0], `"dwi"`) {
 		t.Errorf("a query that selects nothing: %v, %v", r, err)
 	}
-	queries, err := ParseFilterFile([]byte(`{"bold": {"task": "none"}}`))
+	queries, err := filter.ParseFile([]byte(`{"bold": {"task": "none"}}`))
 	if err != nil {
 		t.Fatal(err)
 	}
 	var none *NoMatchError
-	if _, err := d.catalog().Select(Selection{AnyOf: queries}, nil); !errors.As(err, &none) {
+	if _, err := d.catalog().selectAlone(Selection{AnyOf: queries}, nil); !errors.As(err, &none) {
 		t.Errorf("%v, want a NoMatchError", err)
 	}
 }
@@ -118,7 +120,7 @@ func TestOutsideTheSubjects(t *testing.T) {
 		"no sidecars":         {Selection{Entities: sub01, Companions: NoCompanions}, append([]string{"sub-01/anat/sub-01_T1w.nii"}, rootFiles...)},
 	} {
 		t.Run(name, func(t *testing.T) {
-			r, err := d.catalog().Select(test.s, d.read)
+			r, err := d.catalog().selectAlone(test.s, d.read)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -126,7 +128,7 @@ func TestOutsideTheSubjects(t *testing.T) {
 		})
 	}
 	var none *NoMatchError
-	if _, err := d.catalog().Select(Selection{Derivatives: []string{"fmriprp"}}, nil); !errors.As(err, &none) || none.Nearest[0] != "fmriprep" {
+	if _, err := d.catalog().selectAlone(Selection{Derivatives: []string{"fmriprp"}}, nil); !errors.As(err, &none) || none.Nearest[0] != "fmriprep" {
 		t.Errorf("an unknown pipeline: %v", err)
 	}
 }

@@ -5,6 +5,11 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+
+	"github.com/uniharmony/uniharmonyfs/bids/filter"
+	"github.com/uniharmony/uniharmonyfs/bids/internal/layout"
+	"github.com/uniharmony/uniharmonyfs/bids/internal/tsv"
+	"github.com/uniharmony/uniharmonyfs/bids/schema"
 )
 
 // Facet is a dimension of a dataset with the values that its files have: an
@@ -16,7 +21,7 @@ type Facet struct {
 	More   int          `json:"more,omitempty"` // files with still other values, of a column that has very many
 }
 
-// FacetValue is a value, and how much has it. A directory recording is one
+// FacetValue is a value, and how much has it. An opaque directory is one
 // file.
 type FacetValue struct {
 	Value string `json:"value"`
@@ -37,13 +42,13 @@ func (c *Catalog) Facets(s Selection, read Read, size func(i int) int64) ([]Face
 	}
 	sizes := make([]int64, len(sel.primary))
 	for n, i := range sel.primary {
-		f := &sel.files[i]
-		if !sel.more(1 + int(f.count)) {
+		f := &sel.Files[i]
+		if !sel.more(1 + int(f.Count)) {
 			return nil, sel.err
 		}
-		for k := range f.count {
+		for k := range f.Count {
 			if size != nil {
-				sizes[n] += size(int(f.first + k))
+				sizes[n] += size(int(f.First + k))
 			}
 		}
 	}
@@ -54,33 +59,33 @@ func (c *Catalog) Facets(s Selection, read Read, size func(i int) int64) ([]Face
 
 func (sel *selector) entityFacets(sizes []int64) (facets []Facet) {
 	// What a file has is not in its name alone.
-	located := []string{"sub", "ses", dimModality, dimSuffix, dimExt, "tpl", "cohort"}
-	counts := make(map[string]map[word]FacetValue)
-	count := func(name string, w word, n int) {
+	located := []string{"sub", "ses", filter.Datatype, filter.Suffix, filter.Extension, "tpl", "cohort"}
+	counts := make(map[string]map[layout.Word]FacetValue)
+	count := func(name string, w layout.Word, n int) {
 		if counts[name] == nil {
-			counts[name] = make(map[word]FacetValue)
+			counts[name] = make(map[layout.Word]FacetValue)
 		}
 		v := counts[name][w]
-		counts[name][w] = FacetValue{sel.words.text[w], v.Files + 1, v.Bytes + sizes[n]}
+		counts[name][w] = FacetValue{sel.Words.Text[w], v.Files + 1, v.Bytes + sizes[n]}
 	}
 	for _, name := range located {
 		d := &dimension{name: name}
-		if !isPseudo(name) {
-			d.key, _ = sel.words.find(name)
+		if !filter.IsPseudo(name) {
+			d.key, _ = sel.Words.Find(name)
 		}
 		for n, i := range sel.primary {
-			if w := d.of(sel.Catalog, sel.files[i]); w != 0 {
+			if w := d.of(sel.names, sel.Files[i]); w != 0 {
 				count(name, w, n)
 			}
 		}
 	}
 	for n, i := range sel.primary {
-		if !sel.more(int(sel.files[i].npairs)) {
+		if !sel.more(int(sel.Files[i].EntityCount)) {
 			return nil
 		}
-		for _, p := range sel.entities(sel.files[i]) {
-			if name := sel.words.text[p.key]; !slices.Contains(located, name) {
-				count(name, p.value, n)
+		for _, p := range sel.Entities(sel.Files[i]) {
+			if name := sel.Words.Text[p.Key]; !slices.Contains(located, name) {
+				count(name, p.Value, n)
 			}
 		}
 	}
@@ -93,7 +98,7 @@ func (sel *selector) entityFacets(sizes []int64) (facets []Facet) {
 	}
 	for _, name := range names {
 		if values := counts[name]; len(values) > 0 {
-			list := slices.SortedFunc(maps.Values(values), func(a, b FacetValue) int { return compareLabels(a.Value, b.Value) })
+			list := slices.SortedFunc(maps.Values(values), func(a, b FacetValue) int { return schema.CompareLabels(a.Value, b.Value) })
 			facets = append(facets, Facet{Name: name, Values: list})
 		}
 	}
@@ -105,7 +110,7 @@ func (sel *selector) entityFacets(sizes []int64) (facets []Facet) {
 // with them: only a few are held at a time.
 type columnCount struct {
 	rows   map[tableRow]FacetValue
-	tables map[string]columns
+	tables map[string]tsv.Columns
 	values [len(tableKinds)]map[string]map[string]FacetValue // by column and value
 	more   [len(tableKinds)]map[string]int
 	left   int // values that may be kept still
@@ -125,7 +130,7 @@ const (
 
 func (sel *selector) columnFacets(sizes []int64) (facets []Facet, err error) {
 	w := sel.tablesOnly()
-	c := columnCount{rows: make(map[tableRow]FacetValue), tables: make(map[string]columns), left: allValues}
+	c := columnCount{rows: make(map[tableRow]FacetValue), tables: make(map[string]tsv.Columns), left: allValues}
 	for kind := range tableKinds {
 		c.values[kind], c.more[kind] = make(map[string]map[string]FacetValue), make(map[string]int)
 	}
@@ -133,10 +138,10 @@ func (sel *selector) columnFacets(sizes []int64) (facets []Facet, err error) {
 		if !sel.more(1) {
 			break
 		}
-		w.rows(i, func(kind int, t columns, row int) {
-			c.tables[t.path] = t
-			r := c.rows[tableRow{kind, t.path, row}]
-			c.rows[tableRow{kind, t.path, row}] = FacetValue{"", r.Files + 1, r.Bytes + sizes[n]}
+		w.rows(i, func(kind int, t tsv.Columns, row int) {
+			c.tables[t.Path] = t
+			r := c.rows[tableRow{kind, t.Path, row}]
+			c.rows[tableRow{kind, t.Path, row}] = FacetValue{"", r.Files + 1, r.Bytes + sizes[n]}
 		})
 		if len(c.tables) > maxTables {
 			c.settle(sel)
@@ -159,7 +164,7 @@ func (sel *selector) columnFacets(sizes []int64) (facets []Facet, err error) {
 // settle adds the rows counted so far to the values that they have.
 func (c *columnCount) settle(sel *selector) {
 	for at, r := range c.rows {
-		for name, cells := range c.tables[at.path].cells {
+		for name, cells := range c.tables[at.path].Cells {
 			if !sel.more(1) {
 				return
 			}
@@ -204,12 +209,12 @@ func ordered(values map[string]FacetValue) []FacetValue {
 		list = append(list, v)
 	}
 	slices.SortFunc(list, func(a, b FacetValue) int {
-		x, errX := parseNumber(a.Value)
-		y, errY := parseNumber(b.Value)
+		x, errX := tsv.ParseNumber(a.Value)
+		y, errY := tsv.ParseNumber(b.Value)
 		if errX == nil && errY == nil && x != y {
 			return cmp.Compare(x, y)
 		}
-		return compareLabels(a.Value, b.Value)
+		return schema.CompareLabels(a.Value, b.Value)
 	})
 	return list
 }

@@ -4,6 +4,10 @@ import (
 	"errors"
 	"reflect"
 	"testing"
+
+	"github.com/uniharmony/uniharmonyfs/bids/filter"
+	"github.com/uniharmony/uniharmonyfs/bids/internal/tsv"
+	"github.com/uniharmony/uniharmonyfs/bids/sidecar"
 )
 
 // FuzzFilterFile: any file is queries that can be asked, or a usage error.
@@ -13,9 +17,9 @@ func FuzzFilterFile(f *testing.F) {
 	f.Add([]byte(`{"bold": {"run": 1e3}}`))
 	c := whereStudy().catalog()
 	f.Fuzz(func(t *testing.T, data []byte) {
-		queries, err := ParseFilterFile(data)
+		queries, err := filter.ParseFile(data)
 		if err == nil {
-			_, err = c.Select(Selection{AnyOf: queries}, nil)
+			_, err = c.selectAlone(Selection{AnyOf: queries}, nil)
 		}
 		wantKnownError(t, err)
 	})
@@ -33,7 +37,7 @@ func FuzzWhere(f *testing.F) {
 		if len(condition) > 200 {
 			return
 		}
-		_, err := c.Select(Selection{Where: condition}, d.read)
+		_, err := c.selectAlone(Selection{Where: condition}, d.read)
 		wantKnownError(t, err)
 	})
 }
@@ -47,7 +51,7 @@ func FuzzGlob(f *testing.F) {
 	c := whereStudy().catalog()
 	f.Fuzz(func(t *testing.T, glob string) {
 		for _, s := range []Selection{{Include: []string{glob}}, {Exclude: []string{glob}}, {RootFiles: []string{glob}}, {Suffix: []string{glob}}, {Entities: map[string][]string{"sub": {glob}}}} {
-			_, err := c.Select(s, nil)
+			_, err := c.selectAlone(s, nil)
 			wantKnownError(t, err)
 		}
 	})
@@ -55,7 +59,7 @@ func FuzzGlob(f *testing.F) {
 
 func wantKnownError(t *testing.T, err error) {
 	t.Helper()
-	var usage *UsageError
+	var usage *filter.UsageError
 	var none *NoMatchError
 	if err != nil && !errors.As(err, &usage) && !errors.As(err, &none) {
 		t.Fatalf("%T: %v", err, err)
@@ -71,32 +75,17 @@ func FuzzLinks(f *testing.F) {
 	f.Add([]byte(`{"IntendedFor": ["bids::sub-01/func/sub-01_task-a_bold.nii", 1, null], "B0FieldSource": "x"}`), []byte("onset\tstim_file\n1\ta.png\n"))
 	f.Add([]byte("\xef\xbb\xbf{\"IntendedFor\": \"\", \"IntendedFor\": [[]]}"), []byte("stim_file\n..\n/\n"))
 	f.Add([]byte(`{"AssociatedEmptyRoom": "../../../x", "B0FieldIdentifier": {}}`), []byte{0})
-	f.Fuzz(func(t *testing.T, sidecar, table []byte) {
-		var l Links
-		l.fromJSON(sidecar)
-		l.Stimuli = stimuliIn(table)
-		again, err := DecodeLinks(l.Encode())
+	f.Fuzz(func(t *testing.T, file, table []byte) {
+		l := sidecar.Of(file)
+		l.Stimuli = sidecar.OfTable(table).Stimuli
+		again, err := sidecar.Decode(l.Encode())
 		if err != nil || !reflect.DeepEqual(again, l) {
 			t.Fatalf("%+v comes back as %+v, %v", l, again, err)
 		}
-		d := made("sub-01/fmap/sub-01_epi.nii", "sub-01/fmap/sub-01_epi.json\n"+string(sidecar), "sub-01/func/sub-01_task-a_bold.nii", "sub-01/func/sub-01_task-a_bold.json\n"+string(sidecar),
+		d := made("sub-01/fmap/sub-01_epi.nii", "sub-01/fmap/sub-01_epi.json\n"+string(file), "sub-01/func/sub-01_task-a_bold.nii", "sub-01/func/sub-01_task-a_bold.json\n"+string(file),
 			"sub-01/func/sub-01_task-a_events.tsv\n"+string(table), "sub-01/anat/sub-01_T1w.nii", "stimuli/a.png")
-		_, err = d.catalog().Select(Selection{Modality: []string{"func"}}, d.read)
+		_, err = d.catalog().selectAlone(Selection{Datatype: []string{"func"}}, d.read)
 		wantKnownError(t, err)
-	})
-}
-
-// FuzzDecodeLinks: whatever the index has kept is links or an error.
-func FuzzDecodeLinks(f *testing.F) {
-	f.Add(Links{IntendedFor: []string{"a", ""}, Stimuli: []string{"\xff"}}.Encode())
-	f.Add([]byte("2"))
-	f.Add([]byte(`1{"i":["a"]}`))
-	f.Fuzz(func(t *testing.T, data []byte) {
-		if l, err := DecodeLinks(data); err == nil {
-			if again, err := DecodeLinks(l.Encode()); err != nil || !reflect.DeepEqual(again, l) {
-				t.Errorf("%+v comes back as %+v, %v", l, again, err)
-			}
-		}
 	})
 }
 
@@ -107,12 +96,12 @@ func FuzzColumns(f *testing.F) {
 	f.Add([]byte("\tparticipant_id\tparticipant_id\n\t\t\n1"))
 	f.Add([]byte("\xef\xbb\xbfparticipant_id\na"))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		c, err := parseColumns(data, "participant_id", everyColumn)
+		c, err := tsv.ParseColumns(data, "participant_id", everyColumn)
 		if err != nil {
 			return
 		}
 		n := -1
-		for name, cells := range c.cells {
+		for name, cells := range c.Cells {
 			if n >= 0 && len(cells) != n {
 				t.Fatalf("column %q has %d cells, another %d", name, len(cells), n)
 			}
@@ -122,7 +111,7 @@ func FuzzColumns(f *testing.F) {
 		if _, err := d.catalog().Facets(Selection{}, d.read, nil); err != nil {
 			t.Fatal(err)
 		}
-		_, err = d.catalog().Select(Selection{Where: `age != "x"`}, d.read)
+		_, err = d.catalog().selectAlone(Selection{Where: `age != "x"`}, d.read)
 		wantKnownError(t, err)
 	})
 }

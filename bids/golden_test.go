@@ -15,7 +15,7 @@ func parse(t testing.TB, text string) (s Selection) {
 		values := strings.Split(value, ",")
 		switch name {
 		case "modality":
-			s.Modality = values
+			s.Datatype = values
 		case "suffix":
 			s.Suffix = values
 		case "ext":
@@ -61,7 +61,7 @@ func TestOnHarmonyCounts(t *testing.T) {
 	} {
 		start := time.Now()
 		reads := 0
-		r, err := c.Select(parse(t, row.query), func(i int) ([]byte, error) { reads++; return d.read(i) })
+		r, err := c.selectAlone(parse(t, row.query), func(i int) ([]byte, error) { reads++; return d.read(i) })
 		if err != nil {
 			t.Errorf("%s: %v", row.query, err)
 			continue
@@ -75,7 +75,7 @@ func TestOnHarmonyCounts(t *testing.T) {
 		}
 	}
 	for _, query := range []string{"modality=anat task=rest", "run=1", "sub=01", "sub=3286", "ses=not1ach001"} {
-		_, err := c.Select(parse(t, query), d.read)
+		_, err := c.selectAlone(parse(t, query), d.read)
 		var none *NoMatchError
 		if !errors.As(err, &none) {
 			t.Errorf("%s: %v, want a NoMatchError", query, err)
@@ -124,7 +124,7 @@ func TestExampleCounts(t *testing.T) {
 		var shown []string
 		for i := range sel.shown {
 			if sel.shown[i].rule != notShown {
-				shown = append(shown, c.pathOf(int32(i)))
+				shown = append(shown, c.names.PathOf(int32(i)))
 			}
 		}
 		if len(sel.primary) != row.primary || len(shown) != row.view {

@@ -1,39 +1,43 @@
 package bids
 
-import "strings"
+import (
+	"strings"
+
+	"github.com/uniharmony/uniharmonyfs/bids/schema"
+)
 
 // linked adds what file i names, and what names it.
-func (sel *selector) linked(i int32, suffix, ext, modality string) {
+func (sel *selector) linked(i int32, suffix, ext, datatype string) {
 	switch {
-	case modality == "meg" && suffix == "meg":
+	case datatype == "meg" && suffix == "meg":
 		for _, ref := range sel.merged(i).AssociatedEmptyRoom {
 			if !sel.more(stepsOfFind) {
 				return
 			}
-			if g, ok := sel.resolve(ref, i); ok {
+			if g, ok := sel.Resolve(ref, i); ok {
 				sel.add(g, ruleEmptyRoom, i)
 			}
 		}
-	case suffix == "m0scan" && isNIfTI(ext):
+	case suffix == "m0scan" && schema.IsNIfTI(ext):
 		for _, ref := range sel.merged(i).IntendedFor {
 			if !sel.more(stepsOfFind) {
 				return
 			}
-			if g, ok := sel.resolve(ref, i); ok {
+			if g, ok := sel.Resolve(ref, i); ok {
 				sel.add(g, ruleTarget, i)
 			}
 		}
 	case ext == ".tsv" && (suffix == "events" || suffix == "beh"):
 		sel.stimuli(i)
 	}
-	if sel.s.Companions == Full && isNIfTI(ext) {
-		sel.fieldmapsOf(i, modality)
+	if sel.s.Companions == Full && schema.IsNIfTI(ext) {
+		sel.fieldmapsOf(i, datatype)
 	}
 }
 
 // fieldmapsOf adds what maps the field of an image. Where a sidecar cannot be
 // read that says it, every fieldmap of the session may.
-func (sel *selector) fieldmapsOf(i int32, modality string) {
+func (sel *selector) fieldmapsOf(i int32, datatype string) {
 	sub := sel.subjectOf(i)
 	for _, g := range sub.namedBy(sel)[i] {
 		if !sel.more(1) {
@@ -44,7 +48,7 @@ func (sel *selector) fieldmapsOf(i int32, modality string) {
 		}
 	}
 	unsure := false
-	if isMRI(modality) {
+	if schema.IsMRI(datatype) {
 		l := sel.merged(i)
 		unsure = l.unknown
 		for _, id := range l.B0FieldSource {
@@ -58,14 +62,14 @@ func (sel *selector) fieldmapsOf(i int32, modality string) {
 			}
 		}
 	}
-	if sel.read == nil || modality == "anat" {
+	if sel.read == nil || datatype == "anat" {
 		return
 	}
 	for _, m := range sub.maps {
 		if !sel.more(1) {
 			return
 		}
-		if (unsure && m.fieldmap || m.unknown) && sel.dirs[sel.files[m.file].dir].ses == sel.dirs[sel.files[i].dir].ses {
+		if (unsure && m.fieldmap || m.unknown) && sel.Dirs[sel.Files[m.file].Dir].Ses == sel.Dirs[sel.Files[i].Dir].Ses {
 			sel.add(m.file, ruleIntended, i)
 		}
 	}
@@ -75,14 +79,14 @@ func (sel *selector) fieldmapsOf(i int32, modality string) {
 func (sel *selector) stimuli(i int32) {
 	names := sel.linksOf(i).Stimuli
 	base := "stimuli/"
-	if p := sel.dirs[sel.dirs[sel.files[i].dir].root].path; p != "" {
+	if p := sel.Dirs[sel.Dirs[sel.Files[i].Dir].Root].Path; p != "" {
 		base = p + "/" + base
 	}
 	for _, v := range names {
 		if !sel.more(stepsOfFind) {
 			return
 		}
-		if g, ok := sel.fileAt(base + strings.TrimPrefix(v, "/")); ok {
+		if g, ok := sel.FileAt(base + strings.TrimPrefix(v, "/")); ok {
 			sel.add(g, ruleStimulus, i)
 		}
 	}
@@ -91,5 +95,5 @@ func (sel *selector) stimuli(i int32) {
 // withinFilters reports whether a companion is within the filters on subject
 // and session.
 func (sel *selector) withinFilters(g int32) bool {
-	return sel.inSubjects(&sel.dirs[sel.files[g].dir])
+	return sel.inSubjects(&sel.Dirs[sel.Files[g].Dir])
 }

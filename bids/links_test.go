@@ -6,20 +6,22 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/uniharmony/uniharmonyfs/bids/sidecar"
 )
 
 // kept is a memory that forgets nothing.
 type kept map[int][]byte
 
-func (k kept) Recall(i int) (Links, bool) {
+func (k kept) Recall(i int) (sidecar.Links, bool) {
 	data, ok := k[i]
 	if !ok {
-		return Links{}, false
+		return sidecar.Links{}, false
 	}
-	l, err := DecodeLinks(data)
+	l, err := sidecar.Decode(data)
 	return l, err == nil
 }
-func (k kept) Keep(i int, l Links) { k[i] = l.Encode() }
+func (k kept) Keep(i int, l sidecar.Links) { k[i] = l.Encode() }
 
 func linkStudy() *dataset {
 	return made("dataset_description.json", "participants.tsv\nparticipant_id\nsub-1\n",
@@ -36,14 +38,14 @@ func linkStudy() *dataset {
 func TestMemory(t *testing.T) {
 	d := linkStudy()
 	s := parse(t, "task=r suffix=bold ext=.nii")
-	want, err := d.catalog().Select(s, d.read)
+	want, err := d.catalog().selectAlone(s, d.read)
 	if err != nil {
 		t.Fatal(err)
 	}
 	memory := make(kept)
 	for round := range 2 {
 		var read []string
-		got, err := d.catalog().Remembering(memory).Select(s, func(i int) ([]byte, error) {
+		got, err := d.catalog().Remembering(memory).selectAlone(s, func(i int) ([]byte, error) {
 			read = append(read, d.paths[i])
 			return d.read(i)
 		})
@@ -58,22 +60,8 @@ func TestMemory(t *testing.T) {
 	for i := range memory {
 		memory[i] = []byte("0{}") // another format, or damage
 	}
-	if got, err := d.catalog().Remembering(memory).Select(s, d.read); err != nil || !reflect.DeepEqual(got, want) {
+	if got, err := d.catalog().Remembering(memory).selectAlone(s, d.read); err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("a damaged memory: %v, %v; want %v", got, err, want)
-	}
-}
-
-func TestEncodeLinks(t *testing.T) {
-	for _, l := range []Links{{}, {IntendedFor: []string{"a", "b"}}, {B0FieldSource: []string{"s"}, B0FieldIdentifier: []string{"i"}, AssociatedEmptyRoom: []string{"e"}, Stimuli: []string{"t", "ž"}}} {
-		got, err := DecodeLinks(l.Encode())
-		if err != nil || !reflect.DeepEqual(got, l) {
-			t.Errorf("%+v became %+v, %v", l, got, err)
-		}
-	}
-	for _, bad := range []string{"", "1", "2{", "3", "2\x00\x00", "2\x01\x05a", "2\x00\x00\x00\x00\x00x", "2\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01"} {
-		if l, err := DecodeLinks([]byte(bad)); err == nil {
-			t.Errorf("%q is %+v", bad, l)
-		}
 	}
 }
 
@@ -82,7 +70,7 @@ func TestEncodeLinks(t *testing.T) {
 func TestUnknownFieldSource(t *testing.T) {
 	d := linkStudy()
 	for _, gone := range []string{"bold.json", "acq-c_epi.json", "events.tsv"} {
-		r, err := d.catalog().Select(parse(t, "task=r suffix=bold ext=.nii"), func(i int) ([]byte, error) {
+		r, err := d.catalog().selectAlone(parse(t, "task=r suffix=bold ext=.nii"), func(i int) ([]byte, error) {
 			if strings.HasSuffix(d.paths[i], gone) {
 				return nil, errors.New("not here")
 			}

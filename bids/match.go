@@ -2,21 +2,23 @@ package bids
 
 import (
 	"maps"
-	"path"
 	"slices"
-	"strings"
+
+	"github.com/uniharmony/uniharmonyfs/bids/filter"
+	"github.com/uniharmony/uniharmonyfs/bids/internal/layout"
+	"github.com/uniharmony/uniharmonyfs/bids/schema"
 )
 
 // dimension is one filter, compiled for a catalog: the words it accepts.
 type dimension struct {
-	name   string // the flag without dashes
-	key    word   // of an entity; 0 for modality, suffix and extension
+	name   string      // the flag without dashes
+	key    layout.Word // of an entity; 0 for modality, suffix and extension
 	values []string
 	accept []bool // by word; the word 0 is the absence of a value
 	any    bool
-	groups []*query // only of the dimension "any of"
-	paths  globs    // only of the dimension "include"
-	where  *where   // only of the dimension "where"
+	groups []*query     // only of the dimension "any of"
+	paths  filter.Globs // only of the dimension "include"
+	where  *where       // only of the dimension "where"
 }
 
 // query is a conjunction of dimensions.
@@ -27,11 +29,11 @@ type query struct {
 
 // compile compiles a query for the catalog's words. The order of dimensions is
 // that in which an empty selection is explained.
-func (c *Catalog) compile(q Query) *query {
+func (c names) compile(q filter.Query) *query {
 	out := &query{name: q.Name}
 	entities := make(map[string][]string, len(q.Entities))
 	for name, values := range q.Entities {
-		key := shortKey(name)
+		key := schema.ShortKey(name)
 		entities[key] = append(entities[key], values...)
 	}
 	add := func(name string, values []string) {
@@ -43,9 +45,9 @@ func (c *Catalog) compile(q Query) *query {
 	for _, key := range first {
 		add(key, entities[key])
 	}
-	add(dimModality, q.Modality)
-	add(dimSuffix, q.Suffix)
-	add(dimExt, q.Ext)
+	add(filter.Datatype, q.Datatype)
+	add(filter.Suffix, q.Suffix)
+	add(filter.Extension, q.Ext)
 	for _, key := range slices.Sorted(maps.Keys(entities)) {
 		if !slices.Contains(first, key) {
 			add(key, entities[key])
@@ -54,20 +56,20 @@ func (c *Catalog) compile(q Query) *query {
 	return out
 }
 
-func (c *Catalog) dimension(name string, values []string) *dimension {
-	d := &dimension{name: name, values: values, accept: make([]bool, len(c.words.text))}
-	if !isPseudo(name) {
-		if key, ok := c.words.find(name); ok {
+func (c names) dimension(name string, values []string) *dimension {
+	d := &dimension{name: name, values: values, accept: make([]bool, len(c.Words.Text))}
+	if !filter.IsPseudo(name) {
+		if key, ok := c.Words.Find(name); ok {
 			d.key = key
 		} else {
-			d.key = noWord
+			d.key = layout.NoWord
 		}
 	}
 	for _, v := range values {
-		d.any = d.any || v == Any
-		d.accept[0] = d.accept[0] || v == None
+		d.any = d.any || v == filter.Any
+		d.accept[0] = d.accept[0] || v == filter.None
 		for w := range d.accept[1:] {
-			if matchValue(name, v, c.words.text[w+1]) {
+			if filter.Matches(name, v, c.Words.Text[w+1]) {
 				d.accept[w+1] = true
 			}
 		}
@@ -75,47 +77,40 @@ func (c *Catalog) dimension(name string, values []string) *dimension {
 	return d
 }
 
-// noWord is the key of an entity that no file has.
-const noWord = ^word(0)
-
-func isPseudo(name string) bool {
-	return name == dimModality || name == dimSuffix || name == dimExt
-}
-
 // of returns what a file has in the dimension, or 0.
-func (d *dimension) of(c *Catalog, f file) word {
+func (d *dimension) of(c names, f layout.File) layout.Word {
 	switch {
-	case d.key == noWord:
+	case d.key == layout.NoWord:
 		return 0
 	case d.key != 0:
-		return c.effective(f, d.key)
-	case d.name == dimModality:
-		return c.dirs[f.dir].modality
-	case d.name == dimSuffix:
-		return f.suffix
+		return c.Effective(f, d.key)
+	case d.name == filter.Datatype:
+		return c.Dirs[f.Dir].Datatype
+	case d.name == filter.Suffix:
+		return f.Suffix
 	}
-	return f.ext
+	return f.Ext
 }
 
 // isCondition reports whether the dimension is not one of names.
 func (d *dimension) isCondition() bool { return d.groups != nil || d.paths != nil || d.where != nil }
 
 // match reports whether file i is within the dimension.
-func (d *dimension) match(c *Catalog, i int32) bool {
+func (d *dimension) match(c names, i int32) bool {
 	if d.groups != nil {
 		return slices.ContainsFunc(d.groups, func(q *query) bool { return q.match(c, i) })
 	}
 	if d.paths != nil {
-		return d.paths.match(c.pathOf(i))
+		return d.paths.Match(c.PathOf(i))
 	}
 	if d.where != nil {
 		return d.where.match(i)
 	}
-	w := d.of(c, c.files[i])
+	w := d.of(c, c.Files[i])
 	return d.accept[w] || d.any && w != 0
 }
 
-func (q *query) match(c *Catalog, i int32) bool {
+func (q *query) match(c names, i int32) bool {
 	for _, d := range q.dims {
 		if !d.match(c, i) {
 			return false
@@ -134,53 +129,21 @@ func (q *query) condition() *where {
 	return nil
 }
 
-// matchValue reports whether a value that was asked for matches what a file
-// has (not the absence of it).
-func matchValue(name, value, have string) bool {
-	switch {
-	case value == None || value == Any:
-		return false
-	case name == dimExt:
-		value = extension(value)
-	case name == dimModality && value == "mri":
-		return isMRI(have)
-	case !isPseudo(name):
-		value = strings.TrimPrefix(value, name+"-")
-		if isIndex(name) && isDigits(value) {
-			return number(value) == number(have) && isDigits(have)
-		}
-	}
-	if isGlob(value) {
-		ok, err := path.Match(goGlob(value), have)
-		return ok && err == nil
-	}
-	return value == have
-}
-
-// extension gives an extension its leading dot; a directory's "/" goes.
-func extension(value string) string {
-	value = strings.TrimSuffix(value, "/")
-	if value == "" || value[0] == '.' || value[0] == '*' || value[0] == '[' {
-		return value
-	}
-	return "." + value
-}
-
 // check returns an error for the first value that no file of the universe
 // matches.
-func (c *Catalog) check(q *query, universe []int32) error {
+func (c names) check(q *query, universe []int32) error {
 	for _, d := range q.dims {
 		if d.isCondition() {
 			continue
 		}
 		have := c.count(d, universe)
 		for _, v := range d.values {
-			if v == None || v == Any && len(have) > 0 {
+			if v == filter.None || v == filter.Any && len(have) > 0 {
 				continue
 			}
 			found := false
 			for w := range have {
-				if found = matchValue(d.name, v, c.words.text[w]); found {
+				if found = filter.Matches(d.name, v, c.Words.Text[w]); found {
 					break
 				}
 			}
@@ -193,15 +156,15 @@ func (c *Catalog) check(q *query, universe []int32) error {
 }
 
 // count returns how many files have each word in a dimension.
-func (c *Catalog) count(d *dimension, files []int32) map[word]int {
-	n := make([]int, len(c.words.text))
+func (c names) count(d *dimension, files []int32) map[layout.Word]int {
+	n := make([]int, len(c.Words.Text))
 	for _, i := range files {
-		n[d.of(c, c.files[i])]++
+		n[d.of(c, c.Files[i])]++
 	}
-	have := make(map[word]int)
+	have := make(map[layout.Word]int)
 	for w, n := range n {
 		if n > 0 && w > 0 {
-			have[word(w)] = n
+			have[layout.Word(w)] = n
 		}
 	}
 	return have

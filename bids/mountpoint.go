@@ -3,6 +3,8 @@ package bids
 import (
 	"fmt"
 	"strings"
+
+	"github.com/uniharmony/uniharmonyfs/bids/schema"
 )
 
 // MountpointHint warns of a directory that must not hold a dataset: pybids
@@ -11,13 +13,13 @@ import (
 func MountpointHint(path string) string {
 	var taken []string
 	for part := range strings.SplitSeq(path, "/") {
-		if isDatatype(part) {
+		if schema.IsDatatype(part) {
 			taken = append(taken, part)
 		}
 		for word := range strings.SplitSeq(part, "_") {
 			key, label, isPair := strings.Cut(word, "-")
 			label, _, _ = strings.Cut(label, ".")
-			if e, known := entity(key); isPair && known && e.Short == key && isLabel(label) {
+			if e, known := schema.FindEntity(key); isPair && known && e.Short == key && schema.IsLabel(label) {
 				taken = append(taken, word)
 			}
 		}
@@ -26,13 +28,4 @@ func MountpointHint(path string) string {
 		return ""
 	}
 	return fmt.Sprintf("pybids, and what is built on it, will take %s in the path of the mount for what every file is of: mount elsewhere for these", strings.Join(taken, " and "))
-}
-
-// isDatatype reports whether BIDS defines a datatype.
-func isDatatype(word string) bool {
-	switch word {
-	case "beh", "eeg", "emg", "ieeg", "meg", "micr", "motion", "mrs", "nirs", "pet":
-		return true
-	}
-	return isMRI(word)
 }

@@ -4,6 +4,10 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/uniharmony/uniharmonyfs/bids/filter"
+	"github.com/uniharmony/uniharmonyfs/bids/internal/layout"
+	"github.com/uniharmony/uniharmonyfs/bids/schema"
 )
 
 // NoMatchError says that a selection selects nothing: a value that nothing in
@@ -31,7 +35,7 @@ func (e *NoMatchError) Error() string {
 		return "nothing matches " + asked
 	case e.Emptied:
 		return fmt.Sprintf("nothing matches: %s leaves no file of %s", asked, e.Others)
-	case e.absent && isPseudo(e.Dimension):
+	case e.absent && filter.IsPseudo(e.Dimension):
 		return fmt.Sprintf("nothing matches %s: no file has a %s", asked, e.Dimension)
 	case e.absent:
 		return fmt.Sprintf("nothing matches %s: no file name in the dataset has %s-", asked, e.Dimension)
@@ -46,7 +50,7 @@ func (e *NoMatchError) Advice() []string {
 	case n == "":
 	case e.Unknown != "":
 		advice = slices.Insert(advice, 0, "nearest: "+n)
-	case e.absent && !isPseudo(e.Dimension):
+	case e.absent && !filter.IsPseudo(e.Dimension):
 		advice = append(advice, "entities there are: "+n)
 	case e.Emptied:
 		advice = append(advice, "with the other filters, --"+e.Dimension+" can be: "+n)
@@ -57,25 +61,25 @@ func (e *NoMatchError) Advice() []string {
 }
 
 func longName(dimension string) string {
-	switch e, known := entity(dimension); {
+	switch e, known := schema.FindEntity(dimension); {
 	case known:
 		return e.Long
-	case dimension == dimExt:
+	case dimension == filter.Extension:
 		return "extension"
 	}
 	return dimension
 }
 
 // unknown explains a value that nothing has.
-func (c *Catalog) unknown(d *dimension, value string, have map[word]int, universe []int32) error {
+func (c names) unknown(d *dimension, value string, have map[layout.Word]int, universe []int32) error {
 	if len(universe) == 0 {
 		return &NoMatchError{}
 	}
-	e := &NoMatchError{Dimension: d.name, Value: quoted(value), absent: len(have) == 0}
+	e := &NoMatchError{Dimension: d.name, Value: filter.Quoted(value), absent: len(have) == 0}
 	switch {
 	case !e.absent:
-		e.Nearest = nearest(strings.TrimPrefix(value, d.name+"-"), c.words.sorted(have))
-	case !isPseudo(d.name):
+		e.Nearest = filter.Nearest(strings.TrimPrefix(value, d.name+"-"), c.Words.Sorted(have))
+	case !filter.IsPseudo(d.name):
 		e.Nearest = c.keysOf(universe)
 	}
 	e.Hints = c.elsewhere(d, value, universe)
@@ -84,27 +88,27 @@ func (c *Catalog) unknown(d *dimension, value string, have map[word]int, univers
 
 // elsewhere finds the value in the other dimensions that people mean when
 // they say modality.
-func (c *Catalog) elsewhere(d *dimension, value string, universe []int32) (hints []string) {
-	for _, name := range []string{dimModality, dimSuffix} {
-		if name == d.name || !isPseudo(d.name) {
+func (c names) elsewhere(d *dimension, value string, universe []int32) (hints []string) {
+	for _, name := range []string{filter.Datatype, filter.Suffix} {
+		if name == d.name || !filter.IsPseudo(d.name) {
 			continue
 		}
 		if _, there := c.lookup(name, value, universe); there {
-			hints = append(hints, fmt.Sprintf("%s is a %s: --%s %s", value, map[string]string{dimModality: "datatype", dimSuffix: "suffix"}[name], name, value))
+			hints = append(hints, fmt.Sprintf("%s is a %s: --%s %s", value, map[string]string{filter.Datatype: "datatype", filter.Suffix: "suffix"}[name], name, value))
 		}
 	}
-	if d.name == dimModality && len(hints) == 0 {
-		if w, there := c.lookup(dimSuffix, value+"w", universe); there {
-			hints = append(hints, fmt.Sprintf("%s is a suffix: --suffix %s", c.words.text[w], c.words.text[w]))
+	if d.name == filter.Datatype && len(hints) == 0 {
+		if w, there := c.lookup(filter.Suffix, value+"w", universe); there {
+			hints = append(hints, fmt.Sprintf("%s is a suffix: --suffix %s", c.Words.Text[w], c.Words.Text[w]))
 		}
 	}
 	return hints
 }
 
 // lookup finds a value of a dimension, whatever its case.
-func (c *Catalog) lookup(name, value string, universe []int32) (word, bool) {
+func (c names) lookup(name, value string, universe []int32) (layout.Word, bool) {
 	for w := range c.count(&dimension{name: name}, universe) {
-		if strings.EqualFold(c.words.text[w], value) {
+		if strings.EqualFold(c.Words.Text[w], value) {
 			return w, true
 		}
 	}
@@ -112,19 +116,19 @@ func (c *Catalog) lookup(name, value string, universe []int32) (word, bool) {
 }
 
 // keysOf returns the entities that file names have.
-func (c *Catalog) keysOf(files []int32) []string {
-	keys := make(map[word]int)
+func (c names) keysOf(files []int32) []string {
+	keys := make(map[layout.Word]int)
 	for _, i := range files {
-		for _, p := range c.entities(c.files[i]) {
-			keys[p.key]++
+		for _, p := range c.Entities(c.Files[i]) {
+			keys[p.Key]++
 		}
 	}
-	list := c.words.sorted(keys)
+	list := c.Words.Sorted(keys)
 	order := func(key string) int {
-		if i := slices.IndexFunc(Entities[:], func(e Entity) bool { return e.Short == key }); i >= 0 {
+		if i := slices.IndexFunc(schema.Entities[:], func(e schema.Entity) bool { return e.Short == key }); i >= 0 {
 			return i
 		}
-		return len(Entities)
+		return len(schema.Entities)
 	}
 	slices.SortStableFunc(list, func(a, b string) int { return order(a) - order(b) })
 	return list
@@ -132,7 +136,7 @@ func (c *Catalog) keysOf(files []int32) []string {
 
 // emptied explains why no file matches: the first filter, in their order, that
 // leaves nothing of those before it.
-func (c *Catalog) emptied(q *query, universe []int32) error {
+func (c names) emptied(q *query, universe []int32) error {
 	left := universe
 	for n, d := range q.dims {
 		var next []int32
@@ -149,8 +153,8 @@ func (c *Catalog) emptied(q *query, universe []int32) error {
 		if d.isCondition() {
 			return e
 		}
-		e.Nearest = nearest(strings.TrimPrefix(d.values[0], d.name+"-"), c.words.sorted(c.count(d, left)))
-		if !isPseudo(d.name) && c.lacks(d, left) {
+		e.Nearest = filter.Nearest(strings.TrimPrefix(d.values[0], d.name+"-"), c.Words.Sorted(c.count(d, left)))
+		if !filter.IsPseudo(d.name) && c.lacks(d, left) {
 			e.Hints = append(e.Hints, orAbsent(d, "files without "+d.name+"- too"))
 		}
 		return e
@@ -159,13 +163,13 @@ func (c *Catalog) emptied(q *query, universe []int32) error {
 }
 
 // lacks reports whether a file has nothing in the dimension.
-func (c *Catalog) lacks(d *dimension, files []int32) bool {
-	return slices.ContainsFunc(files, func(i int32) bool { return d.of(c, c.files[i]) == 0 })
+func (c names) lacks(d *dimension, files []int32) bool {
+	return slices.ContainsFunc(files, func(i int32) bool { return d.of(c, c.Files[i]) == 0 })
 }
 
 // orAbsent shows the form of a filter that keeps files without the entity.
 func orAbsent(d *dimension, what string) string {
-	return fmt.Sprintf("%s: --%s %s,%s", what, d.name, strings.Join(d.values, ","), None)
+	return fmt.Sprintf("%s: --%s %s,%s", what, d.name, strings.Join(d.values, ","), filter.None)
 }
 
 // describe writes filters as flags.
@@ -179,26 +183,26 @@ func describe(dims []*dimension) string {
 
 // lost tells of datatypes that were asked for by name and lost all their files
 // to one filter on an entity that they do not have.
-func (c *Catalog) lost(q *query, universe, primary []int32) (hints []string) {
-	var modality *dimension
+func (c names) lost(q *query, universe, primary []int32) (hints []string) {
+	var datatype *dimension
 	for _, d := range q.dims {
-		if d.name == dimModality {
-			modality = d
+		if d.name == filter.Datatype {
+			datatype = d
 		}
 	}
-	if modality == nil {
+	if datatype == nil {
 		return nil
 	}
-	have := c.count(modality, primary)
-	of := make(map[word][]int32)
+	have := c.count(datatype, primary)
+	of := make(map[layout.Word][]int32)
 	for _, i := range universe {
-		if w := c.dirs[c.files[i].dir].modality; w != 0 && have[w] == 0 && modality.accept[w] {
+		if w := c.Dirs[c.Files[i].Dir].Datatype; w != 0 && have[w] == 0 && datatype.accept[w] {
 			of[w] = append(of[w], i)
 		}
 	}
 	for w, left := range of {
 		if d := c.culprit(q, left); d != nil {
-			hints = append(hints, orAbsent(d, fmt.Sprintf("no %s file has %s-; to keep them", c.words.text[w], d.name)))
+			hints = append(hints, orAbsent(d, fmt.Sprintf("no %s file has %s-; to keep them", c.Words.Text[w], d.name)))
 		}
 	}
 	slices.Sort(hints)
@@ -206,14 +210,14 @@ func (c *Catalog) lost(q *query, universe, primary []int32) (hints []string) {
 }
 
 // culprit returns the one filter on an entity that files fail for lack of it.
-func (c *Catalog) culprit(q *query, files []int32) *dimension {
+func (c names) culprit(q *query, files []int32) *dimension {
 	for _, d := range q.dims {
-		if isPseudo(d.name) || d.isCondition() {
+		if filter.IsPseudo(d.name) || d.isCondition() {
 			continue
 		}
 		for _, i := range files {
 			rest := func(o *dimension) bool { return o != d && !o.match(c, i) }
-			if d.of(c, c.files[i]) == 0 && !slices.ContainsFunc(q.dims, rest) {
+			if d.of(c, c.Files[i]) == 0 && !slices.ContainsFunc(q.dims, rest) {
 				return d
 			}
 		}

@@ -3,37 +3,41 @@ package bids
 import (
 	"slices"
 	"strings"
+
+	"github.com/uniharmony/uniharmonyfs/bids/filter"
+	"github.com/uniharmony/uniharmonyfs/bids/internal/layout"
+	"github.com/uniharmony/uniharmonyfs/bids/schema"
 )
 
 // addOutside shows what lies outside the subject trees: root files, phenotype,
 // and code, sourcedata and other directories where they were asked for.
 func (sel *selector) addOutside() error {
-	for i := range sel.files {
+	for i := range sel.Files {
 		i := int32(i)
 		if !sel.more(1) {
 			return sel.err
 		}
-		f := &sel.files[i]
-		d := &sel.dirs[f.dir]
-		if !sel.pipelineIn[d.pipeline] {
+		f := &sel.Files[i]
+		d := &sel.Dirs[f.Dir]
+		if !sel.pipelineIn[d.Pipeline] {
 			continue
 		}
-		switch f.place {
-		case root:
+		switch f.Place {
+		case layout.Root:
 			sel.addRootFile(i)
-		case phenotype:
+		case layout.Phenotype:
 			sel.add(i, ruleRoot, i)
-		case code:
+		case layout.Code:
 			sel.addIf(sel.s.Code, i)
-		case sourcedata:
+		case layout.Sourcedata:
 			sel.addIf(sel.s.Sourcedata && sel.inSubjects(d), i)
-		case derivatives:
+		case layout.Derivatives:
 			sel.addIf(sel.s.AllDerivatives || len(sel.s.Derivatives) > 0, i)
-		case stimuli:
+		case layout.Stimuli:
 			sel.addIf(sel.whole, i)
-		case other:
-			sel.addIf(sel.whole || d.pipeline != 0, i)
-		case subject:
+		case layout.Other:
+			sel.addIf(sel.whole || d.Pipeline != 0, i)
+		case layout.Subject:
 			sel.addIf(sel.whole, i) // the tables
 		}
 	}
@@ -49,16 +53,16 @@ func (sel *selector) addIf(wanted bool, i int32) {
 // addRootFile shows a standalone file of a dataset's root, such as README. One
 // that names a subject that was not asked for is not shown.
 func (sel *selector) addRootFile(i int32) {
-	f := sel.files[i]
-	_, name := splitPath(sel.pathOf(i))
+	f := sel.Files[i]
+	_, name := schema.SplitPath(sel.PathOf(i))
 	table := strings.HasPrefix(name, "participants.") || strings.HasPrefix(name, "samples.")
 	switch {
-	case sel.isEssential(i), table, sel.namesRootFile(i):
-	case sel.inherits(i):
+	case sel.IsEssential(i), table, sel.namesRootFile(i):
+	case sel.Inherits(i):
 		if !sel.whole {
 			return
 		}
-	case sel.dirs[f.dir].pipeline == 0 && !sel.wantsRootFile(name), !sel.namesAsked(f):
+	case sel.Dirs[f.Dir].Pipeline == 0 && !sel.wantsRootFile(name), !sel.namesAsked(f):
 		return
 	}
 	sel.add(i, ruleRoot, i)
@@ -72,17 +76,17 @@ func (sel *selector) wantsRootFile(name string) bool {
 
 // isRootFile reports whether a value of --root-files names a file.
 func isRootFile(value, name string) bool {
-	return value != "none" && value != "all" && matchValue(dimSuffix, value, name)
+	return value != "none" && value != "all" && filter.Matches(filter.Suffix, value, name)
 }
 
 // namesRootFile reports whether file i is one at the root that --root-files
 // names. It is then shown whatever else is selected.
 func (sel *selector) namesRootFile(i int32) bool {
-	f := &sel.files[i]
-	if f.place != root || sel.dirs[f.dir].pipeline != 0 {
+	f := &sel.Files[i]
+	if f.Place != layout.Root || sel.Dirs[f.Dir].Pipeline != 0 {
 		return false
 	}
-	_, name := splitPath(sel.pathOf(i))
+	_, name := schema.SplitPath(sel.PathOf(i))
 	return slices.ContainsFunc(sel.s.RootFiles, func(v string) bool { return isRootFile(v, name) })
 }
 
@@ -94,15 +98,15 @@ func (sel *selector) checkRootFiles() error {
 		}
 		found := false
 		var names []string
-		for i := range sel.files {
-			if f := &sel.files[i]; f.place == root && sel.dirs[f.dir].pipeline == 0 {
-				_, name := splitPath(sel.pathOf(int32(i)))
+		for i := range sel.Files {
+			if f := &sel.Files[i]; f.Place == layout.Root && sel.Dirs[f.Dir].Pipeline == 0 {
+				_, name := schema.SplitPath(sel.PathOf(int32(i)))
 				found = found || isRootFile(v, name)
 				names = append(names, name)
 			}
 		}
 		if !found {
-			return &NoMatchError{Dimension: "root-files", Value: quoted(v), Nearest: nearest(v, names)}
+			return &NoMatchError{Dimension: "root-files", Value: filter.Quoted(v), Nearest: filter.Nearest(v, names)}
 		}
 	}
 	return nil
@@ -110,10 +114,10 @@ func (sel *selector) checkRootFiles() error {
 
 // namesAsked reports whether a file that names a subject names one that was
 // asked for.
-func (sel *selector) namesAsked(f file) bool {
+func (sel *selector) namesAsked(f layout.File) bool {
 	for _, d := range sel.query.dims {
-		if d.key == sel.keySub || d.key == sel.keyTpl {
-			if w := sel.value(f, d.key); w != 0 && !d.accept[w] && !d.any {
+		if d.key == sel.KeySub || d.key == sel.KeyTpl {
+			if w := sel.Value(f, d.key); w != 0 && !d.accept[w] && !d.any {
 				return false
 			}
 		}
@@ -123,39 +127,20 @@ func (sel *selector) namesAsked(f file) bool {
 
 // inSubjects reports whether a directory is within the filters on subject and
 // session, as far as it names them.
-func (sel *selector) inSubjects(d *dir) bool {
+func (sel *selector) inSubjects(d *layout.Dir) bool {
 	for _, q := range sel.query.dims {
-		var w word
+		var w layout.Word
 		switch q.key {
 		case 0:
 			continue
-		case d.subKey:
-			w = d.sub
-		case d.sesKey:
-			w = d.ses
+		case d.SubKey:
+			w = d.Sub
+		case d.SesKey:
+			w = d.Ses
 		}
 		if w != 0 && !q.accept[w] && !q.any {
 			return false
 		}
 	}
 	return true
-}
-
-// inherits reports whether a root file belongs to the files below that have
-// its suffix and entities (the inheritance principle), and not to the dataset.
-func (c *Catalog) inherits(i int32) bool {
-	f := &c.files[i]
-	switch c.words.text[f.ext] {
-	case ".json", ".tsv", ".bval", ".bvec", ".tsv.gz":
-	default:
-		return false
-	}
-	_, name := splitPath(c.pathOf(i))
-	if f.suffix == 0 || strings.Count(name, "_") != int(f.npairs) {
-		return false
-	}
-	if f.npairs > 0 {
-		return true
-	}
-	return c.subjectSuffix[f.suffix]
 }

@@ -1,11 +1,10 @@
 package bids
 
 import (
-	"bytes"
-	"encoding/json"
 	"path"
-	"reflect"
-	"slices"
+
+	"github.com/uniharmony/uniharmonyfs/bids/internal/tsv"
+	"github.com/uniharmony/uniharmonyfs/bids/sidecar"
 )
 
 // IsPart reports whether part is what a selection may have made of a table or
@@ -13,59 +12,9 @@ import (
 func IsPart(name string, part, whole []byte) bool {
 	switch path.Ext(name) {
 	case ".tsv":
-		return isPartOfTable(parseTable(part), parseTable(whole))
+		return tsv.IsPart(part, whole)
 	case ".json":
-		return isPartOfJSON(part, whole)
+		return sidecar.IsPart(part, whole)
 	}
 	return false
-}
-
-// isPartOfTable reports whether the rows are some of the whole's, in order.
-func isPartOfTable(part, whole table) bool {
-	if part.head.text() != whole.head.text() {
-		return false
-	}
-	next := 0
-	for _, r := range part.rows {
-		for next < len(whole.rows) && whole.rows[next].text() != r.text() {
-			next++
-		}
-		if next == len(whole.rows) {
-			return false
-		}
-		next++
-	}
-	return true
-}
-
-func isPartOfJSON(part, whole []byte) bool {
-	fields := func(data []byte) (rest map[string]any, links []any, ok bool) {
-		if json.Unmarshal(bytes.TrimPrefix(data, []byte(bom)), &rest) != nil {
-			return nil, nil, false
-		}
-		switch l := rest["IntendedFor"].(type) {
-		case []any:
-			links = l
-		case string:
-			links = []any{l}
-		}
-		delete(rest, "IntendedFor")
-		return rest, links, true
-	}
-	a, some, ok1 := fields(part)
-	b, all, ok2 := fields(whole)
-	if !ok1 || !ok2 || !reflect.DeepEqual(a, b) {
-		return false
-	}
-	known := make(map[string]bool, len(all))
-	for _, link := range all {
-		known[asText(link)] = true
-	}
-	return !slices.ContainsFunc(some, func(link any) bool { return !known[asText(link)] })
-}
-
-// asText is the same for what is equal.
-func asText(v any) string {
-	text, _ := json.Marshal(v) // what was JSON can be
-	return string(text)
 }

@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"pgregory.net/rapid"
+
+	"github.com/uniharmony/uniharmonyfs/bids/filter"
 )
 
 // drawDataset draws a small dataset with twins (run-1, run-01), links, tables
@@ -61,7 +63,7 @@ func drawSelection(t *rapid.T, d *dataset) map[string][]string {
 		if rapid.IntRange(0, 3).Draw(t, f.Name) > 0 {
 			continue
 		}
-		values := []string{None, Any}
+		values := []string{filter.None, filter.Any}
 		for _, v := range f.Values {
 			values = append(values, v.Value)
 		}
@@ -88,7 +90,7 @@ func TestSelectProperties(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		d := drawDataset(t)
 		q := drawSelection(t, d)
-		r, err := d.catalog().Select(selectionOf(q), d.read)
+		r, err := d.catalog().selectAlone(selectionOf(q), d.read)
 		var none *NoMatchError
 		if errors.As(err, &none) {
 			if none.Error() == "" || len(q) == 0 && len(r.Files) > 0 {
@@ -112,7 +114,7 @@ func TestSelectProperties(t *testing.T) {
 		}
 		// In the view the same is selected, shown and written.
 		v := d.seen(r)
-		again, err := v.catalog().Select(selectionOf(q), v.read)
+		again, err := v.catalog().selectAlone(selectionOf(q), v.read)
 		if errors.As(err, &none) && !none.Emptied {
 			return // the other value of a list was only matched by what is not primary
 		}
@@ -132,7 +134,7 @@ func TestSelectProperties(t *testing.T) {
 			for n, v := range q {
 				wide[n] = v
 			}
-			wide[name] = append(slices.Clone(values), None, Any)
+			wide[name] = append(slices.Clone(values), filter.None, filter.Any)
 			with := primaryOf(t, d, wide)
 			delete(wide, name)
 			bare := primaryOf(t, d, wide)
@@ -168,7 +170,7 @@ func checkReplaced(t *rapid.T, path string, old, new []byte) {
 }
 
 func primaryOf(t *rapid.T, d *dataset, q map[string][]string) []int {
-	r, err := d.catalog().Select(selectionOf(q), d.read)
+	r, err := d.catalog().selectAlone(selectionOf(q), d.read)
 	if err != nil {
 		t.Fatalf("%v: %v", q, err)
 	}
@@ -189,7 +191,7 @@ func TestOddPaths(t *testing.T) {
 			d.paths = append(d.paths, p)
 		}
 		slices.Sort(d.paths)
-		r, err := d.catalog().Select(Selection{AllDerivatives: true, Sourcedata: true, Code: true}, nil)
+		r, err := d.catalog().selectAlone(Selection{AllDerivatives: true, Sourcedata: true, Code: true}, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -225,17 +227,17 @@ func TestCandidates(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, extra := range [][]string{nil, {"run"}, {"acq", "echo"}} {
-			for i, f := range sel.files {
+			for i, f := range sel.Files {
 				applying := func(list []int32) (found []int32) {
 					for _, g := range list {
-						if sel.applies(sel.files[g], f, extra) {
+						if sel.Applies(sel.Files[g], f, extra) {
 							found = append(found, g)
 						}
 					}
 					slices.Sort(found)
 					return found
 				}
-				got, want := applying(sel.candidates(f, f.dir, "T1w", ".json", extra)), applying(sel.named(f.dir, "T1w", ".json"))
+				got, want := applying(sel.candidates(f, f.Dir, "T1w", ".json", extra)), applying(sel.Named(f.Dir, "T1w", ".json"))
 				if !slices.Equal(got, want) {
 					t.Fatalf("%s: %v, want %v", paths[i], got, want)
 				}

@@ -1,8 +1,9 @@
 package bids
 
 import (
-	"bytes"
-	"encoding/json"
+	"github.com/uniharmony/uniharmonyfs/bids/internal/layout"
+	"github.com/uniharmony/uniharmonyfs/bids/schema"
+	"github.com/uniharmony/uniharmonyfs/bids/sidecar"
 )
 
 // pruneLinks takes the files that are not shown out of IntendedFor in the
@@ -14,8 +15,8 @@ func (sel *selector) pruneLinks() {
 			return
 		}
 		i := int32(i)
-		f := &sel.files[i]
-		if sel.shown[i].rule == notShown || f.place != subject || sel.words.text[f.ext] != ".json" || !sel.mayIntend(f) {
+		f := &sel.Files[i]
+		if sel.shown[i].rule == notShown || f.Place != layout.Subject || sel.Words.Text[f.Ext] != ".json" || !sel.mayIntend(f) {
 			continue
 		}
 		if sel.linksOf(i).IntendedFor == nil {
@@ -25,23 +26,23 @@ func (sel *selector) pruneLinks() {
 		if !ok {
 			continue
 		}
-		pruned := pruneJSON(data, "IntendedFor", func(ref string) bool { return !sel.isGone(ref, i) })
+		pruned := sidecar.Prune(data, "IntendedFor", func(ref string) bool { return !sel.isGone(ref, i) })
 		sel.replace(i, data, pruned, true)
 	}
 }
 
 // mayIntend reports whether a JSON file is of a datatype of BIDS: those of
 // others, often very many, are not read.
-func (sel *selector) mayIntend(f *file) bool {
-	m := sel.words.text[sel.dirs[f.dir].modality]
-	return m == "" || isDatatype(m)
+func (sel *selector) mayIntend(f *layout.File) bool {
+	m := sel.Words.Text[sel.Dirs[f.Dir].Datatype]
+	return m == "" || schema.IsDatatype(m)
 }
 
 // isGone reports whether a reference in file i names something of this dataset
 // that is not shown.
 func (sel *selector) isGone(ref string, i int32) bool {
 	gone := false
-	for _, p := range sel.references(ref, i) {
+	for _, p := range sel.References(ref, i) {
 		there, shown := sel.at(p)
 		if shown {
 			return false
@@ -50,173 +51,3 @@ func (sel *selector) isGone(ref string, i int32) bool {
 	}
 	return gone
 }
-
-// span is a part of a JSON text: from, up to but not including to.
-type span struct{ from, to int }
-
-// pruneJSON removes the strings that keep rejects from the values of a key of
-// the object, and the key when nothing is left. All other bytes stay. What is
-// no JSON object comes back as it is.
-func pruneJSON(data []byte, key string, keep func(string) bool) []byte {
-	start := 0
-	if bytes.HasPrefix(data, []byte(bom)) {
-		start = len(bom)
-	}
-	if !json.Valid(data[start:]) {
-		return data
-	}
-	at := skipSpace(data, start)
-	if data[at] != '{' {
-		return data
-	}
-	members := elements(data, at)
-	dropped := make([]bool, len(members))
-	inner := make([][]span, len(members))
-	found, lastGone := false, false
-	for n := len(members) - 1; n >= 0; n-- {
-		if k, value := member(data, members[n]); k == key {
-			gaps, gone := pruneValue(data, value, keep)
-			// Of a key that is there twice the last counts: when that goes, the
-			// others must not come to count.
-			lastGone = lastGone || !found && gone
-			dropped[n], inner[n] = lastGone || gone, gaps
-			found = true
-		}
-	}
-	var all []span
-	outer := gaps(members, dropped)
-	for n, list := range inner {
-		for len(outer) > 0 && outer[0].from < members[n].from {
-			all, outer = append(all, outer[0]), outer[1:]
-		}
-		if !dropped[n] {
-			all = append(all, list...)
-		}
-	}
-	return cutOut(data, append(all, outer...))
-}
-
-// pruneValue returns what to take out of one value, a string or a list. gone:
-// nothing is left of it.
-func pruneValue(data []byte, value span, keep func(string) bool) (take []span, gone bool) {
-	text := data[value.from:value.to]
-	rejected := func(element []byte) bool {
-		var s string
-		return len(element) > 0 && element[0] == '"' && json.Unmarshal(element, &s) == nil && !keep(s)
-	}
-	switch text[0] {
-	case '"':
-		return nil, rejected(text)
-	case '[':
-		list := elements(data, value.from)
-		dropped := make([]bool, len(list))
-		n := 0
-		for k, e := range list {
-			if dropped[k] = rejected(data[e.from:e.to]); dropped[k] {
-				n++
-			}
-		}
-		return gaps(list, dropped), n > 0 && n == len(list)
-	}
-	return nil, false
-}
-
-// gaps returns the elements that are dropped, in order, with the commas that
-// separated them.
-func gaps(list []span, dropped []bool) (take []span) {
-	for k := 0; k < len(list); k++ {
-		if !dropped[k] {
-			continue
-		}
-		first := k
-		for k+1 < len(list) && dropped[k+1] {
-			k++
-		}
-		switch {
-		case k+1 < len(list): // up to the next that stays
-			take = append(take, span{list[first].from, list[k+1].from})
-		case first > 0: // from the last that stays
-			take = append(take, span{list[first-1].to, list[k].to})
-		default:
-			take = append(take, span{list[first].from, list[k].to})
-		}
-	}
-	return take
-}
-
-// cutOut returns data without the spans, which are in order.
-func cutOut(data []byte, take []span) []byte {
-	if len(take) == 0 {
-		return data
-	}
-	out := make([]byte, 0, len(data))
-	from := 0
-	for _, t := range take {
-		out = append(out, data[from:t.from]...)
-		from = t.to
-	}
-	return append(out, data[from:]...)
-}
-
-// elements returns the members of the object or elements of the list at an
-// offset of valid JSON.
-func elements(data []byte, at int) (list []span) {
-	at = skipSpace(data, at+1)
-	for data[at] != '}' && data[at] != ']' {
-		from, end := at, at
-		for depth := 0; ; {
-			c := data[at]
-			switch {
-			case c == '"':
-				at = skipString(data, at)
-				end = at
-				continue
-			case c == '{' || c == '[':
-				depth++
-			case depth == 0 && (c == ',' || c == '}' || c == ']'):
-				list = append(list, span{from, end})
-				if c == ',' {
-					at = skipSpace(data, at+1)
-				}
-				goto next
-			case c == '}' || c == ']':
-				depth--
-			}
-			at++
-			if !isSpace(c) {
-				end = at
-			}
-		}
-	next:
-	}
-	return list
-}
-
-// member splits a member of an object into its key and the span of its value.
-func member(data []byte, m span) (key string, value span) {
-	end := skipString(data, m.from)
-	if json.Unmarshal(data[m.from:end], &key) != nil {
-		return "", span{}
-	}
-	colon := skipSpace(data, end)
-	return key, span{skipSpace(data, colon+1), m.to}
-}
-
-// skipString returns the offset after the string at an offset.
-func skipString(data []byte, at int) int {
-	for at++; data[at] != '"'; at++ {
-		if data[at] == '\\' {
-			at++
-		}
-	}
-	return at + 1
-}
-
-func skipSpace(data []byte, at int) int {
-	for at < len(data) && isSpace(data[at]) {
-		at++
-	}
-	return at
-}
-
-func isSpace(c byte) bool { return c == ' ' || c == '\t' || c == '\n' || c == '\r' }

@@ -1,41 +1,46 @@
 package bids
 
-import "slices"
+import (
+	"slices"
+
+	"github.com/uniharmony/uniharmonyfs/bids/internal/layout"
+	"github.com/uniharmony/uniharmonyfs/bids/schema"
+)
 
 // companions adds what file i cannot do without, or is best seen with.
 func (sel *selector) companions(i int32) {
-	f := sel.files[i]
-	if r := sel.shown[i].rule; r == ruleRoot || r == ruleOutside || f.place == stimuli {
+	f := sel.Files[i]
+	if r := sel.shown[i].rule; r == ruleRoot || r == ruleOutside || f.Place == layout.Stimuli {
 		return
 	}
-	suffix, ext := sel.words.text[f.suffix], sel.words.text[f.ext]
+	suffix, ext := sel.Words.Text[f.Suffix], sel.Words.Text[f.Ext]
 	if ext == ".json" {
 		return
 	}
 	sel.applicable(i, suffix, ".json", ruleSidecar)
-	if sel.isTable(&f) {
+	if sel.IsTable(&f) {
 		return
 	}
-	modality := sel.words.text[sel.dirs[f.dir].modality]
-	sel.ofAny(i, suffix, modality)
-	switch modality {
+	datatype := sel.Words.Text[sel.Dirs[f.Dir].Datatype]
+	sel.ofAny(i, suffix, datatype)
+	switch datatype {
 	case "eeg", "emg", "ieeg", "meg", "nirs", "motion":
-		sel.ofSensors(i, suffix, modality)
+		sel.ofSensors(i, suffix, datatype)
 	case "micr":
-		sel.beside(i, f.dir, "photo", "", rulePhoto, "acq")
+		sel.beside(i, f.Dir, "photo", "", rulePhoto, "acq")
 	case "fmap":
 		sel.ofFieldmap(i, suffix)
 	}
 	switch suffix {
 	case "dwi", "epi":
-		if isNIfTI(ext) {
+		if schema.IsNIfTI(ext) {
 			sel.applicable(i, suffix, ".bval", ruleGradients)
 			sel.applicable(i, suffix, ".bvec", ruleGradients)
 		}
 	case "asl":
 		sel.applicable(i, "aslcontext", ".tsv", rulePerfusion)
-		sel.beside(i, f.dir, "m0scan", "", rulePerfusion, "dir")
-		sel.beside(i, f.dir, "asllabeling", "", rulePerfusion)
+		sel.beside(i, f.Dir, "m0scan", "", rulePerfusion, "dir")
+		sel.beside(i, f.Dir, "asllabeling", "", rulePerfusion)
 	case "pet":
 		sel.applicable(i, "blood", ".tsv", ruleBlood, "recording")
 		sel.applicable(i, "blood", ".json", ruleBlood, "recording")
@@ -44,16 +49,16 @@ func (sel *selector) companions(i int32) {
 	}
 	switch suffix {
 	case "bold", "cbv", "dwi":
-		sel.beside(i, f.dir, "sbref", "", ruleReference)
+		sel.beside(i, f.Dir, "sbref", "", ruleReference)
 	}
-	sel.linked(i, suffix, ext, modality)
+	sel.linked(i, suffix, ext, datatype)
 }
 
 // ofAny adds what any file may have.
-func (sel *selector) ofAny(i int32, suffix, modality string) {
-	f := sel.files[i]
+func (sel *selector) ofAny(i int32, suffix, datatype string) {
+	f := sel.Files[i]
 	if suffix != "events" {
-		switch modality {
+		switch datatype {
 		case "emg":
 			sel.applicable(i, "events", ".tsv", ruleEvents, "recording")
 		case "motion":
@@ -63,52 +68,37 @@ func (sel *selector) ofAny(i int32, suffix, modality string) {
 		}
 	}
 	for _, s := range [...]string{"physio", "stim", "physioevents"} {
-		sel.beside(i, f.dir, s, ".tsv.gz", rulePhysio, "recording")
+		sel.beside(i, f.Dir, s, ".tsv.gz", rulePhysio, "recording")
 	}
-	if key, ok := sel.words.find("split"); ok && sel.value(f, key) != 0 {
-		sel.likeIt(i, suffix, "split", ruleFormat, func(g file) bool { return g.ext == f.ext })
+	if key, ok := sel.Words.Find("split"); ok && sel.Value(f, key) != 0 {
+		sel.likeIt(i, suffix, "split", ruleFormat, func(g layout.File) bool { return g.Ext == f.Ext })
 	}
-	if set := formatOf(sel.words.text[f.ext]); set != nil {
-		sel.likeIt(i, suffix, "", ruleFormat, func(g file) bool { return slices.Contains(set, sel.words.text[g.ext]) })
+	if set := schema.FormatOf(sel.Words.Text[f.Ext]); set != nil {
+		sel.likeIt(i, suffix, "", ruleFormat, func(g layout.File) bool { return slices.Contains(set, sel.Words.Text[g.Ext]) })
 	}
-	if key, ok := sel.words.find("atlas"); ok && sel.value(f, key) != 0 {
+	if key, ok := sel.Words.Find("atlas"); ok && sel.Value(f, key) != 0 {
 		sel.applicable(i, "description", ".json", ruleAtlas)
 	}
 }
 
 // likeIt adds files of the same directory with a suffix and the entities of
 // file i, but for one.
-func (sel *selector) likeIt(i int32, suffix, but string, r rule, also func(file) bool) {
-	f := sel.files[i]
+func (sel *selector) likeIt(i int32, suffix, but string, r rule, also func(layout.File) bool) {
+	f := sel.Files[i]
 	if !r.required() && sel.s.Companions != Full {
 		return
 	}
-	for _, g := range sel.candidates(f, f.dir, suffix, "", []string{but}) {
-		if g != i && also(sel.files[g]) && sel.equal(sel.files[g], f, but) {
+	for _, g := range sel.candidates(f, f.Dir, suffix, "", []string{but}) {
+		if g != i && also(sel.Files[g]) && sel.Equal(sel.Files[g], f, but) {
 			sel.add(g, r, i)
 		}
 	}
 }
 
-// formatOf returns the extensions of the files that only together are a
-// recording.
-func formatOf(ext string) []string {
-	for _, set := range [...][]string{
-		{".vhdr", ".vmrk", ".eeg"}, {".set", ".fdt"}, {".kdf", ".trg", ".chn"}, {".mhd", ".raw"}, {".con", ".mrk"}, {".sqd", ".mrk"},
-	} {
-		if slices.Contains(set, ext) {
-			return set
-		}
-	}
-	return nil
-}
-
-func isNIfTI(ext string) bool { return ext == ".nii.gz" || ext == ".nii" }
-
 // ofSensors adds what describes the sensors of a recording, and where they
 // were.
-func (sel *selector) ofSensors(i int32, suffix, modality string) {
-	f := sel.files[i]
+func (sel *selector) ofSensors(i int32, suffix, datatype string) {
+	f := sel.Files[i]
 	switch suffix {
 	case "electrodes", "optodes":
 		sel.applicable(i, "coordsystem", ".json", ruleSensors)
@@ -120,25 +110,25 @@ func (sel *selector) ofSensors(i int32, suffix, modality string) {
 	sel.applicable(i, "electrodes", ".tsv", ruleSensors, "space")
 	sel.applicable(i, "optodes", ".tsv", ruleSensors)
 	sel.applicable(i, "coordsystem", ".json", ruleSensors, "space")
-	if modality == "meg" && suffix == "meg" {
-		sel.beside(i, f.dir, "headshape", "", ruleHead, "acq", "space")
-		sel.beside(i, f.dir, "markers", "", ruleHead, "acq", "space")
+	if datatype == "meg" && suffix == "meg" {
+		sel.beside(i, f.Dir, "headshape", "", ruleHead, "acq", "space")
+		sel.beside(i, f.Dir, "markers", "", ruleHead, "acq", "space")
 		sel.calibration(i)
 	}
-	if modality != "emg" && modality != "motion" {
-		sel.beside(i, f.dir, "photo", "", rulePhoto, "acq")
+	if datatype != "emg" && datatype != "motion" {
+		sel.beside(i, f.Dir, "photo", "", rulePhoto, "acq")
 	}
 }
 
 // calibration adds the files that Elekta/MEGIN recordings have in common.
 func (sel *selector) calibration(i int32) {
-	acq, ok := sel.words.find("acq")
+	acq, ok := sel.Words.Find("acq")
 	if !ok {
 		return
 	}
-	for _, g := range sel.named(sel.files[i].dir, "meg", "") {
-		h := sel.files[g]
-		switch sel.words.text[sel.value(h, acq)] + sel.words.text[h.ext] {
+	for _, g := range sel.Named(sel.Files[i].Dir, "meg", "") {
+		h := sel.Files[g]
+		switch sel.Words.Text[sel.Value(h, acq)] + sel.Words.Text[h.Ext] {
 		case "calibration.dat", "crosstalk.fif":
 			sel.add(g, ruleHead, i)
 		}
@@ -160,4 +150,4 @@ func (sel *selector) ofFieldmap(i int32, suffix string) {
 	}
 }
 
-func (sel *selector) isImage(f file) bool { return isNIfTI(sel.words.text[f.ext]) }
+func (sel *selector) isImage(f layout.File) bool { return schema.IsNIfTI(sel.Words.Text[f.Ext]) }

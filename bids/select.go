@@ -5,6 +5,9 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"github.com/uniharmony/uniharmonyfs/bids/filter"
+	"github.com/uniharmony/uniharmonyfs/bids/internal/layout"
 )
 
 // Read returns the content of the file with path(i). An error makes the rules
@@ -22,16 +25,13 @@ type Result struct {
 }
 
 // Select returns what a selection selects, with the companions of each file.
-// It returns a *UsageError when the selection means nothing, and a
+// It returns a *filter.UsageError when the selection means nothing, and a
 // *NoMatchError when a value matches nothing or no file is left. read may be
 // nil; rules that need content do nothing then.
-func (c *Catalog) Select(s Selection, read func(i int) ([]byte, error)) (*Result, error) {
-	return c.SelectBeside(s, read, nil)
-}
-
-// SelectBeside is Select where files of other selections are shown, too:
-// tables and links name those for which beside holds, which may be nil.
-func (c *Catalog) SelectBeside(s Selection, read func(i int) ([]byte, error), beside func(path string) bool) (*Result, error) {
+//
+// Where files of other selections are shown, too, tables and links also name
+// those for which beside holds, which may be nil.
+func (c *Catalog) Select(s Selection, read func(i int) ([]byte, error), beside func(path string) bool) (*Result, error) {
 	sel, err := c.selectFiles(s, read)
 	if err != nil {
 		return nil, err
@@ -40,7 +40,7 @@ func (c *Catalog) SelectBeside(s Selection, read func(i int) ([]byte, error), be
 		if !sel.more(1) {
 			break
 		}
-		if f := &sel.files[i]; beside != nil && sel.shown[i].rule == notShown && f.place == subject && beside(sel.pathOf(int32(i))) {
+		if f := &sel.Files[i]; beside != nil && sel.shown[i].rule == notShown && f.Place == layout.Subject && beside(sel.PathOf(int32(i))) {
 			sel.shown[i].rule = ruleBeside
 		}
 	}
@@ -61,8 +61,8 @@ func (c *Catalog) SelectBeside(s Selection, read func(i int) ([]byte, error), be
 func (sel *selector) tellUnread() {
 	var paths []string
 	for _, i := range slices.Sorted(maps.Keys(sel.unread)) {
-		if f := &sel.files[i]; sel.words.text[f.ext] == ".json" || f.place == subject && !sel.isTable(f) {
-			paths = append(paths, sel.pathOf(i))
+		if f := &sel.Files[i]; sel.Words.Text[f.Ext] == ".json" || f.Place == layout.Subject && !sel.IsTable(f) {
+			paths = append(paths, sel.PathOf(i))
 		}
 	}
 	if len(paths) > 0 {
@@ -83,28 +83,41 @@ func (sel *selector) agree() {
 
 // selector is one run of Select.
 type selector struct {
-	*Catalog
+	names
 	work
-	s       Selection
-	read    Read
-	query   *query
-	whole   bool
-	exclude globs
+	asked
+	contents
+	outcome
+}
 
+// asked is what the selection says, understood.
+type asked struct {
+	s          Selection
+	query      *query
+	whole      bool // nothing narrows it
+	exclude    filter.Globs
 	pipelineIn []bool // by the word of a directory below derivatives
+}
 
-	primary []int32
-	shown   []cause // of each file
-	before  []int32 // how many of the files before it are shown; see countShown
-	queue   []int32 // shown, its companions not yet
-	tables  []bool  // of each directory: its tables are shown
-	hints   []string
-
-	replaced map[int][]byte // new content by path
-	groups   map[group]*groupIndex
-	links    map[int32]*Links        // of JSON files and tables
+// contents is what files say, as far as it was looked at.
+type contents struct {
+	read     Read
+	memory   Memory
+	links    map[int32]*links        // of JSON files and tables
 	unread   map[int32]bool          // files that were needed and could not be read
 	subjects map[int32]*subjectLinks // by directory
+	groups   map[group]*groupIndex
+}
+
+// outcome is what is shown, as far as it is known.
+type outcome struct {
+	primary  []int32
+	shown    []cause        // of each file
+	before   []int32        // how many of the files before it are shown; see countShown
+	queue    []int32        // shown, its companions not yet
+	tables   []bool         // of each directory: its tables are shown
+	replaced map[int][]byte // new content by path
+	hints    []string
 }
 
 // cause is why a file is shown; the zero value: it is not.
@@ -133,9 +146,13 @@ func (c *Catalog) choosePrimary(s Selection, read Read) (*selector, error) {
 	if err := s.Validate(); err != nil {
 		return nil, err
 	}
-	sel := &selector{Catalog: c, work: c.newWork(), s: s, read: read, whole: s.isWhole(), exclude: compileGlobs(s.Exclude),
-		shown: make([]cause, len(c.files)), tables: make([]bool, len(c.dirs)), replaced: make(map[int][]byte), groups: make(map[group]*groupIndex),
-		links: make(map[int32]*Links), unread: make(map[int32]bool), subjects: make(map[int32]*subjectLinks)}
+	sel := &selector{
+		names: c.names, work: c.newWork(),
+		asked: asked{s: s, whole: s.isWhole(), exclude: filter.CompileGlobs(s.Exclude)},
+		contents: contents{read: read, memory: c.memory, links: make(map[int32]*links), unread: make(map[int32]bool),
+			subjects: make(map[int32]*subjectLinks), groups: make(map[group]*groupIndex)},
+		outcome: outcome{shown: make([]cause, len(c.names.Files)), tables: make([]bool, len(c.names.Dirs)), replaced: make(map[int][]byte)},
+	}
 	var err error
 	if sel.pipelineIn, err = sel.pipelines(); err != nil {
 		return nil, err
@@ -146,11 +163,11 @@ func (c *Catalog) choosePrimary(s Selection, read Read) (*selector, error) {
 // pipelines returns, by word, the derivatives that were asked for. The word 0,
 // the dataset itself, is always in.
 func (sel *selector) pipelines() ([]bool, error) {
-	in := make([]bool, len(sel.words.text))
+	in := make([]bool, len(sel.Words.Text))
 	in[0] = true
-	have := make(map[word]int)
-	for i := range sel.dirs {
-		if p := sel.dirs[i].pipeline; p != 0 {
+	have := make(map[layout.Word]int)
+	for i := range sel.Dirs {
+		if p := sel.Dirs[i].Pipeline; p != 0 {
 			have[p]++
 			in[p] = sel.s.AllDerivatives
 		}
@@ -158,12 +175,12 @@ func (sel *selector) pipelines() ([]bool, error) {
 	for _, v := range sel.s.Derivatives {
 		found := false
 		for w := range have {
-			if matchValue(dimSuffix, v, sel.words.text[w]) || v == Any {
+			if filter.Matches(filter.Suffix, v, sel.Words.Text[w]) || v == filter.Any {
 				in[w], found = true, true
 			}
 		}
 		if !found {
-			return nil, &NoMatchError{Dimension: "derivatives", Value: quoted(v), Nearest: nearest(v, sel.words.sorted(have))}
+			return nil, &NoMatchError{Dimension: "derivatives", Value: filter.Quoted(v), Nearest: filter.Nearest(v, sel.Words.Sorted(have))}
 		}
 	}
 	return in, nil
@@ -171,28 +188,18 @@ func (sel *selector) pipelines() ([]bool, error) {
 
 // universe returns the files that can be primary.
 func (sel *selector) universe() []int32 {
-	list := make([]int32, 0, len(sel.files))
-	for i := range sel.files {
-		if f := &sel.files[i]; f.place == subject && sel.pipelineIn[sel.dirs[f.dir].pipeline] && !sel.isTable(f) {
+	list := make([]int32, 0, len(sel.Files))
+	for i := range sel.Files {
+		if f := &sel.Files[i]; f.Place == layout.Subject && sel.pipelineIn[sel.Dirs[f.Dir].Pipeline] && !sel.IsTable(f) {
 			list = append(list, int32(i))
 		}
 	}
 	return list
 }
 
-// isTable reports whether a file lists others: scans and sessions tables and
-// what describes them.
-func (c *Catalog) isTable(f *file) bool {
-	if c.dirs[f.dir].modality != 0 || f.place != subject {
-		return false
-	}
-	suffix, ext := c.words.text[f.suffix], c.words.text[f.ext]
-	return (suffix == "scans" || suffix == "sessions") && (ext == ".tsv" || ext == ".json")
-}
-
 func (sel *selector) selectPrimary(universe []int32) error {
 	s := &sel.s
-	q := sel.compile(Query{Entities: s.Entities, Modality: s.Modality, Suffix: s.Suffix, Ext: s.Ext})
+	q := sel.compile(filter.Query{Entities: s.Entities, Datatype: s.Datatype, Suffix: s.Suffix, Ext: s.Ext})
 	if err := sel.check(q, universe); err != nil {
 		return err
 	}
@@ -205,7 +212,7 @@ func (sel *selector) selectPrimary(universe []int32) error {
 		q.dims = append(q.dims, d)
 	}
 	if len(s.Include) > 0 {
-		q.dims = append(q.dims, &dimension{name: "include", values: s.Include, paths: compileGlobs(s.Include)})
+		q.dims = append(q.dims, &dimension{name: "include", values: s.Include, paths: filter.CompileGlobs(s.Include)})
 	}
 	var condition *where
 	if s.Where != "" {
@@ -220,7 +227,7 @@ func (sel *selector) selectPrimary(universe []int32) error {
 		if !sel.more(1 + len(q.dims)) {
 			return sel.err
 		}
-		if q.match(sel.Catalog, i) && !sel.excluded(i) {
+		if q.match(sel.names, i) && !sel.excluded(i) {
 			sel.primary = append(sel.primary, i)
 		}
 	}
@@ -243,7 +250,7 @@ func (sel *selector) selectPrimary(universe []int32) error {
 func (sel *selector) tellIdle(q *query) {
 	for _, d := range q.dims {
 		for _, alternative := range d.groups {
-			if !slices.ContainsFunc(sel.primary, func(i int32) bool { return alternative.match(sel.Catalog, i) }) {
+			if !slices.ContainsFunc(sel.primary, func(i int32) bool { return alternative.match(sel.names, i) }) {
 				sel.hints = append(sel.hints, fmt.Sprintf("the query %q of the filter file selects nothing", alternative.name))
 			}
 		}
@@ -252,7 +259,7 @@ func (sel *selector) tellIdle(q *query) {
 
 // nothing explains an empty selection.
 func (sel *selector) nothing(universe []int32) error {
-	if len(sel.s.Exclude) > 0 && slices.ContainsFunc(universe, func(i int32) bool { return sel.query.match(sel.Catalog, i) }) {
+	if len(sel.s.Exclude) > 0 && slices.ContainsFunc(universe, func(i int32) bool { return sel.query.match(sel.names, i) }) {
 		return &NoMatchError{Dimension: "exclude", Value: strings.Join(sel.s.Exclude, ","), Emptied: true, Others: describe(sel.query.dims)}
 	}
 	return sel.emptied(sel.query, universe)
@@ -261,23 +268,12 @@ func (sel *selector) nothing(universe []int32) error {
 // excluded reports whether --exclude names a file. What makes a dataset a
 // dataset cannot be excluded.
 func (sel *selector) excluded(i int32) bool {
-	return sel.exclude != nil && !sel.isEssential(i) && sel.exclude.match(sel.pathOf(i))
-}
-
-// isEssential reports whether file i is dataset_description.json of the dataset
-// or a derivative, or the root .bidsignore.
-func (c *Catalog) isEssential(i int32) bool {
-	f := &c.files[i]
-	if f.place != root {
-		return false
-	}
-	_, name := splitPath(c.pathOf(i))
-	return name == "dataset_description.json" || name == bidsignore
+	return sel.exclude != nil && !sel.IsEssential(i) && sel.exclude.Match(sel.PathOf(i))
 }
 
 // add shows a file, if it is not shown already.
 func (sel *selector) add(i int32, r rule, by int32) {
-	if sel.shown[i].rule != 0 || sel.files[i].place == hidden || sel.excluded(i) {
+	if sel.shown[i].rule != 0 || sel.Files[i].Place == layout.Hidden || sel.excluded(i) {
 		return
 	}
 	sel.shown[i] = cause{r, by}
@@ -286,7 +282,7 @@ func (sel *selector) add(i int32, r rule, by int32) {
 
 // result lists what is shown.
 func (sel *selector) result() *Result {
-	r := &Result{Hints: sel.hints, Primary: sel.list(sel.primary), Replaced: sel.replaced}
+	r := &Result{Hints: sel.hints, Primary: sel.List(sel.primary), Replaced: sel.replaced}
 	var files []int32
 	var named []int32
 	for i := range sel.shown {
@@ -298,18 +294,6 @@ func (sel *selector) result() *Result {
 			named = append(named, int32(i))
 		}
 	}
-	r.Files, r.Root = sel.list(files), sel.list(named)
+	r.Files, r.Root = sel.List(files), sel.List(named)
 	return r
-}
-
-// list returns the paths of files.
-func (c *Catalog) list(files []int32) []int {
-	out := make([]int, 0, len(files))
-	for _, i := range files {
-		f := &c.files[i]
-		for k := range f.count {
-			out = append(out, int(f.first+k))
-		}
-	}
-	return out
 }

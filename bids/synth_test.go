@@ -1,18 +1,18 @@
 package bids
 
 import (
-	"bytes"
-	"encoding/json"
 	"errors"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/uniharmony/uniharmonyfs/bids/schema"
 )
 
 // view selects and returns what a reader of the view sees: content by path.
 func (d *dataset) view(t testing.TB, s Selection) map[string]string {
 	t.Helper()
-	r, err := d.catalog().Select(s, d.read)
+	r, err := d.catalog().selectAlone(s, d.read)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -34,7 +34,7 @@ func (d *dataset) view(t testing.TB, s Selection) map[string]string {
 func study() *dataset {
 	return made(
 		"dataset_description.json\n{}",
-		"participants.tsv\n"+bom+"participant_id\tage\r\nsub-01\t30\r\n\r\nsub-02\t\"4\t0\r\nsub-03\t5",
+		"participants.tsv\n"+schema.BOM+"participant_id\tage\r\nsub-01\t30\r\n\r\nsub-02\t\"4\t0\r\nsub-03\t5",
 		"participants.json\n{}",
 		"phenotype/mood_scale.tsv\nage\tparticipant_id\n1\tsub-02\n",
 		"phenotype/mood_scale.json\n{}",
@@ -64,7 +64,7 @@ func TestTablesListWhatIsShown(t *testing.T) {
 		want  map[string]string // "-": left out
 	}{
 		"rows keep their bytes": {"sub=02", map[string]string{
-			"participants.tsv":           bom + "participant_id\tage\r\n\r\nsub-02\t\"4\t0",
+			"participants.tsv":           schema.BOM + "participant_id\tage\r\n\r\nsub-02\t\"4\t0",
 			"participants.json":          "{}",
 			"phenotype/mood_scale.tsv":   "age\tparticipant_id\n1\tsub-02\n",
 			"phenotype/other_scale.tsv":  "-",
@@ -75,7 +75,7 @@ func TestTablesListWhatIsShown(t *testing.T) {
 			"sessions.json":              "-",
 		}},
 		"last row": {"sub=01 suffix=T1w", map[string]string{
-			"participants.tsv":                    bom + "participant_id\tage\r\nsub-01\t30\r\n",
+			"participants.tsv":                    schema.BOM + "participant_id\tage\r\nsub-01\t30\r\n",
 			"samples.tsv":                         "-",
 			"samples.json":                        "-",
 			"sub-01/sub-01_sessions.tsv":          "session_id\nses-1\n",
@@ -124,7 +124,7 @@ func TestKeepIntendedFor(t *testing.T) {
 
 func TestUnreadableTableStays(t *testing.T) {
 	d := study()
-	r, err := d.catalog().Select(parse(t, "sub=02"), func(i int) ([]byte, error) {
+	r, err := d.catalog().selectAlone(parse(t, "sub=02"), func(i int) ([]byte, error) {
 		if d.paths[i] == "participants.tsv" {
 			return nil, errors.New("not here")
 		}
@@ -144,7 +144,7 @@ func TestUnreadableTableStays(t *testing.T) {
 // A fieldmap whose sidecar is not here may be for any image of its session.
 func TestUnreadableSidecar(t *testing.T) {
 	d := study()
-	r, err := d.catalog().Select(parse(t, "suffix=bold"), func(i int) ([]byte, error) {
+	r, err := d.catalog().selectAlone(parse(t, "suffix=bold"), func(i int) ([]byte, error) {
 		if strings.HasSuffix(d.paths[i], "_epi.json") {
 			return nil, errors.New("not here")
 		}
@@ -158,108 +158,13 @@ func TestUnreadableSidecar(t *testing.T) {
 	}
 }
 
-func TestPruneJSON(t *testing.T) {
-	not := func(s string) bool { return !strings.HasPrefix(s, "x") }
-	for in, want := range map[string]string{
-		`{"I":"x"}`:                             `{}`,
-		`{"I":"a"}`:                             `{"I":"a"}`,
-		`{ "I" : "x" , "b" : 1 }`:               `{ "b" : 1 }`,
-		`{"a":1,"I":"x"}`:                       `{"a":1}`,
-		`{"a":1,"I":["x1","x2"],"b":2}`:         `{"a":1,"b":2}`,
-		`{"I":["x1","a","x2"]}`:                 `{"I":["a"]}`,
-		`{"I":["a", "x1", "x2" ]}`:              `{"I":["a" ]}`,
-		`{"I":[]}`:                              `{"I":[]}`,
-		`{"I":["\u0078y", 1, null, {"I":"x"}]}`: `{"I":[1, null, {"I":"x"}]}`,
-		`{"\u0049":"x"}`:                        `{}`,
-		`{"I":["a"],"I":["x"],"b":1}`:           `{"b":1}`,
-		`{"I":"x","I":["a","x"]}`:               `{"I":["a"]}`,
-		`[{"I":"x"}]`:                           `[{"I":"x"}]`,
-		`{"I":"x"`:                              `{"I":"x"`,
-		"\xef\xbb\xbf{\"I\":\"x\"}":             "\xef\xbb\xbf{}",
-		``:                                      ``,
-	} {
-		if got := string(pruneJSON([]byte(in), "I", not)); got != want {
-			t.Errorf("%s: got %s, want %s", in, got, want)
-		}
-	}
-}
-
-// FuzzPruneJSON: the result is as valid as the source, keeps all other members,
-// and pruning again changes nothing.
-func FuzzPruneJSON(f *testing.F) {
-	f.Add([]byte(`{"a":[1,{"I":"x"}],"I":["x","b"],"c":{}}`))
-	f.Add([]byte("\xef\xbb\xbf{\"I\":\"x\"}"))
-	f.Add([]byte(`{"I":["x"],"\u0049":"b", "a":"\\\"}"}`))
-	f.Add([]byte(" [1] "))
-	f.Fuzz(func(t *testing.T, data []byte) {
-		keep := func(s string) bool { return len(s)%2 == 0 }
-		in := bytes.Clone(data)
-		out := pruneJSON(data, "I", keep)
-		if !bytes.Equal(in, data) {
-			t.Fatal("the source was changed")
-		}
-		var before, after map[string]json.RawMessage
-		trim := func(b []byte) []byte { return bytes.TrimPrefix(b, []byte(bom)) }
-		if json.Unmarshal(trim(in), &before) != nil {
-			if !bytes.Equal(in, out) {
-				t.Fatalf("%q is no object, but became %q", in, out)
-			}
-			return
-		}
-		if err := json.Unmarshal(trim(out), &after); err != nil {
-			t.Fatalf("%q became %q: %v", in, out, err)
-		}
-		for k, v := range before {
-			if k != "I" && !bytes.Equal(v, after[k]) {
-				t.Fatalf("%q became %q: %s differs", in, out, k)
-			}
-		}
-		if again := pruneJSON(out, "I", keep); !bytes.Equal(again, out) {
-			t.Fatalf("%q became %q, then %q", in, out, again)
-		}
-	})
-}
-
-// FuzzTable: rows that stay are the source's, in its order; keeping all
-// changes nothing but nothing.
-func FuzzTable(f *testing.F) {
-	f.Add([]byte(bom + "participant_id\tage\r\nsub-01\t3\r\n\nsub-02"))
-	f.Add([]byte("age\t participant_id \n\"4\t0\tsub-1\n\t\n"))
-	f.Add([]byte("participant_id"))
-	f.Fuzz(func(t *testing.T, data []byte) {
-		all := func([]string) bool { return true }
-		if out, _, _ := filterTable(data, []string{"participant_id"}, all); !bytes.Equal(out, data) {
-			t.Fatalf("%q became %q", data, out)
-		}
-		short := func(c []string) bool { return len(c[0])%2 == 0 }
-		out, rows, ok := filterTable(data, []string{"participant_id"}, short)
-		if !ok {
-			return
-		}
-		source := slices.Collect(strings.Lines(string(data)))
-		n := 0
-		for line := range strings.Lines(string(out)) {
-			for n < len(source) && strings.TrimRight(source[n], "\r\n") != strings.TrimRight(line, "\r\n") {
-				n++
-			}
-			if n == len(source) {
-				t.Fatalf("%q became %q: %q is new", data, out, line)
-			}
-			n++
-		}
-		if again, n, _ := filterTable(out, []string{"participant_id"}, short); n != rows || !bytes.Equal(again, out) {
-			t.Fatalf("%q became %q, then %q", data, out, again)
-		}
-	})
-}
-
 // FuzzName: entities, suffix and extension are parts of the name.
 func FuzzName(f *testing.F) {
 	f.Add("sub-01_task-rest_run-1_bold.nii.gz")
 	f.Add("-rf")
 	f.Add("_.._-")
 	f.Fuzz(func(t *testing.T, name string) {
-		suffix, ext := splitName(name, func(key, value string) {
+		suffix, ext := schema.ParseName(name, func(key, value string) {
 			if key == "" || value == "" || !strings.Contains(name, key+"-"+value) {
 				t.Fatalf("%q has %q-%q", name, key, value)
 			}
@@ -271,7 +176,7 @@ func FuzzName(f *testing.F) {
 			return
 		}
 		c := NewCatalog(1, func(int) string { return "sub-1/anat/" + name })
-		if r, err := c.Select(Selection{}, nil); err == nil && len(r.Primary) > 1 {
+		if r, err := c.selectAlone(Selection{}, nil); err == nil && len(r.Primary) > 1 {
 			t.Fatalf("%q is %d files", name, len(r.Primary))
 		}
 	})

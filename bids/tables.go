@@ -4,32 +4,35 @@ import (
 	"fmt"
 	"path"
 	"strings"
+
+	"github.com/uniharmony/uniharmonyfs/bids/internal/layout"
+	"github.com/uniharmony/uniharmonyfs/bids/internal/tsv"
 )
 
 // place of what is shown, by the words that tables use for it.
 type presence struct {
-	subjects map[[2]word]bool // root directory, subject
-	sessions map[[2]word]bool // directory of the subject, session
-	samples  map[[3]word]bool // root directory, subject, sample
+	subjects map[[2]layout.Word]bool // root directory, subject
+	sessions map[[2]layout.Word]bool // directory of the subject, session
+	samples  map[[3]layout.Word]bool // root directory, subject, sample
 }
 
 func (sel *selector) presence() presence {
-	p := presence{make(map[[2]word]bool), make(map[[2]word]bool), make(map[[3]word]bool)}
-	sample, _ := sel.words.find("sample")
+	p := presence{make(map[[2]layout.Word]bool), make(map[[2]layout.Word]bool), make(map[[3]layout.Word]bool)}
+	sample, _ := sel.Words.Find("sample")
 	last := int32(-1)
 	for i := range sel.shown {
-		f := &sel.files[i]
-		d := &sel.dirs[f.dir]
-		if sel.shown[i].rule == notShown || d.place != subject || d.subKey != sel.keySub {
+		f := &sel.Files[i]
+		d := &sel.Dirs[f.Dir]
+		if sel.shown[i].rule == notShown || d.Place != layout.Subject || d.SubKey != sel.KeySub {
 			continue
 		}
-		if f.dir != last {
-			last = f.dir
-			p.subjects[[2]word{word(d.root), d.sub}] = true
-			p.sessions[[2]word{word(sel.subjectDir(f.dir)), d.ses}] = true
+		if f.Dir != last {
+			last = f.Dir
+			p.subjects[[2]layout.Word{layout.Word(d.Root), d.Sub}] = true
+			p.sessions[[2]layout.Word{layout.Word(sel.SubjectDir(f.Dir)), d.Ses}] = true
 		}
-		if s := sel.value(*f, sample); sample != 0 && s != 0 {
-			p.samples[[3]word{word(d.root), d.sub, s}] = true
+		if s := sel.Value(*f, sample); sample != 0 && s != 0 {
+			p.samples[[3]layout.Word{layout.Word(d.Root), d.Sub, s}] = true
 		}
 	}
 	return p
@@ -38,56 +41,56 @@ func (sel *selector) presence() presence {
 // tableRule returns which rows of a shown table stay: those whose cells in the
 // columns name what is shown. A file that is no such table has no columns.
 func (sel *selector) tableRule(i int32, p presence) (columns []string, keep func(cells []string) bool) {
-	f := &sel.files[i]
-	if sel.words.text[f.ext] != ".tsv" {
+	f := &sel.Files[i]
+	if sel.Words.Text[f.Ext] != ".tsv" {
 		return nil, nil
 	}
-	d := &sel.dirs[f.dir]
-	label := func(key, cell string) word {
-		w, ok := sel.words.find(strings.TrimPrefix(cell, key+"-"))
+	d := &sel.Dirs[f.Dir]
+	label := func(key, cell string) layout.Word {
+		w, ok := sel.Words.Find(strings.TrimPrefix(cell, key+"-"))
 		if !ok {
-			return noWord
+			return layout.NoWord
 		}
 		return w
 	}
-	bySubject := func(c []string) bool { return p.subjects[[2]word{word(d.root), label("sub", c[0])}] }
-	suffix := sel.words.text[f.suffix]
+	bySubject := func(c []string) bool { return p.subjects[[2]layout.Word{layout.Word(d.Root), label("sub", c[0])}] }
+	suffix := sel.Words.Text[f.Suffix]
 	switch {
-	case f.place == phenotype, f.place == root && suffix == "participants" && f.npairs == 0:
+	case f.Place == layout.Phenotype, f.Place == layout.Root && suffix == "participants" && f.EntityCount == 0:
 		return []string{"participant_id"}, bySubject
-	case f.place == root && suffix == "samples" && f.npairs == 0:
+	case f.Place == layout.Root && suffix == "samples" && f.EntityCount == 0:
 		return []string{"participant_id", "sample_id"}, func(c []string) bool {
-			return p.samples[[3]word{word(d.root), label("sub", c[0]), label("sample", c[1])}]
+			return p.samples[[3]layout.Word{layout.Word(d.Root), label("sub", c[0]), label("sample", c[1])}]
 		}
-	case !sel.isTable(f):
+	case !sel.IsTable(f):
 		return nil, nil
 	case suffix == "sessions":
-		sub := word(sel.subjectDir(f.dir))
-		return []string{"session_id"}, func(c []string) bool { return p.sessions[[2]word{sub, label("ses", c[0])}] }
+		sub := layout.Word(sel.SubjectDir(f.Dir))
+		return []string{"session_id"}, func(c []string) bool { return p.sessions[[2]layout.Word{sub, label("ses", c[0])}] }
 	}
 	return []string{"filename"}, func(c []string) bool {
-		there, shown := sel.at(path.Join(d.path, c[0]))
+		there, shown := sel.at(path.Join(d.Path, c[0]))
 		return there && shown
 	}
 }
 
-// at reports whether a path (of a file, of a directory, or of what is in a
-// recording) is in the dataset, and whether it is shown.
+// at reports whether a path (of a file, of a directory, or of what is in an
+// opaque directory) is in the dataset, and whether it is shown.
 func (sel *selector) at(p string) (there, shown bool) {
 	if !sel.more(stepsOfFind) {
 		return false, false
 	}
-	i, found := sel.pathAt(p)
+	i, found := sel.PathAt(p)
 	if found {
 		return true, sel.shown[i].rule != notShown
 	}
-	if i > 0 && sel.files[i-1].recording && strings.HasPrefix(p, sel.pathOf(i-1)+"/") {
+	if i > 0 && sel.Files[i-1].Opaque && strings.HasPrefix(p, sel.PathOf(i-1)+"/") {
 		return true, sel.shown[i-1].rule != notShown
 	}
-	if !sel.goesOn(i, p) {
+	if !sel.GoesOn(i, p) {
 		return false, false
 	}
-	first, end := sel.filesBelow(p)
+	first, end := sel.FilesBelow(p)
 	return first < end, sel.before[end] > sel.before[first]
 }
 
@@ -124,12 +127,12 @@ func (sel *selector) filterTables() {
 		data, readable := sel.content(i)
 		if !readable {
 			if sel.read != nil {
-				unread = append(unread, sel.pathOf(i))
+				unread = append(unread, sel.PathOf(i))
 			}
 			left = append(left, i)
 			continue
 		}
-		if new, n, ok := filterTable(data, columns, keep); ok && n == 0 {
+		if new, n, ok := tsv.Filter(data, columns, keep); ok && n == 0 {
 			sel.shown[i] = cause{}
 			out = append(out, i)
 		} else {
@@ -143,29 +146,9 @@ func (sel *selector) filterTables() {
 	}
 }
 
-// filterTable returns the table with the rows that keep accepts and their
-// number; ok is false when it lacks one of the columns.
-func filterTable(data []byte, columns []string, keep func(cells []string) bool) (filtered []byte, rows int, ok bool) {
-	t := parseTable(data)
-	at := make([]int, len(columns))
-	for k, name := range columns {
-		if at[k] = t.column(name); at[k] < 0 {
-			return data, 0, false
-		}
-	}
-	cells := make([]string, len(columns))
-	filtered, rows = t.filter(func(r row) bool {
-		for k := range at {
-			cells[k] = r.cell(at[k])
-		}
-		return keep(cells)
-	})
-	return filtered, rows, true
-}
-
 func (sel *selector) replace(i int32, old, new []byte, ok bool) {
 	if ok && string(old) != string(new) {
-		sel.replaced[int(sel.files[i].first)] = new
+		sel.replaced[int(sel.Files[i].First)] = new
 	}
 }
 
@@ -192,17 +175,17 @@ func (sel *selector) dropDescriptions(out, left []int32) {
 
 // descriptions returns the JSON files that describe table t.
 func (sel *selector) descriptions(t int32) (list []int32) {
-	f := sel.files[t]
-	if f.place == phenotype {
-		if g, ok := sel.fileAt(withoutExt(sel.pathOf(t)) + ".json"); ok && sel.describes(g, t) {
+	f := sel.Files[t]
+	if f.Place == layout.Phenotype {
+		if g, ok := sel.FileAt(withoutExt(sel.PathOf(t)) + ".json"); ok && sel.describes(g, t) {
 			list = append(list, g)
 		}
 	}
-	for d := f.dir; d >= 0 && sel.more(1); d = sel.dirs[d].parent {
-		if sel.dirs[d].place == phenotype {
+	for d := f.Dir; d >= 0 && sel.more(1); d = sel.Dirs[d].Parent {
+		if sel.Dirs[d].Place == layout.Phenotype {
 			continue // done
 		}
-		for _, g := range sel.candidates(f, d, sel.words.text[f.suffix], ".json", nil) {
+		for _, g := range sel.candidates(f, d, sel.Words.Text[f.Suffix], ".json", nil) {
 			if !sel.more(1) {
 				return nil
 			}
@@ -215,14 +198,14 @@ func (sel *selector) descriptions(t int32) (list []int32) {
 }
 
 // describes reports whether JSON file g describes table t.
-func (c *Catalog) describes(g, t int32) bool {
-	a, b := &c.files[g], &c.files[t]
-	if a.suffix != b.suffix || a.place == phenotype && !sameStem(c.pathOf(g), c.pathOf(t)) {
+func (c names) describes(g, t int32) bool {
+	a, b := &c.Files[g], &c.Files[t]
+	if a.Suffix != b.Suffix || a.Place == layout.Phenotype && !sameStem(c.PathOf(g), c.PathOf(t)) {
 		return false
 	}
-	for d := b.dir; d >= 0; d = c.dirs[d].parent {
-		if d == a.dir {
-			return c.applies(*a, *b, nil)
+	for d := b.Dir; d >= 0; d = c.Dirs[d].Parent {
+		if d == a.Dir {
+			return c.Applies(*a, *b, nil)
 		}
 	}
 	return false

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"slices"
 	"testing"
+
+	"github.com/uniharmony/uniharmonyfs/bids/filter"
 )
 
 // validator runs a BIDS validator over a directory and returns the codes of
@@ -81,7 +83,7 @@ func unknownToLegacy(code string, q map[string][]string) bool {
 		return false
 	}
 	for _, word := range []string{"emg", "figures", "log", "swi", "GRE", "FLASH", "AROMAnoiseICs"} {
-		if slices.Contains(q[dimModality], word) || slices.Contains(q[dimSuffix], word) {
+		if slices.Contains(q[filter.Datatype], word) || slices.Contains(q[filter.Suffix], word) {
 			return true
 		}
 	}
@@ -135,16 +137,16 @@ func usual(d *dataset, most int) (list []map[string][]string) {
 		found := false
 		for _, f := range d.facets() {
 			switch f.Name {
-			case "sub", "ses", "task", "run", "sample", dimModality:
+			case "sub", "ses", "task", "run", "sample", filter.Datatype:
 				if round < len(f.Values) {
 					v := f.Values[len(f.Values)-1-round].Value
 					list = append(list, map[string][]string{f.Name: {v}})
 					found = true
 				}
-			case dimSuffix:
+			case filter.Suffix:
 				// A coordinate system alone is a sidecar without data, as asked.
 				if round < len(f.Values) && f.Values[round].Value != "coordsystem" {
-					list = append(list, map[string][]string{dimSuffix: {f.Values[round].Value}, "sub": {d.facets()[0].Values[0].Value}})
+					list = append(list, map[string][]string{filter.Suffix: {f.Values[round].Value}, "sub": {d.facets()[0].Values[0].Value}})
 					found = true
 				}
 			}
@@ -155,7 +157,7 @@ func usual(d *dataset, most int) (list []map[string][]string) {
 	}
 	c := d.catalog()
 	list = slices.DeleteFunc(list, func(q map[string][]string) bool {
-		_, err := c.Select(selectionOf(q), d.read)
+		_, err := c.selectAlone(selectionOf(q), d.read)
 		return err != nil
 	})
 	return list[:min(len(list), most)]

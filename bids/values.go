@@ -5,6 +5,10 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/uniharmony/uniharmonyfs/bids/internal/layout"
+	"github.com/uniharmony/uniharmonyfs/bids/internal/tsv"
+	"github.com/uniharmony/uniharmonyfs/bids/schema"
 )
 
 // tableKinds are the tables that describe files, the most telling first.
@@ -24,7 +28,7 @@ type value struct {
 // condition.
 func (sel *selector) tablesOnly() *where {
 	return &where{sel: sel, everything: true,
-		participants: make(map[int32]columns), sessions: make(map[int32]columns), scans: make(map[int32]columns),
+		participants: make(map[int32]tsv.Columns), sessions: make(map[int32]tsv.Columns), scans: make(map[int32]tsv.Columns),
 		sidecars: make(map[int32]map[string]any)}
 }
 
@@ -39,36 +43,36 @@ func (w *where) value(i int32, name string) value {
 
 // cell returns what the tables say of a file.
 func (w *where) cell(i int32, name string) (v value) {
-	w.rows(i, func(kind int, t columns, row int) {
-		if cells := t.cells[name]; cells != nil && v.is == nil {
-			v = value{cells[row], fmt.Sprintf("row %v of %s", t.cells[tableKeys[kind]][row], t.path)}
+	w.rows(i, func(kind int, t tsv.Columns, row int) {
+		if cells := t.Cells[name]; cells != nil && v.is == nil {
+			v = value{cells[row], fmt.Sprintf("row %v of %s", t.Cells[tableKeys[kind]][row], t.Path)}
 		}
 	})
 	return v
 }
 
 // rows calls fn with the rows that are about a file, the most telling first.
-func (w *where) rows(i int32, fn func(kind int, t columns, row int)) {
-	f := &w.sel.files[i]
-	d := &w.sel.dirs[f.dir]
-	look := func(kind int, t columns, key string) {
-		if row, there := t.key[key]; there {
+func (w *where) rows(i int32, fn func(kind int, t tsv.Columns, row int)) {
+	f := &w.sel.Files[i]
+	d := &w.sel.Dirs[f.Dir]
+	look := func(kind int, t tsv.Columns, key string) {
+		if row, there := t.Key[key]; there {
 			fn(kind, t, row)
 		}
 	}
-	for at := f.dir; w.sel.dirs[at].place == subject; at = w.sel.dirs[at].parent {
-		if t := w.table(w.scans, at, 0); len(t.key) > 0 {
-			look(0, t, strings.TrimPrefix(w.sel.pathOf(i), w.sel.dirs[at].path+"/"))
+	for at := f.Dir; w.sel.Dirs[at].Place == layout.Subject; at = w.sel.Dirs[at].Parent {
+		if t := w.table(w.scans, at, 0); len(t.Key) > 0 {
+			look(0, t, strings.TrimPrefix(w.sel.PathOf(i), w.sel.Dirs[at].Path+"/"))
 		}
 	}
-	if d.ses != 0 {
-		look(1, w.table(w.sessions, w.sel.subjectDir(f.dir), 1), "ses-"+w.sel.words.text[d.ses])
+	if d.Ses != 0 {
+		look(1, w.table(w.sessions, w.sel.SubjectDir(f.Dir), 1), "ses-"+w.sel.Words.Text[d.Ses])
 	}
-	look(2, w.table(w.participants, d.root, 2), "sub-"+w.sel.words.text[d.sub])
+	look(2, w.table(w.participants, d.Root, 2), "sub-"+w.sel.Words.Text[d.Sub])
 }
 
 // table reads the table of a kind in a directory, once.
-func (w *where) table(read map[int32]columns, d int32, kind int) columns {
+func (w *where) table(read map[int32]tsv.Columns, d int32, kind int) tsv.Columns {
 	t, done := read[d]
 	if done {
 		return t
@@ -76,20 +80,20 @@ func (w *where) table(read map[int32]columns, d int32, kind int) columns {
 	if len(read) >= maxTables {
 		clear(read)
 	}
-	for _, g := range w.sel.named(d, tableKinds[kind], ".tsv") {
+	for _, g := range w.sel.Named(d, tableKinds[kind], ".tsv") {
 		data, ok := w.sel.content(g)
 		if !ok {
-			w.err = fmt.Errorf("--where needs %s, which cannot be read", w.sel.pathOf(g))
+			w.err = fmt.Errorf("--where needs %s, which cannot be read", w.sel.PathOf(g))
 			continue
 		}
 		var err error
-		if t, err = parseColumns(data, tableKeys[kind], w.wants); err != nil {
-			w.tooLarge = fmt.Errorf("%s %w, which is too large to select by", w.sel.pathOf(g), err)
+		if t, err = tsv.ParseColumns(data, tableKeys[kind], w.wants); err != nil {
+			w.tooLarge = fmt.Errorf("%s %w, which is too large to select by", w.sel.PathOf(g), err)
 			w.err = w.tooLarge
 			continue
 		}
-		t.path = w.sel.pathOf(g)
-		w.columns[kind].add(t.names, maxColumns)
+		t.Path = w.sel.PathOf(g)
+		w.columns[kind].add(t.Names, tsv.MaxColumns)
 	}
 	read[d] = t
 	return t
@@ -125,19 +129,19 @@ func (l *nameList) add(names []string, most int) {
 // metadata returns a field of a file's merged sidecars: the nearest.
 func (w *where) metadata(i int32, name string) (v value) {
 	sel := w.sel
-	f := sel.files[i]
-	for d := f.dir; d >= 0 && sel.more(1); d = sel.dirs[d].parent {
-		for _, g := range sel.candidates(f, d, sel.words.text[f.suffix], ".json", nil) {
+	f := sel.Files[i]
+	for d := f.Dir; d >= 0 && sel.more(1); d = sel.Dirs[d].Parent {
+		for _, g := range sel.candidates(f, d, sel.Words.Text[f.Suffix], ".json", nil) {
 			if !sel.more(1) {
 				return v
 			}
-			if v.is == nil && sel.applies(sel.files[g], f, nil) {
+			if v.is == nil && sel.Applies(sel.Files[g], f, nil) {
 				if field, there := w.fieldsOf(g)[name]; there {
-					v = value{field, sel.pathOf(g)}
+					v = value{field, sel.PathOf(g)}
 				}
 			}
 		}
-		if d == sel.dirs[f.dir].root {
+		if d == sel.Dirs[f.Dir].Root {
 			break
 		}
 	}
@@ -158,12 +162,12 @@ func (w *where) fieldsOf(g int32) map[string]any {
 		return known
 	}
 	var all map[string]json.RawMessage
-	if data, ok := w.sel.content(g); !ok || json.Unmarshal([]byte(strings.TrimPrefix(string(data), bom)), &all) != nil {
+	if data, ok := w.sel.content(g); !ok || json.Unmarshal([]byte(strings.TrimPrefix(string(data), schema.BOM)), &all) != nil {
 		all = nil
 	}
 	var used map[string]any
 	for name := range all {
-		if slices.Contains(w.names, name) || len(w.fields) < maxColumns && !w.fields[name] {
+		if slices.Contains(w.names, name) || len(w.fields) < tsv.MaxColumns && !w.fields[name] {
 			w.fields[strings.Clone(name)] = true
 		}
 	}

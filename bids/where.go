@@ -7,9 +7,8 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/expr-lang/expr"
-	"github.com/expr-lang/expr/ast"
-	"github.com/expr-lang/expr/vm"
+	"github.com/uniharmony/uniharmonyfs/bids/filter"
+	"github.com/uniharmony/uniharmonyfs/bids/internal/tsv"
 )
 
 // where is a condition on what tables and sidecars say of a file: the columns
@@ -17,17 +16,15 @@ import (
 // JSON sidecars. A name that several of them have means the first. What they do
 // not say, or say is n/a, is nil; a comparison with it does not hold.
 type where struct {
-	sel     *selector
-	text    string
-	program *vm.Program
-	vm      vm.VM
-	names   []string // that the condition uses
+	sel       *selector
+	condition *filter.Condition // nil: there is none
+	names     []string          // that the condition uses
 
-	participants map[int32]columns // by root directory
-	sessions     map[int32]columns // by directory of the subject
-	scans        map[int32]columns // by directory
-	columns      [3]nameList       // that tables of these kinds have: scans, sessions, participants
-	everything   bool              // the cells of all columns are needed
+	participants map[int32]tsv.Columns // by root directory
+	sessions     map[int32]tsv.Columns // by directory of the subject
+	scans        map[int32]tsv.Columns // by directory
+	columns      [3]nameList           // that tables of these kinds have: scans, sessions, participants
+	everything   bool                  // the cells of all columns are needed
 
 	sidecars map[int32]map[string]any // of JSON files, the fields that the condition uses
 	fields   map[string]bool          // that sidecars have been found to have
@@ -38,55 +35,13 @@ type where struct {
 	tooLarge error // of a table
 }
 
-// compileWhere checks a condition. The error is a *UsageError.
-func compileWhere(text string) (*vm.Program, []string, error) {
-	names := &nameVisitor{seen: make(map[string]bool)}
-	program, err := expr.Compile(text, expr.AllowUndefinedVariables(), expr.AsBool(), expr.Patch(names), expr.MaxNodes(1000))
-	if err != nil {
-		return nil, nil, whereError(text, strings.Join(strings.Fields(err.Error()), " "))
-	}
-	return program, slices.Sorted(maps.Keys(names.seen)), nil
-}
-
-func whereError(text, why string) error {
-	return &UsageError{Dimension: "where", Value: fmt.Sprintf("%q", text), Why: "is no condition (" + why + ")", Do: `for example: --where 'age > 30 and sex == "F"'`}
-}
-
-// nameVisitor collects the names of a condition: age, or $env["age at scan"];
-// and makes comparisons with nil false, which would be errors.
-type nameVisitor struct{ seen map[string]bool }
-
-func (v *nameVisitor) Visit(node *ast.Node) {
-	switch n := (*node).(type) {
-	case *ast.IdentifierNode:
-		if n.Value != "$env" {
-			v.seen[n.Value] = true
-		}
-	case *ast.MemberNode:
-		base, isName := n.Node.(*ast.IdentifierNode)
-		if key, isText := n.Property.(*ast.StringNode); isName && isText && base.Value == "$env" {
-			v.seen[key.Value] = true
-		}
-	case *ast.BinaryNode:
-		switch n.Operator {
-		case "<", "<=", ">", ">=":
-			known := &ast.BinaryNode{Operator: "and", Left: notNil(n.Left), Right: notNil(n.Right)}
-			ast.Patch(node, &ast.ConditionalNode{Cond: known, Exp1: n, Exp2: &ast.BoolNode{}})
-		}
-	}
-}
-
-func notNil(n ast.Node) ast.Node {
-	return &ast.BinaryNode{Operator: "!=", Left: n, Right: &ast.NilNode{}}
-}
-
 func (sel *selector) newWhere(text string) (*where, error) {
-	program, names, err := compileWhere(text)
+	condition, err := filter.ParseCondition(text)
 	if err != nil {
 		return nil, err
 	}
 	w := sel.tablesOnly()
-	w.text, w.program, w.names, w.fields = text, program, names, make(map[string]bool)
+	w.condition, w.names, w.fields = condition, condition.Names(), make(map[string]bool)
 	w.everything = false
 	return w, nil
 }
@@ -104,18 +59,9 @@ func (w *where) match(i int32) bool {
 			env[name] = v.is
 		}
 	}
-	out, err := w.vm.Run(w.program, env)
-	for _, name := range w.names {
-		if env[name] == nil && err != nil {
-			return false // compared with what is not known
-		}
-	}
-	holds, isBool := out.(bool)
-	switch {
-	case err != nil:
-		w.err = whereError(w.text, strings.Join(strings.Fields(err.Error()), " "))
-	case !isBool:
-		w.err = whereError(w.text, fmt.Sprintf("it is %v, not true or false", out))
+	holds, err := w.condition.Holds(env)
+	if err != nil {
+		w.err = err
 	}
 	return holds && w.err == nil
 }
@@ -148,7 +94,7 @@ func (w *where) check() error {
 		if !w.fields[name] && !w.hasColumn(name) {
 			have := slices.Sorted(maps.Keys(w.fields))
 			all := slices.Sorted(slices.Values(slices.Concat(have, slices.Concat(w.columns[0].list, w.columns[1].list, w.columns[2].list))))
-			e := &NoMatchError{Dimension: "where", Value: w.text, Unknown: name, Nearest: nearest(name, slices.Compact(all))}
+			e := &NoMatchError{Dimension: "where", Value: w.condition.Text(), Unknown: name, Nearest: filter.Nearest(name, slices.Compact(all))}
 			for kind := len(tableKinds) - 1; kind >= 0; kind-- {
 				if columns := w.columns[kind].list; len(columns) > 0 {
 					e.Hints = append(e.Hints, fmt.Sprintf("columns of %s.tsv: %s", tableKinds[kind], some(columns, "; list --facets names all")))

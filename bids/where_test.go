@@ -5,6 +5,10 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/uniharmony/uniharmonyfs/bids/filter"
+	"github.com/uniharmony/uniharmonyfs/bids/internal/tsv"
+	"github.com/uniharmony/uniharmonyfs/bids/schema"
 )
 
 func whereStudy() *dataset {
@@ -38,7 +42,7 @@ func TestWhere(t *testing.T) {
 		`participant_id matches "1|2"`: {a, b, two, json},
 	} {
 		d := whereStudy()
-		r, err := d.catalog().Select(Selection{Where: text}, d.read)
+		r, err := d.catalog().selectAlone(Selection{Where: text}, d.read)
 		if err != nil {
 			t.Errorf("%s: %v", text, err)
 			continue
@@ -50,16 +54,16 @@ func TestWhere(t *testing.T) {
 func TestWhereErrors(t *testing.T) {
 	d := whereStudy()
 	for _, text := range []string{`age >`, `age > "x"`, `age + 1`, `sex and age`, `)`} {
-		var usage *UsageError
-		if _, err := d.catalog().Select(Selection{Where: text}, d.read); !errors.As(err, &usage) || usage.Dimension != "where" {
+		var usage *filter.UsageError
+		if _, err := d.catalog().selectAlone(Selection{Where: text}, d.read); !errors.As(err, &usage) || usage.Dimension != "where" {
 			t.Errorf("%s: %v, want a UsageError", text, err)
 		}
 	}
 	var none *NoMatchError
-	if _, err := d.catalog().Select(Selection{Where: "agee > 3"}, d.read); !errors.As(err, &none) || none.Unknown != "agee" || none.Nearest[0] != "age" || !strings.Contains(strings.Join(none.Advice(), "\n"), "columns of participants.tsv: participant_id, age, sex, code, patient") {
+	if _, err := d.catalog().selectAlone(Selection{Where: "agee > 3"}, d.read); !errors.As(err, &none) || none.Unknown != "agee" || none.Nearest[0] != "age" || !strings.Contains(strings.Join(none.Advice(), "\n"), "columns of participants.tsv: participant_id, age, sex, code, patient") {
 		t.Errorf("an unknown column: %#v", err)
 	}
-	if _, err := d.catalog().Select(Selection{Where: "age > 300"}, d.read); !errors.As(err, &none) || !none.Emptied || none.Dimension != "where" {
+	if _, err := d.catalog().selectAlone(Selection{Where: "age > 300"}, d.read); !errors.As(err, &none) || !none.Emptied || none.Dimension != "where" {
 		t.Errorf("nobody: %#v", err)
 	}
 	broken := func(i int) ([]byte, error) {
@@ -68,21 +72,21 @@ func TestWhereErrors(t *testing.T) {
 		}
 		return d.read(i)
 	}
-	if _, err := d.catalog().Select(Selection{Where: "age > 3"}, broken); err == nil || !strings.Contains(err.Error(), "participants.tsv") {
+	if _, err := d.catalog().selectAlone(Selection{Where: "age > 3"}, broken); err == nil || !strings.Contains(err.Error(), "participants.tsv") {
 		t.Errorf("an unreadable table: %v", err)
 	}
 }
 
 func TestColumnTypes(t *testing.T) {
-	c, err := parseColumns([]byte(bom+"participant_id\ta\tb\tc\td\r\n1\t1\t1\ttrue\tn/a\r\n\r\n2\t1e3\tx\tFALSE\t\r\n"), "participant_id", everyColumn)
+	c, err := tsv.ParseColumns([]byte(schema.BOM+"participant_id\ta\tb\tc\td\r\n1\t1\t1\ttrue\tn/a\r\n\r\n2\t1e3\tx\tFALSE\t\r\n"), "participant_id", everyColumn)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for name, want := range map[string][]any{
 		"participant_id": {"1", "2"}, "a": {1.0, 1000.0}, "b": {"1", "x"}, "c": {true, false}, "d": {nil, nil},
 	} {
-		if !slices.Equal(c.cells[name], want) {
-			t.Errorf("%s: %v, want %v", name, c.cells[name], want)
+		if !slices.Equal(c.Cells[name], want) {
+			t.Errorf("%s: %v, want %v", name, c.Cells[name], want)
 		}
 	}
 }

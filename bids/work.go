@@ -28,7 +28,7 @@ const (
 )
 
 func (c *Catalog) newWork() work {
-	w := work{ctx: c.ctx, left: c.steps + stepsOfFile*len(c.files)}
+	w := work{ctx: c.ctx, left: c.steps + stepsOfFile*len(c.names.Files)}
 	w.until = w.left
 	return w
 }

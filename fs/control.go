@@ -11,7 +11,7 @@ import (
 const controlName = ".uniharmonyfs"
 
 // controlNodes number the control directory and its files, from the end of
-// the snapshot's on: ids are given on first sight and kept.
+// the tree's on: ids are given on first sight and kept.
 type controlNodes struct {
 	first uint64 // the directory's id
 

@@ -7,7 +7,7 @@
 //
 // Invariants:
 //
-//   - A node's id and inode number are its number in the snapshot plus one;
+//   - A node's id and inode number are its number in the tree plus one;
 //     the root is 1. They survive remounts and do not depend on the selection.
 //   - A view never changes, so the kernel may keep names, absences,
 //     attributes, links and pages for ever.

@@ -46,10 +46,10 @@ func (s *fileSystem) errno(err error) syscall.Errno {
 func (s *fileSystem) fail(op string, node int, err error) fuse.Status {
 	no := s.errno(err)
 	if no == syscall.EINTR { // the caller was signalled: nothing went wrong
-		s.Log.Debug(op+" interrupted", "path", s.snap.Path(node))
+		s.Log.Debug(op+" interrupted", "path", s.tree.Path(node))
 		return fuse.Status(no)
 	}
-	s.Log.Error(op+" failed", "path", s.snap.Path(node), slog.Any("error", err), "errno", no.Error())
+	s.Log.Error(op+" failed", "path", s.tree.Path(node), slog.Any("error", err), "errno", no.Error())
 	return fuse.Status(no)
 }
 

@@ -30,7 +30,7 @@ type fileSystem struct {
 	Options
 
 	view     *tree.View
-	snap     *tree.Snapshot
+	tree     *tree.Tree
 	uid, gid uint32
 	sec      uint64 // Options.Time
 	nsec     uint32
@@ -49,7 +49,7 @@ func newFileSystem(view *tree.View, o Options) *fileSystem {
 		RawFileSystem: fuse.NewDefaultRawFileSystem(),
 		Options:       o,
 		view:          view,
-		snap:          view.Snapshot(),
+		tree:          view.Tree(),
 		uid:           uint32(unix.Geteuid()),
 		gid:           uint32(unix.Getegid()),
 		sec:           uint64(o.Time.Unix()),
@@ -59,7 +59,7 @@ func newFileSystem(view *tree.View, o Options) *fileSystem {
 	}
 	s.control.first = math.MaxUint64
 	if o.Control != nil {
-		s.control.first = uint64(s.snap.Len()) + 1
+		s.control.first = uint64(s.tree.Len()) + 1
 		s.control.ids = map[string]uint64{}
 	}
 	return s
@@ -139,7 +139,7 @@ func (s *fileSystem) attr(n int, out *fuse.Attr) {
 		Mtime:     s.sec,
 		Mtimensec: s.nsec,
 	}
-	switch s.snap.Kind(n) {
+	switch s.tree.Kind(n) {
 	case tree.Dir:
 		out.Mode |= 0o111
 		out.Nlink = s.links(n)
@@ -156,7 +156,7 @@ func (s *fileSystem) attr(n int, out *fuse.Attr) {
 func (s *fileSystem) links(dir int) uint32 {
 	links := uint32(2)
 	for _, n := range s.view.Entries(dir) {
-		if s.snap.Kind(int(n)) == tree.Dir {
+		if s.tree.Kind(int(n)) == tree.Dir {
 			links++
 		}
 	}
@@ -165,7 +165,7 @@ func (s *fileSystem) links(dir int) uint32 {
 
 // mode returns the type bits of n.
 func (s *fileSystem) mode(n int) uint32 {
-	switch s.snap.Kind(n) {
+	switch s.tree.Kind(n) {
 	case tree.Dir:
 		return fuse.S_IFDIR
 	case tree.Link:
@@ -177,10 +177,10 @@ func (s *fileSystem) mode(n int) uint32 {
 // Readlink implements fuse.RawFileSystem.
 func (s *fileSystem) Readlink(_ <-chan struct{}, in *fuse.InHeader) ([]byte, fuse.Status) {
 	n, ok := s.node(in.NodeId)
-	if !ok || s.snap.Kind(n) != tree.Link {
+	if !ok || s.tree.Kind(n) != tree.Link {
 		return nil, fuse.EINVAL
 	}
-	return []byte(s.snap.Target(n)), fuse.OK
+	return []byte(s.tree.Target(n)), fuse.OK
 }
 
 // OpenDir implements fuse.RawFileSystem: directories need no opening.
@@ -216,17 +216,17 @@ func (s *fileSystem) list(in *fuse.ReadIn, add func(e fuse.DirEntry, n int) bool
 		return s.listControl(in, add)
 	}
 	dir, ok := s.node(in.NodeId)
-	if !ok || s.snap.Kind(dir) != tree.Dir {
+	if !ok || s.tree.Kind(dir) != tree.Dir {
 		return fuse.ENOTDIR
 	}
 	i := in.Offset
-	if !addDots(&i, in.NodeId, uint64(s.snap.Parent(dir))+1, add) {
+	if !addDots(&i, in.NodeId, uint64(s.tree.Parent(dir))+1, add) {
 		return fuse.OK
 	}
 	run := s.view.Entries(dir)
 	for ; i-2 < uint64(len(run)); i++ {
 		n := int(run[i-2])
-		e := fuse.DirEntry{Name: s.snap.Name(n), Mode: s.mode(n), Ino: uint64(n) + 1, Off: i + 1}
+		e := fuse.DirEntry{Name: s.tree.Name(n), Mode: s.mode(n), Ino: uint64(n) + 1, Off: i + 1}
 		if !add(e, n) {
 			break
 		}

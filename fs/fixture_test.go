@@ -26,7 +26,7 @@ import (
 // is in a file follows from its path; how it behaves from its name.
 type fixture struct {
 	view *tree.View
-	snap *tree.Snapshot
+	tree *tree.Tree
 }
 
 var fixtures = map[string]map[string]int{
@@ -120,7 +120,7 @@ func newFixture(name string) (*fixture, error) {
 			return nil, err
 		}
 	}
-	s, err := b.Snapshot()
+	s, err := b.Tree()
 	if err != nil {
 		return nil, err
 	}
@@ -136,9 +136,9 @@ func newFixture(name string) (*fixture, error) {
 // paths returns the shown nodes' paths with their numbers.
 func (f *fixture) paths() map[string]int {
 	m := map[string]int{}
-	for n := range f.snap.Len() {
+	for n := range f.tree.Len() {
 		if f.view.Shown(n) {
-			m[f.snap.Path(n)] = n
+			m[f.tree.Path(n)] = n
 		}
 	}
 	return m
@@ -159,14 +159,14 @@ type opener struct {
 }
 
 func (o *opener) OpenContent(n int) (uhfs.Content, error) {
-	name := o.snap.Path(n)
+	name := o.tree.Path(n)
 	switch {
 	case strings.HasPrefix(name, "noopen"):
 		return nil, errors.New("no source has it")
 	case strings.HasPrefix(name, "panicopen"):
 		panic("open")
 	}
-	c := &served{o: o, name: name, data: o.bytes(name, int(o.snap.Size(n)))}
+	c := &served{o: o, name: name, data: o.bytes(name, int(o.tree.Size(n)))}
 	complete := o.dir != "" && !strings.HasPrefix(name, "flip") || strings.HasPrefix(name, "flip") && rand.IntN(2) == 0
 	if o.dir != "" && complete && len(c.data) > 0 {
 		var err error

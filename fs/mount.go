@@ -142,7 +142,7 @@ func (m *Mounted) Passthrough() bool { return m.fs.modes.possible }
 func (m *Mounted) Revoke(node int) {
 	m.fs.modes.spoil(node)
 	if st := m.server.InodeNotify(uint64(node)+1, 0, 0); !st.Ok() && st != fuse.ENOENT {
-		m.fs.Log.Warn("the kernel keeps wrong content", "path", m.fs.snap.Path(node), "reason", st)
+		m.fs.Log.Warn("the kernel keeps wrong content", "path", m.fs.tree.Path(node), "reason", st)
 	}
 }
 

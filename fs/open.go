@@ -73,7 +73,7 @@ func (s *fileSystem) Open(_ <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut)
 		return s.openControl(in.NodeId, out)
 	}
 	n, ok := s.node(in.NodeId)
-	if !ok || s.snap.Kind(n) == tree.Dir {
+	if !ok || s.tree.Kind(n) == tree.Dir {
 		return fuse.EISDIR
 	}
 	content, err := s.Opener.OpenContent(n)

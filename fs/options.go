@@ -10,8 +10,8 @@ import (
 
 // An Opener opens the content of one file of the view.
 type Opener interface {
-	// OpenContent returns the content of file node, a number of the
-	// snapshot. It never waits for the network. It is called by many
+	// OpenContent returns the content of file node, a number of the tree. It
+	// never waits for the network. It is called by many
 	// goroutines at once; every Content is closed once.
 	OpenContent(node int) (Content, error)
 }

@@ -95,13 +95,13 @@ func testStat(t *testing.T, s *server) {
 			t.Fatal(err)
 		}
 		mode, links := uint32(unix.S_IFREG|0o444), 1
-		switch s.snap.Kind(n) {
+		switch s.tree.Kind(n) {
 		case tree.Link:
 			mode = unix.S_IFLNK | 0o777
 		case tree.Dir:
 			mode, links = unix.S_IFDIR|0o555, 2
 			for _, c := range s.view.Entries(n) {
-				if s.snap.Kind(int(c)) == tree.Dir {
+				if s.tree.Kind(int(c)) == tree.Dir {
 					links++
 				}
 			}
@@ -238,7 +238,7 @@ ls -lRa . >/dev/null; du -s . >/dev/null; cat many/file-00* | md5sum; cp -r sub-
 tar cf - sub-01 | tar tf - | wc -l; head -c 348 sub-01/anat/sub-01_T1w.nii.gz | wc -c; tail -c 5 README | wc -c; chmod -R u+w "$2"`
 	files, filled := 0, 0
 	for name, n := range s.paths() {
-		if k := s.snap.Kind(n); k == tree.Annexed && name != "" {
+		if k := s.tree.Kind(n); k == tree.Annexed && name != "" {
 			files++
 			if s.view.Size(n) > 0 {
 				filled++

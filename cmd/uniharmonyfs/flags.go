@@ -15,6 +15,8 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/uniharmony/uniharmonyfs/bids"
+	"github.com/uniharmony/uniharmonyfs/bids/filter"
+	"github.com/uniharmony/uniharmonyfs/bids/schema"
 	"github.com/uniharmony/uniharmonyfs/fetch"
 	"github.com/uniharmony/uniharmonyfs/internal/cachedir"
 	"github.com/uniharmony/uniharmonyfs/internal/control"
@@ -64,7 +66,7 @@ func selectionFlags() []cli.Flag {
 		&cli.StringFlag{Name: "bids-filter-file", Usage: "fMRIPrep's JSON `FILE` of queries", Category: catSelection},
 		&cli.StringFlag{Name: "intended-for", Value: "prune", Usage: "IntendedFor of files that are not shown: prune, or keep", Category: catSelection},
 	}
-	for _, e := range bids.Entities {
+	for _, e := range schema.Entities {
 		if _, done := aliases[e.Short]; done {
 			continue
 		}
@@ -81,7 +83,7 @@ func selectionFlags() []cli.Flag {
 func selection(c *cli.Context) (bids.Selection, error) {
 	s := bids.Selection{
 		Entities:   map[string][]string{},
-		Modality:   c.StringSlice("modality"),
+		Datatype:   c.StringSlice("modality"),
 		Suffix:     c.StringSlice("suffix"),
 		Ext:        c.StringSlice("ext"),
 		RootFiles:  c.StringSlice("root-files"),
@@ -90,7 +92,7 @@ func selection(c *cli.Context) (bids.Selection, error) {
 		Include:    c.StringSlice("include"),
 		Exclude:    c.StringSlice("exclude"),
 	}
-	for _, e := range bids.Entities {
+	for _, e := range schema.Entities {
 		if v := c.StringSlice(e.Short); len(v) > 0 {
 			s.Entities[e.Short] = v
 		}
@@ -124,7 +126,7 @@ func selection(c *cli.Context) (bids.Selection, error) {
 		if err != nil {
 			return s, err
 		}
-		if s.AnyOf, err = bids.ParseFilterFile(data); err != nil {
+		if s.AnyOf, err = filter.ParseFile(data); err != nil {
 			return s, err
 		}
 	}

@@ -48,64 +48,6 @@ func ParseWebLog(log []byte) []string {
 	return urls
 }
 
-// ParseUUIDLog parses uuid.log: what people call the repositories.
-func ParseUUIDLog(log []byte) map[UUID]string {
-	names := make(map[UUID]string)
-	for u, words := range parseByUUID(log) {
-		names[u] = strings.Join(words, " ")
-	}
-	return names
-}
-
-// An Export says what a special remote with exporttree=yes holds.
-type Export struct {
-	// Trees are the ids of the git trees it was given completely, newest
-	// first. More than one means that repositories exported different trees,
-	// and that it may hold a mixture.
-	Trees []string
-	// Incomplete are the trees whose export was begun and not finished.
-	Incomplete []string
-}
-
-// ParseExportLog parses export.log, by the uuid of the special remote.
-func ParseExportLog(log []byte) map[UUID]Export {
-	type entry struct {
-		at    clock
-		to    UUID
-		trees []string
-	}
-	newest := make(map[string]entry) // by "FROM:TO"
-	for line := range logLines(log) {
-		words := strings.Split(line, " ")
-		if len(words) < 3 || slices.ContainsFunc(words[2:], func(w string) bool { return !isTree(w) }) {
-			continue
-		}
-		at, ok := parseClock(words[0])
-		from, to, both := strings.Cut(words[1], ":")
-		if !ok || !both || from == "" || to == "" {
-			continue
-		}
-		if old, ok := newest[words[1]]; !ok || at.compare(old.at) >= 0 {
-			newest[words[1]] = entry{at, UUID(to), words[2:]}
-		}
-	}
-	entries := slices.SortedFunc(maps.Values(newest), func(a, b entry) int {
-		return cmp.Or(b.at.compare(a.at), strings.Compare(a.trees[0], b.trees[0]))
-	})
-	exports := make(map[UUID]Export)
-	for _, e := range entries {
-		x := exports[e.to]
-		if !slices.Contains(x.Trees, e.trees[0]) {
-			x.Trees = append(x.Trees, e.trees[0])
-		}
-		x.Incomplete = append(x.Incomplete, e.trees[1:]...)
-		exports[e.to] = x
-	}
-	return exports
-}
-
-func isTree(s string) bool { return isHex(s) && (len(s) == 40 || len(s) == 64) }
-
 // logLines returns the lines that are not empty. Old versions for Windows
 // wrote "\r", so it ends a line too.
 func logLines(log []byte) iter.Seq[string] {

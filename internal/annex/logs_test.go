@@ -38,10 +38,10 @@ func TestParseWebLog(t *testing.T) {
 	}
 }
 
-func TestParseUUIDLog(t *testing.T) {
+func TestNewestLineOfAUUIDCounts(t *testing.T) {
 	log := "a my lab server timestamp=2.5s\na old name timestamp=1s\nb without time\nb with timestamp=1s\nc timestamp=1s\nd x timestamp=bad\n"
-	want := map[UUID]string{"a": "my lab server", "b": "with", "c": ""}
-	if got := ParseUUIDLog([]byte(log)); !maps.Equal(got, want) {
+	want := map[UUID][]string{"a": {"my", "lab", "server"}, "b": {"with"}, "c": {}}
+	if got := parseByUUID([]byte(log)); !reflect.DeepEqual(got, want) {
 		t.Errorf("%q", got)
 	}
 }
@@ -86,16 +86,6 @@ func TestParseRemoteMetadata(t *testing.T) {
 	}
 }
 
-func TestParseExportLog(t *testing.T) {
-	one, two, three := strings.Repeat("1", 40), strings.Repeat("2", 40), strings.Repeat("3", 40)
-	log := "1s r:a " + one + "\n2s r:a " + two + " " + three + "\n3s s:a " + one + "\n1s s:b " + one + "\n1s t:b " + one +
-		"\n9s r:a nothex\n9s r:a\n9s r " + one + "\n9s :a " + one + "\nx r:a " + one + "\n"
-	want := map[UUID]Export{"a": {Trees: []string{one, two}, Incomplete: []string{three}}, "b": {Trees: []string{one}}}
-	if got := ParseExportLog([]byte(log)); !reflect.DeepEqual(got, want) {
-		t.Errorf("%v", got)
-	}
-}
-
 // FuzzLogs feeds every log parser, which must neither panic nor make up
 // anything, and must not depend on where a line stands in the log unless
 // times are equal.
@@ -103,7 +93,6 @@ func FuzzLogs(f *testing.F) {
 	f.Add([]byte("1699626743.694916184s 1 e1cb00a7\n1692790412.883738626s X faa19292\n"))
 	f.Add([]byte("e1cb00a7 bucket=openneuro.org name=s3&32;x type=S3 publicurl=https://h/b timestamp=1741605425.355784412s\n"))
 	f.Add([]byte("1699626743.692650745s e1cb00a7:V +mQwn#ds004712/sub-1/a.nii.gz -!djEj\n"))
-	f.Add([]byte("1741605433.4s a:b 570e2f4a493f1b718f6c570c7642bec2f0523b69\n"))
 	f.Add([]byte("1s 1 http://example.org/\r\n \t\n\x00\xff"))
 	f.Fuzz(func(t *testing.T, log []byte) {
 		for u := range ParseLocationLog(log) {
@@ -116,8 +105,7 @@ func FuzzLogs(f *testing.F) {
 				t.Errorf("web log: %q", u)
 			}
 		}
-		ParseUUIDLog(log)
-		ParseExportLog(log)
+		parseByUUID(log)
 		values := ParseRemoteMetadata(log)
 		for u, c := range ParseRemoteLog(log) {
 			urls := c.VersionedURLs(values[u])

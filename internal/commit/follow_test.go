@@ -18,7 +18,7 @@ import (
 
 // tangle makes the same random tree of directories, files and links on disk and
 // as a tree.
-func tangle(t *testing.T, rng *rand.Rand, root string) *tree.Snapshot {
+func tangle(t *testing.T, rng *rand.Rand, root string) *tree.Tree {
 	t.Helper()
 	dirs := []string{""}
 	entries := map[string][]tree.Entry{"": nil}
@@ -71,7 +71,7 @@ func tangle(t *testing.T, rng *rand.Rand, root string) *tree.Snapshot {
 			t.Fatal(err)
 		}
 	}
-	s, err := b.Snapshot()
+	s, err := b.Tree()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -151,7 +151,7 @@ func TestLongChainsOfLinks(t *testing.T) {
 	if err := b.AddDir(fmt.Sprintf("l%02d", chain), nil); err != nil {
 		t.Fatal(err)
 	}
-	s, err := b.Snapshot()
+	s, err := b.Tree()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -177,7 +177,7 @@ func FuzzFollow(f *testing.F) {
 		if b.AddDir("", top) != nil || b.AddDir("a", below) != nil {
 			return // no target of a link
 		}
-		s, err := b.Snapshot()
+		s, err := b.Tree()
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -200,6 +200,6 @@ func FuzzStoredDirectory(f *testing.F) {
 	f.Fuzz(func(t *testing.T, path string, value []byte) {
 		b := tree.NewBuilder()
 		b.AddEncoded(path, value)
-		b.Snapshot()
+		b.Tree()
 	})
 }

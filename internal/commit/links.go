@@ -52,7 +52,7 @@ func (l *links) add(p *part) error {
 }
 
 // resolve returns the tree as it is shown, and what is hidden.
-func (l *links) resolve(ctx context.Context, s *tree.Snapshot) (*tree.Snapshot, []Hidden, error) {
+func (l *links) resolve(ctx context.Context, s *tree.Tree) (*tree.Tree, []Hidden, error) {
 	var hidden []Hidden
 	hide := func(path, why string) { hidden = append(hidden, Hidden{Path: path, Why: why}) }
 	for path, why := range l.unfit {
@@ -99,7 +99,7 @@ const (
 // leaves the tree anywhere on its way leads to nothing, even if it came back:
 // what lies around a mount is not the dataset's.
 type follower struct {
-	s     *tree.Snapshot
+	s     *tree.Tree
 	known map[int]followed
 	steps int
 }
@@ -179,7 +179,7 @@ func (f *follower) walk(n, depth int) followed {
 
 // rebuild returns the tree without the nodes that are gone, where others are
 // what yet others are.
-func rebuild(s *tree.Snapshot, gone map[int]bool, become map[int]int) (*tree.Snapshot, error) {
+func rebuild(s *tree.Tree, gone map[int]bool, become map[int]int) (*tree.Tree, error) {
 	b := tree.NewBuilder()
 	for d := range s.Len() {
 		if s.Kind(d) != tree.Dir {
@@ -203,5 +203,5 @@ func rebuild(s *tree.Snapshot, gone map[int]bool, become map[int]int) (*tree.Sna
 			return nil, err
 		}
 	}
-	return b.Snapshot()
+	return b.Tree()
 }

@@ -15,7 +15,7 @@ import (
 
 // Listing is one commit's full list of files, immutable.
 type Listing struct {
-	*tree.Snapshot
+	*tree.Tree
 	Commit gitstore.OID
 	Time   time.Time // of the commit
 	// Hidden are the files that cannot be shown, and why; in byte order.
@@ -92,7 +92,7 @@ func (l Lister) load(id gitstore.OID) (*Listing, error) {
 		return nil, fmt.Errorf("it has format %d", m.Format)
 	}
 	s := &Listing{Commit: id, Time: m.Time, Hidden: m.Hidden}
-	if s.Snapshot, err = l.loadDirs(dirPrefix(id), m.Dirs); err != nil {
+	if s.Tree, err = l.loadDirs(dirPrefix(id), m.Dirs); err != nil {
 		return nil, err
 	}
 	return s, nil
@@ -100,7 +100,7 @@ func (l Lister) load(id gitstore.OID) (*Listing, error) {
 
 // loadDirs relies on the byte order of paths: a directory comes after its
 // parent.
-func (l Lister) loadDirs(prefix string, want int) (*tree.Snapshot, error) {
+func (l Lister) loadDirs(prefix string, want int) (*tree.Tree, error) {
 	b, n := tree.NewBuilder(), 0
 	err := l.Kept.LoadAll(prefix, func(path string, dir []byte) error {
 		n++
@@ -112,7 +112,7 @@ func (l Lister) loadDirs(prefix string, want int) (*tree.Snapshot, error) {
 	if n != want {
 		return nil, fmt.Errorf("it has %d of %d directories", n, want)
 	}
-	return b.Snapshot()
+	return b.Tree()
 }
 
 func (l Lister) store(s *Listing) error {

@@ -70,10 +70,10 @@ func read(ctx context.Context, git *gitstore.Store, id gitstore.OID, limit *budg
 		return nil, err
 	}
 	s := &Listing{Commit: c.ID, Time: c.Time}
-	if s.Snapshot, err = b.Snapshot(); err != nil {
+	if s.Tree, err = b.Tree(); err != nil {
 		return nil, err
 	}
-	s.Snapshot, s.Hidden, err = l.resolve(ctx, s.Snapshot)
+	s.Tree, s.Hidden, err = l.resolve(ctx, s.Tree)
 	return s, err
 }
 

@@ -6,6 +6,7 @@ import (
 	"syscall"
 
 	"github.com/uniharmony/uniharmonyfs/bids"
+	"github.com/uniharmony/uniharmonyfs/bids/filter"
 	"github.com/uniharmony/uniharmonyfs/fs"
 	"github.com/uniharmony/uniharmonyfs/internal/advice"
 	"github.com/uniharmony/uniharmonyfs/internal/cachedir"
@@ -14,7 +15,7 @@ import (
 // ToAdvice returns the advice in err, or makes some of what is known about it.
 func ToAdvice(err error) *advice.Error {
 	var f *advice.Error
-	var usage *bids.UsageError
+	var usage *filter.UsageError
 	var nothing *bids.NoMatchError
 	switch {
 	case errors.As(err, &f):

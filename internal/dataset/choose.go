@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/uniharmony/uniharmonyfs/bids"
+	"github.com/uniharmony/uniharmonyfs/bids/sidecar"
 	"github.com/uniharmony/uniharmonyfs/cache"
 	"github.com/uniharmony/uniharmonyfs/index"
 	"github.com/uniharmony/uniharmonyfs/internal/annex"
@@ -56,7 +57,7 @@ func (c *Chooser) Choose(ctx context.Context, s bids.Selection) (*Selection, err
 func (c *Chooser) ChooseBeside(ctx context.Context, s bids.Selection, beside func(path string) bool) (*Selection, error) {
 	var result *bids.Result
 	err := c.run(ctx, func(catalog *bids.Catalog, read bids.Read) (err error) {
-		result, err = catalog.SelectBeside(s, read, beside)
+		result, err = catalog.Select(s, read, beside)
 		return err
 	})
 	if err != nil {
@@ -165,17 +166,17 @@ func (c *Chooser) fetch(ctx context.Context) error {
 
 // Recall and Keep are the memory of what files say of others: by content, so
 // that it holds for all versions, and after the content was evicted.
-func (c *Chooser) Recall(i int) (bids.Links, bool) {
+func (c *Chooser) Recall(i int) (sidecar.Links, bool) {
 	data, err := c.facts().Load(c.v.Key(c.nodes[i]).String())
 	if err != nil {
-		return bids.Links{}, false
+		return sidecar.Links{}, false
 	}
-	l, err := bids.DecodeLinks(data)
+	l, err := sidecar.Decode(data)
 	return l, err == nil
 }
 
 // Keep is part of the memory.
-func (c *Chooser) Keep(i int, l bids.Links) {
+func (c *Chooser) Keep(i int, l sidecar.Links) {
 	c.kept[c.v.Key(c.nodes[i])] = l.Encode()
 	if len(c.kept) >= maxKept {
 		c.keep()

@@ -11,7 +11,7 @@ import (
 
 // million builds a tree of 20,000 directories with 50 files each, named as
 // BIDS names them.
-func million(tb testing.TB) *Snapshot {
+func million(tb testing.TB) *Tree {
 	b := NewBuilder()
 	const subjects, sessions, files = 2000, 10, 50
 	var root []Entry
@@ -38,12 +38,12 @@ func million(tb testing.TB) *Snapshot {
 			must(tb, b.AddDir(sub.Name+"/"+s.Name, entries))
 		}
 	}
-	s, err := b.Snapshot()
+	s, err := b.Tree()
 	must(tb, err)
 	return s
 }
 
-// BenchmarkMemory reports what a file costs, in a snapshot and its full view.
+// BenchmarkMemory reports what a file costs, in a tree and its full view.
 func BenchmarkMemory(b *testing.B) {
 	heap := func() int64 {
 		var m runtime.MemStats
@@ -93,7 +93,7 @@ func BenchmarkLoad(b *testing.B) {
 		for _, v := range values {
 			must(b, nb.AddEncoded(v.path, v.data))
 		}
-		_, err := nb.Snapshot()
+		_, err := nb.Tree()
 		must(b, err)
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(s.Files()), "ns/file")

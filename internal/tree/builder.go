@@ -8,7 +8,7 @@ import (
 )
 
 // A Builder collects the directories of one commit, parents first. It is for
-// one goroutine and one [Snapshot].
+// one goroutine and one [Tree].
 type Builder struct {
 	dirs    map[string]*dirRecord // by path
 	forms   map[keyForm]uint32    // numbered from 1
@@ -100,8 +100,7 @@ func (b *Builder) AddDir(path string, entries []Entry) error {
 	return b.add(path, d, recs)
 }
 
-// AddEncoded adds the directory at path from what [Snapshot.EncodeDir]
-// returned: AddDir of [DecodeDir], without the detour.
+// AddEncoded adds the directory at path from what [Tree.EncodeDir] returned.
 func (b *Builder) AddEncoded(path string, value []byte) error {
 	recs, err := decode(value, b.checked)
 	if err != nil {
@@ -119,7 +118,7 @@ func (b *Builder) expect(path string, n int) (*dirRecord, error) {
 	d := b.dirs[path]
 	switch {
 	case b.spent:
-		return nil, fmt.Errorf("directory %q: %w: the snapshot was already taken", path, ErrOrder)
+		return nil, fmt.Errorf("directory %q: %w: the tree was already taken", path, ErrOrder)
 	case d == nil:
 		return nil, fmt.Errorf("directory %q: %w", path, ErrOrder)
 	case d.added:
@@ -251,13 +250,13 @@ func (b *Builder) formNumber(f keyForm) uint32 {
 	return n
 }
 
-// Snapshot returns the tree. It fails with [ErrMissing] when a directory that
+// Tree returns the tree. It fails with [ErrMissing] when a directory that
 // an entry promised, or the root, was not added. The Builder is spent then.
-func (b *Builder) Snapshot() (*Snapshot, error) {
+func (b *Builder) Tree() (*Tree, error) {
 	if b.spent {
-		return nil, fmt.Errorf("%w: the snapshot was already taken", ErrOrder)
+		return nil, fmt.Errorf("%w: the tree was already taken", ErrOrder)
 	}
-	s := &Snapshot{
+	s := &Tree{
 		forms: b.list,
 		nodes: make([]node, 1, b.total),
 		dirs:  make([]uint32, 1, len(b.dirs)),

@@ -11,21 +11,8 @@ import (
 	"github.com/uniharmony/uniharmonyfs/internal/annex"
 )
 
-// DecodeDir reads what [Snapshot.EncodeDir] wrote: the entries in byte order.
-// Everything else, down to a flipped bit, is refused with [ErrDamaged].
-func DecodeDir(value []byte) ([]Entry, error) {
-	recs, err := decode(value, map[keyForm]int{})
-	if err != nil {
-		return nil, err
-	}
-	entries := make([]Entry, len(recs))
-	for i := range recs {
-		entries[i] = recs[i].entry()
-	}
-	return entries, nil
-}
-
-// decode takes apart what EncodeDir wrote. checked is what [decoder.newForm]
+// decode takes apart what EncodeDir wrote, and refuses everything else, down to
+// a flipped bit, with [ErrDamaged]. checked is what [decoder.newForm]
 // found out of key forms before: directories have much the same.
 func decode(value []byte, checked map[keyForm]int) ([]record, error) {
 	if len(value) < 6 || value[0] != recordVersion {

@@ -17,22 +17,23 @@ import (
 //	            length, backend, length, extension, bytes of the digest
 //	            and then, as for every other, the binary digest
 //
-// There is one encoding of a directory: DecodeDir refuses every other.
+// There is one encoding of a directory: [Builder.AddEncoded] refuses every
+// other.
 const recordVersion = 1
 
-// EncodeDir returns the stored form of directory dir, for [DecodeDir] and
-// [Builder.AddEncoded]: about 50 bytes a file. What lies in the directories
-// below is not part of it. It is nil when dir is not a directory.
-func (s *Snapshot) EncodeDir(dir int) []byte {
-	if s.Kind(dir) != Dir {
+// EncodeDir returns the stored form of directory dir, for [Builder.AddEncoded]:
+// about 50 bytes a file. What lies in the directories below is not part of it.
+// It is nil when dir is not a directory.
+func (t *Tree) EncodeDir(dir int) []byte {
+	if t.Kind(dir) != Dir {
 		return nil
 	}
-	first, count := s.Children(dir)
+	first, count := t.Children(dir)
 	e := encoder{forms: map[keyForm]uint64{}, out: make([]byte, 0, 16+64*count)}
 	e.out = append(e.out, recordVersion)
 	e.num(uint64(count))
 	for n := first; n < first+count; n++ {
-		r := s.record(n)
+		r := t.record(n)
 		e.record(&r)
 	}
 	return binary.BigEndian.AppendUint32(e.out, crc32.Checksum(e.out, crc32.MakeTable(crc32.Castagnoli)))

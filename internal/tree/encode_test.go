@@ -16,7 +16,7 @@ func seal(body []byte) []byte {
 	return binary.BigEndian.AppendUint32(body, crc32.Checksum(body, crc32.MakeTable(crc32.Castagnoli)))
 }
 
-func sampleDir(t testing.TB) *Snapshot {
+func sampleDir(t testing.TB) *Tree {
 	md5, err := annex.ParseKey("MD5E-s7--d41d8cd98f00b204e9800998ecf8427e.nii.gz")
 	must(t, err)
 	odd, err := annex.ParseKey("URL--http://example.org/x")
@@ -31,14 +31,27 @@ func sampleDir(t testing.TB) *Snapshot {
 		{Name: "d"},
 	}))
 	must(t, b.AddDir("d", nil))
-	s, err := b.Snapshot()
+	s, err := b.Tree()
 	must(t, err)
 	return s
 }
 
+// decodeDir reads what [Tree.EncodeDir] wrote: the entries in byte order.
+func decodeDir(value []byte) ([]Entry, error) {
+	recs, err := decode(value, map[keyForm]int{})
+	if err != nil {
+		return nil, err
+	}
+	entries := make([]Entry, len(recs))
+	for i := range recs {
+		entries[i] = recs[i].entry()
+	}
+	return entries, nil
+}
+
 func TestDecodeRefuses(t *testing.T) {
 	good := "\x02" + "\x00\x01a\x00" + "\x00\x01b\x00"
-	if es, err := DecodeDir(seal([]byte(good))); err != nil || len(es) != 2 {
+	if es, err := decodeDir(seal([]byte(good))); err != nil || len(es) != 2 {
 		t.Fatalf("two directories: %v, %v", es, err)
 	}
 	md5 := "\x04MD5E\x04.nii\x10" + strings.Repeat("\xab", 16)
@@ -69,7 +82,7 @@ func TestDecodeRefuses(t *testing.T) {
 		"link without target": "\x01\x00\x01a\x03\x00",
 		"link with NUL":       "\x01\x00\x01a\x03\x01\x00",
 	} {
-		if es, err := DecodeDir(seal([]byte(body))); !errors.Is(err, ErrDamaged) {
+		if es, err := decodeDir(seal([]byte(body))); !errors.Is(err, ErrDamaged) {
 			t.Errorf("%s: %+v, %v", name, es, err)
 		}
 		if err := NewBuilder().AddEncoded("", seal([]byte(body))); !errors.Is(err, ErrDamaged) {
@@ -77,7 +90,7 @@ func TestDecodeRefuses(t *testing.T) {
 		}
 	}
 	for _, v := range [][]byte{nil, {1}, []byte("\x02\x00\x00\x00\x00\x00")} {
-		if _, err := DecodeDir(v); !errors.Is(err, ErrDamaged) {
+		if _, err := decodeDir(v); !errors.Is(err, ErrDamaged) {
 			t.Errorf("%q: %v", v, err)
 		}
 	}
@@ -98,7 +111,7 @@ func FuzzDecodeDir(f *testing.F) {
 	f.Add([]byte("\x02\x00\x01a\x00\x00\x01b\x00"))
 	f.Fuzz(func(t *testing.T, body []byte) {
 		value := seal(body)
-		entries, err := DecodeDir(value)
+		entries, err := decodeDir(value)
 		if err != nil {
 			if !errors.Is(err, ErrDamaged) {
 				t.Fatal(err)
@@ -114,7 +127,7 @@ func FuzzDecodeDir(f *testing.F) {
 				must(t, b.AddDir(e.Name, nil))
 			}
 		}
-		s, err := b.Snapshot()
+		s, err := b.Tree()
 		must(t, err)
 		if again := s.EncodeDir(0); !bytes.Equal(again, value) {
 			t.Fatalf("%q is accepted, but is written as %q", value, again)

@@ -98,14 +98,14 @@ func drawModel(t *rapid.T) model {
 }
 
 // build adds the model's directories in the order of paths.
-func (m model) build(paths []string) (*Snapshot, error) {
+func (m model) build(paths []string) (*Tree, error) {
 	b := NewBuilder()
 	for _, p := range paths {
 		if err := b.AddDir(p, m[p]); err != nil {
 			return nil, err
 		}
 	}
-	return b.Snapshot()
+	return b.Tree()
 }
 
 // paths returns the directories, parents first.

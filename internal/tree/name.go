@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// What AddDir and DecodeDir refuse; the errors they return wrap these.
+// What AddDir and AddEncoded refuse; the errors they return wrap these.
 var (
 	ErrUnsafe    = errors.New("unsafe name")       // cannot be shown as one path element, or would harm where it is copied to
 	ErrDuplicate = errors.New("duplicate name")    // two entries of one name, or a directory added twice

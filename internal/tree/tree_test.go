@@ -13,7 +13,7 @@ import (
 	"github.com/uniharmony/uniharmonyfs/internal/annex"
 )
 
-func TestSnapshotAgreesWithModel(t *testing.T) {
+func TestTreeAgreesWithModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		m := drawModel(t)
 		s, err := m.build(m.paths())
@@ -79,7 +79,7 @@ func TestManyTails(t *testing.T) {
 	if len(b.tails) != maxTails {
 		t.Errorf("%d tails are kept, want %d", len(b.tails), maxTails)
 	}
-	s, err := b.Snapshot()
+	s, err := b.Tree()
 	must(t, err)
 	for i, e := range entries {
 		if n, ok := s.Lookup(0, e.Name); !ok || s.Name(n) != e.Name || n != i+1 {
@@ -138,7 +138,7 @@ func TestEncodeRoundTrip(t *testing.T) {
 		for _, path := range m.paths() {
 			dir, _ := s.Find(path)
 			value := s.EncodeDir(dir)
-			got, err := DecodeDir(value)
+			got, err := decodeDir(value)
 			if err != nil || !slices.Equal(got, sorted(m[path])) {
 				t.Fatalf("%q: decoded %+v, %v; want %+v", path, got, err, sorted(m[path]))
 			}
@@ -148,11 +148,11 @@ func TestEncodeRoundTrip(t *testing.T) {
 			bad := slices.Clone(value)
 			bit := rapid.IntRange(0, 8*len(bad)-1).Draw(t, "flipped bit")
 			bad[bit/8] ^= 1 << (bit % 8)
-			if _, err := DecodeDir(bad); !errors.Is(err, ErrDamaged) {
+			if _, err := decodeDir(bad); !errors.Is(err, ErrDamaged) {
 				t.Fatalf("%q with a flipped bit: %v", path, err)
 			}
 		}
-		s2, err := b.Snapshot()
+		s2, err := b.Tree()
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -169,7 +169,7 @@ func TestFindIsExact(t *testing.T) {
 	must(t, b.AddDir("", []Entry{{Name: "a"}}))
 	must(t, b.AddDir("a", []Entry{{Name: "b"}}))
 	must(t, b.AddDir("a/b", nil))
-	s, err := b.Snapshot()
+	s, err := b.Tree()
 	must(t, err)
 	for _, path := range []string{"/", "/a", "a/", "a//b", "a/./b", "a/b/", "a/b/..", "b", "a/b/c", "A"} {
 		if n, ok := s.Find(path); ok {
@@ -244,21 +244,21 @@ func TestRefusedDirectories(t *testing.T) {
 }
 
 func TestMissingDirectories(t *testing.T) {
-	if _, err := NewBuilder().Snapshot(); !errors.Is(err, ErrMissing) {
+	if _, err := NewBuilder().Tree(); !errors.Is(err, ErrMissing) {
 		t.Errorf("no root: %v", err)
 	}
 	b := NewBuilder()
 	must(t, b.AddDir("", []Entry{{Name: "a"}, {Name: "b"}}))
 	must(t, b.AddDir("a", nil))
-	_, err := b.Snapshot()
+	_, err := b.Tree()
 	if !errors.Is(err, ErrMissing) || !strings.Contains(err.Error(), `"b"`) {
 		t.Errorf("no b: %v", err)
 	}
 	if err := b.AddDir("b", nil); err == nil {
 		t.Error("a spent builder took another directory")
 	}
-	if _, err := b.Snapshot(); err == nil {
-		t.Error("a spent builder gave another snapshot")
+	if _, err := b.Tree(); err == nil {
+		t.Error("a spent builder gave another tree")
 	}
 }
 

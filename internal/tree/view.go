@@ -5,11 +5,11 @@ import (
 	"sort"
 )
 
-// A View is the part of a snapshot that is shown: some files and links, the
+// A View is the part of a tree that is shown: some files and links, the
 // directories above them, and nothing else; the root is always shown. Node
-// numbers are the snapshot's. Views are immutable and safe for concurrent use.
+// numbers are the tree's. Views are immutable and safe for concurrent use.
 type View struct {
-	snap     *Snapshot
+	tree     *Tree
 	shown    []uint64 // one bit a node
 	nodes    []uint32 // the shown nodes, ascending: a directory's are adjacent
 	replaced map[int][]byte
@@ -21,17 +21,17 @@ type View struct {
 // them are ignored: a directory is shown when something below it is. replaced
 // has content that is shown instead of a file's own; the caller must not
 // change the map or the bytes afterwards.
-func (s *Snapshot) View(files []int, replaced map[int][]byte) *View {
-	v := &View{snap: s, shown: make([]uint64, (s.Len()+63)/64), replaced: replaced}
+func (t *Tree) View(files []int, replaced map[int][]byte) *View {
+	v := &View{tree: t, shown: make([]uint64, (t.Len()+63)/64), replaced: replaced}
 	v.show(0)
 	for _, n := range files {
-		if s.Kind(n) == Dir || v.Shown(n) {
+		if t.Kind(n) == Dir || v.Shown(n) {
 			continue
 		}
 		v.show(n)
 		v.files++
 		v.bytes += v.Size(n)
-		for d := s.Parent(n); !v.Shown(d); d = s.Parent(d) {
+		for d := t.Parent(n); !v.Shown(d); d = t.Parent(d) {
 			v.show(d)
 		}
 	}
@@ -50,8 +50,8 @@ func (s *Snapshot) View(files []int, replaced map[int][]byte) *View {
 
 func (v *View) show(n int) { v.shown[n/64] |= 1 << (n % 64) }
 
-// Snapshot returns what v is a view of.
-func (v *View) Snapshot() *Snapshot { return v.snap }
+// Tree returns what v is a view of.
+func (v *View) Tree() *Tree { return v.tree }
 
 // Files returns the number of files and links shown.
 func (v *View) Files() int { return v.files }
@@ -64,7 +64,7 @@ func (v *View) Bytes() int64 { return v.bytes }
 
 // Shown reports whether node n is shown; false for numbers out of range.
 func (v *View) Shown(n int) bool {
-	return n >= 0 && n < v.snap.Len() && v.shown[n/64]>>(n%64)&1 == 1
+	return n >= 0 && n < v.tree.Len() && v.shown[n/64]>>(n%64)&1 == 1
 }
 
 // Size returns the size of node n as shown, in bytes.
@@ -72,7 +72,7 @@ func (v *View) Size(n int) int64 {
 	if c, ok := v.replaced[n]; ok {
 		return int64(len(c))
 	}
-	return v.snap.Size(n)
+	return v.tree.Size(n)
 }
 
 // Content returns what is shown instead of the file's own content, if
@@ -84,14 +84,14 @@ func (v *View) Content(n int) ([]byte, bool) {
 
 // Lookup returns the shown entry of directory dir with that name.
 func (v *View) Lookup(dir int, name string) (int, bool) {
-	n, ok := v.snap.Lookup(dir, name)
+	n, ok := v.tree.Lookup(dir, name)
 	if !ok || !v.Shown(n) {
 		return 0, false
 	}
 	return n, true
 }
 
-// Find returns the shown node at a path, as [Snapshot.Find] does.
+// Find returns the shown node at a path, as [Tree.Find] does.
 func (v *View) Find(path string) (int, bool) { return find(v.Lookup, path) }
 
 // Entry returns the i-th shown entry of directory dir, from 0 on, in byte
@@ -107,7 +107,7 @@ func (v *View) Entry(dir, i int) (node int, ok bool) {
 // Entries returns the shown entries of directory dir, in byte order of their
 // names. The slice is part of the view: it must not be changed.
 func (v *View) Entries(dir int) []uint32 {
-	first, count := v.snap.Children(dir)
+	first, count := v.tree.Children(dir)
 	from := v.index(first)
 	run := v.nodes[from:]
 	return run[:sort.Search(min(count, len(run)), func(i int) bool { return int(run[i]) >= first+count })]

@@ -34,7 +34,7 @@ func TestViewIsAFilter(t *testing.T) {
 			}
 		}
 		v := s.View(files, replaced)
-		if v.Files() != len(files) || v.Bytes() != bytes || v.Snapshot() != s {
+		if v.Files() != len(files) || v.Bytes() != bytes || v.Tree() != s {
 			t.Fatalf("%d files, %d bytes; want %d, %d", v.Files(), v.Bytes(), len(files), bytes)
 		}
 		for n := range s.Len() {

@@ -1,8 +1,10 @@
-package bids
+package filter
 
 import (
 	"slices"
 	"strings"
+
+	"github.com/uniharmony/uniharmonyfs/bids/schema"
 )
 
 // maxNearest is how many values an error names.
@@ -11,8 +13,8 @@ const maxNearest = 5
 // maxCompared is how many values are looked at for the nearest.
 const maxCompared = 50_000
 
-// nearest returns the values most like the one asked for, closest first.
-func nearest(value string, have []string) []string {
+// Nearest returns the values most like the one asked for, closest first.
+func Nearest(value string, have []string) []string {
 	type scored struct {
 		text  string
 		score int
@@ -26,7 +28,7 @@ func nearest(value string, have []string) []string {
 		if a.score != b.score {
 			return a.score - b.score
 		}
-		return compareLabels(a.text, b.text)
+		return schema.CompareLabels(a.text, b.text)
 	})
 	list = list[:min(len(list), maxNearest)]
 	out := make([]string, len(list))
@@ -40,7 +42,7 @@ func nearest(value string, have []string) []string {
 // leading zeros only, then what begins or ends alike, then edit distance.
 func unlike(a, b string) int {
 	la, lb := strings.ToLower(strings.Trim(a, ".*?")), strings.ToLower(strings.Trim(b, "."))
-	if la == lb || number(la) == number(lb) {
+	if la == lb || schema.Number(la) == schema.Number(lb) {
 		return 0
 	}
 	d := 128 * distance(la, lb)

@@ -1,55 +1,58 @@
-package bids
+package tsv
 
 import (
 	"fmt"
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/uniharmony/uniharmonyfs/bids/schema"
 )
 
-// columns are the cells of a table by column, with the types that pybids
+// Columns are the cells of a table by column, with the types that pybids
 // infers (it reads tables with pandas): a column of numbers is of numbers, one
 // of True and False of booleans, any other of text. Missing cells are nil.
-type columns struct {
-	path  string // of the table; "": there is none
-	names []string
-	cells map[string][]any
-	key   map[string]int // row of each value of the key column; the first counts
+type Columns struct {
+	Path  string // of the table; "": there is none
+	Names []string
+	Cells map[string][]any
+	Key   map[string]int // row of each value of the key column; the first counts
 }
 
+// Limits of a table, and of what is kept of one.
 const (
-	maxColumns = 100_000
+	MaxColumns = 100_000
 	maxCells   = 1 << 24
 )
 
-// parseColumns reads a table whose rows the column key names. The key stays
+// ParseColumns reads a table whose rows the column key names. The key stays
 // text. Of the other columns it keeps the cells of those that are wanted, and
 // the names of all. The error says that there are too many.
-func parseColumns(data []byte, key string, wanted func(name string) bool) (columns, error) {
-	t := parseTable(data)
-	c := columns{cells: make(map[string][]any), key: make(map[string]int)}
-	if n := strings.Count(string(t.head), "\t") + 1; n > maxColumns {
-		return columns{}, fmt.Errorf("has %d columns, more than %d", n, maxColumns)
+func ParseColumns(data []byte, key string, wanted func(name string) bool) (Columns, error) {
+	t := Parse(data)
+	c := Columns{Cells: make(map[string][]any), Key: make(map[string]int)}
+	if n := strings.Count(string(t.head), "\t") + 1; n > MaxColumns {
+		return Columns{}, fmt.Errorf("has %d columns, more than %d", n, MaxColumns)
 	}
-	rows := slices.DeleteFunc(slices.Clone(t.rows), row.isBlank)
+	rows := slices.DeleteFunc(slices.Clone(t.Rows), Row.IsBlank)
 	var kept []string
 	var slots []int // of each column, its place in kept, or -1
 	seen := make(map[string]bool)
-	for name := range strings.SplitSeq(strings.TrimPrefix(t.head.text(), bom), "\t") {
+	for name := range strings.SplitSeq(strings.TrimPrefix(t.head.text(), schema.BOM), "\t") {
 		name = strings.TrimSpace(name)
 		slots = append(slots, -1)
 		if name == "" || seen[name] {
 			continue
 		}
 		seen[name] = true
-		c.names = append(c.names, name)
+		c.Names = append(c.Names, name)
 		if name == key || wanted(name) {
 			slots[len(slots)-1] = len(kept)
 			kept = append(kept, name)
 		}
 	}
 	if cells := len(rows) * len(kept); cells > maxCells {
-		return columns{}, fmt.Errorf("has %d rows of %d columns, more than %d cells", len(rows), len(kept), maxCells)
+		return Columns{}, fmt.Errorf("has %d rows of %d columns, more than %d cells", len(rows), len(kept), maxCells)
 	}
 	texts := make([][]string, len(kept))
 	for k := range texts {
@@ -68,13 +71,13 @@ func parseColumns(data []byte, key string, wanted func(name string) bool) (colum
 		}
 	}
 	for k, name := range kept {
-		c.cells[name] = infer(texts[k], name == key)
+		c.Cells[name] = infer(texts[k], name == key)
 		if name != key {
 			continue
 		}
 		for i, label := range texts[k] {
-			if _, twice := c.key[label]; !twice {
-				c.key[label] = i
+			if _, twice := c.Key[label]; !twice {
+				c.Key[label] = i
 			}
 		}
 	}
@@ -90,7 +93,7 @@ func infer(texts []string, asText bool) []any {
 			missing = true
 			continue
 		}
-		if _, err := parseNumber(s); err != nil {
+		if _, err := ParseNumber(s); err != nil {
 			numbers = false
 		}
 		bools = bools && (strings.EqualFold(s, "true") || strings.EqualFold(s, "false"))
@@ -100,7 +103,7 @@ func infer(texts []string, asText bool) []any {
 		switch {
 		case isMissing(s):
 		case numbers:
-			cells[i], _ = parseNumber(s)
+			cells[i], _ = ParseNumber(s)
 		case bools:
 			cells[i] = strings.EqualFold(s, "true")
 		default:
@@ -110,7 +113,8 @@ func infer(texts []string, asText bool) []any {
 	return cells
 }
 
-func parseNumber(s string) (float64, error) {
+// ParseNumber reads a cell as the number that pandas would take it for.
+func ParseNumber(s string) (float64, error) {
 	if strings.ContainsAny(s, "xX_pP") { // Go's own forms
 		return 0, strconv.ErrSyntax
 	}

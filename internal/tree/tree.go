@@ -9,10 +9,10 @@ import (
 	"github.com/uniharmony/uniharmonyfs/internal/annex"
 )
 
-// A Snapshot is the file list of one commit. Nodes are numbered from 0, the
+// A Tree is the file list of one commit. Nodes are numbered from 0, the
 // root. It is immutable and safe for concurrent use. Methods that take a node
 // number panic when it is not in [0, Len()), like indexing does.
-type Snapshot struct {
+type Tree struct {
 	nodes []node
 	dirs  []uint32 // the directories in order: their first children ascend
 	forms []keyForm
@@ -20,35 +20,35 @@ type Snapshot struct {
 }
 
 // Len returns the number of nodes, directories included.
-func (s *Snapshot) Len() int { return len(s.nodes) }
+func (t *Tree) Len() int { return len(t.nodes) }
 
 // Files returns the number of files and links.
-func (s *Snapshot) Files() int { return len(s.nodes) - len(s.dirs) }
+func (t *Tree) Files() int { return len(t.nodes) - len(t.dirs) }
 
 // Kind returns what node n is.
-func (s *Snapshot) Kind(n int) Kind { return s.nodes[n].kind() }
+func (t *Tree) Kind(n int) Kind { return t.nodes[n].kind() }
 
 // Name returns the last element of the path of n; "" for the root.
-func (s *Snapshot) Name(n int) string {
-	stem, tail := s.name(s.nodes[n])
+func (t *Tree) Name(n int) string {
+	stem, tail := t.name(t.nodes[n])
 	return stem + tail
 }
 
 // name returns the two parts of a name; the first may be empty.
-func (s *Snapshot) name(n node) (stem, tail string) {
-	text := s.at(n.off)
+func (t *Tree) name(n node) (stem, tail string) {
+	text := t.at(n.off)
 	if !n.inPlaces() {
 		return "", text[:n.nameLen()]
 	}
-	return s.string(place(text)), s.string(place(text[4:]))
+	return t.string(place(text)), t.string(place(text[4:]))
 }
 
 // at returns the text from a place in the arena on.
-func (s *Snapshot) at(off uint32) string { return s.text[off>>chunkBits][off&(chunkSize-1):] }
+func (t *Tree) at(off uint32) string { return t.text[off>>chunkBits][off&(chunkSize-1):] }
 
 // string is the reverse of [Builder.string].
-func (s *Snapshot) string(off uint32) string {
-	text := s.at(off)
+func (t *Tree) string(off uint32) string {
+	text := t.at(off)
 	return text[1:][:text[0]]
 }
 
@@ -57,8 +57,8 @@ func place(text string) uint32 {
 }
 
 // compare compares the name of n with another.
-func (s *Snapshot) compare(n node, name string) int {
-	stem, tail := s.name(n)
+func (t *Tree) compare(n node, name string) int {
+	stem, tail := t.name(n)
 	k := min(len(stem), len(name))
 	if c := strings.Compare(stem[:k], name[:k]); c != 0 || k < len(stem) {
 		return cmp.Or(c, 1)
@@ -68,72 +68,72 @@ func (s *Snapshot) compare(n node, name string) int {
 
 // Size returns a file's size in bytes, the length of a link's target, and 0
 // for a directory.
-func (s *Snapshot) Size(n int) int64 {
-	if s.nodes[n].kind() == Dir {
+func (t *Tree) Size(n int) int64 {
+	if t.nodes[n].kind() == Dir {
 		return 0
 	}
-	return int64(s.nodes[n].info)
+	return int64(t.nodes[n].info)
 }
 
 // Key returns a file's key, exactly as it was added; the zero Key for
 // directories and links.
-func (s *Snapshot) Key(n int) annex.Key {
-	r := s.record(n)
+func (t *Tree) Key(n int) annex.Key {
+	r := t.record(n)
 	return r.key()
 }
 
 // Target returns where a link points, verbatim; "" for other nodes.
-func (s *Snapshot) Target(n int) string { return s.record(n).target }
+func (t *Tree) Target(n int) string { return t.record(n).target }
 
 // Entry returns what [Builder.AddDir] was given for node n.
-func (s *Snapshot) Entry(n int) Entry {
-	r := s.record(n)
+func (t *Tree) Entry(n int) Entry {
+	r := t.record(n)
 	return r.entry()
 }
 
 // record takes node n out of the arrays.
-func (s *Snapshot) record(i int) record {
-	n := s.nodes[i]
-	r := record{name: s.Name(i), kind: n.kind(), size: s.Size(i)}
+func (t *Tree) record(i int) record {
+	n := t.nodes[i]
+	r := record{name: t.Name(i), kind: n.kind(), size: t.Size(i)}
 	switch {
 	case r.kind == Dir:
 	case r.kind == Link:
-		rest := s.payload(n)
+		rest := t.payload(n)
 		r.target = rest[2:][:int(rest[0])<<8|int(rest[1])]
 	default:
-		r.form, r.digest = s.forms[n.form()], s.digest(n)
+		r.form, r.digest = t.forms[n.form()], t.digest(n)
 	}
 	return r
 }
 
 // payload returns the text that begins with what follows the name.
-func (s *Snapshot) payload(n node) string {
+func (t *Tree) payload(n node) string {
 	if n.inPlaces() {
-		return s.at(n.off)[placesLen:]
+		return t.at(n.off)[placesLen:]
 	}
-	return s.at(n.off)[n.nameLen():]
+	return t.at(n.off)[n.nameLen():]
 }
 
 // digest returns the digest of a file's key, or an odd key's text.
-func (s *Snapshot) digest(n node) string {
-	rest := s.payload(n)
+func (t *Tree) digest(n node) string {
+	rest := t.payload(n)
 	if n.form() == 0 {
 		return rest[1:][:rest[0]]
 	}
-	return rest[:s.forms[n.form()].n]
+	return rest[:t.forms[n.form()].n]
 }
 
 // WithKey returns the annexed files that have a key, in ascending order. It
 // looks at all nodes: a million take some milliseconds.
-func (s *Snapshot) WithKey(k annex.Key) (nodes []int) {
+func (t *Tree) WithKey(k annex.Key) (nodes []int) {
 	size, _ := k.Size()
 	form, digest, _ := splitKey(k, size)
-	number, text := slices.Index(s.forms, form), k.String()
-	for i, n := range s.nodes {
+	number, text := slices.Index(t.forms, form), k.String()
+	for i, n := range t.nodes {
 		switch {
 		case n.kind() != Annexed:
-		case n.form() == 0 && s.digest(n) == text,
-			n.form() != 0 && n.form() == number && n.info == uint64(size) && s.digest(n) == digest:
+		case n.form() == 0 && t.digest(n) == text,
+			n.form() != 0 && n.form() == number && n.info == uint64(size) && t.digest(n) == digest:
 			nodes = append(nodes, i)
 		}
 	}
@@ -142,8 +142,8 @@ func (s *Snapshot) WithKey(k annex.Key) (nodes []int) {
 
 // Children returns the entries of directory dir: count nodes from first on,
 // in byte order of their names. It is 0, 0 when dir is not a directory.
-func (s *Snapshot) Children(dir int) (first, count int) {
-	n := s.nodes[dir]
+func (t *Tree) Children(dir int) (first, count int) {
+	n := t.nodes[dir]
 	if n.kind() != Dir {
 		return 0, 0
 	}
@@ -151,22 +151,22 @@ func (s *Snapshot) Children(dir int) (first, count int) {
 }
 
 // Parent returns the directory that n is in; the root's is the root.
-func (s *Snapshot) Parent(n int) int {
-	_ = s.nodes[n]
-	i := sort.Search(len(s.dirs), func(i int) bool {
-		return int(s.nodes[s.dirs[i]].info>>32) > n
+func (t *Tree) Parent(n int) int {
+	_ = t.nodes[n]
+	i := sort.Search(len(t.dirs), func(i int) bool {
+		return int(t.nodes[t.dirs[i]].info>>32) > n
 	})
 	if i == 0 {
 		return 0
 	}
-	return int(s.dirs[i-1])
+	return int(t.dirs[i-1])
 }
 
 // Lookup returns the entry of directory dir with that name.
-func (s *Snapshot) Lookup(dir int, name string) (int, bool) {
-	first, count := s.Children(dir)
-	run := s.nodes[first : first+count]
-	i, ok := slices.BinarySearchFunc(run, name, s.compare)
+func (t *Tree) Lookup(dir int, name string) (int, bool) {
+	first, count := t.Children(dir)
+	run := t.nodes[first : first+count]
+	i, ok := slices.BinarySearchFunc(run, name, t.compare)
 	if !ok {
 		return 0, false
 	}
@@ -175,7 +175,7 @@ func (s *Snapshot) Lookup(dir int, name string) (int, bool) {
 
 // Find returns the node at a path such as "sub-01/anat"; "" is the root.
 // Paths are exact: no leading, trailing or double slashes, no "." or "..".
-func (s *Snapshot) Find(path string) (int, bool) { return find(s.Lookup, path) }
+func (t *Tree) Find(path string) (int, bool) { return find(t.Lookup, path) }
 
 func find(lookup func(dir int, name string) (int, bool), path string) (int, bool) {
 	n, ok := 0, true
@@ -192,19 +192,19 @@ func find(lookup func(dir int, name string) (int, bool), path string) (int, bool
 
 // Path returns the path of n relative to the root, with slashes between its
 // elements and none at the ends; "" for the root.
-func (s *Snapshot) Path(n int) string {
+func (t *Tree) Path(n int) string {
 	var up []int
 	length := 0
 	for n != 0 {
 		up = append(up, n)
-		stem, tail := s.name(s.nodes[n])
+		stem, tail := t.name(t.nodes[n])
 		length += len(stem) + len(tail) + 1
-		n = s.Parent(n)
+		n = t.Parent(n)
 	}
 	var b strings.Builder
 	b.Grow(length)
 	for i := len(up) - 1; i >= 0; i-- {
-		stem, tail := s.name(s.nodes[up[i]])
+		stem, tail := t.name(t.nodes[up[i]])
 		b.WriteString(stem)
 		b.WriteString(tail)
 		if i > 0 {

@@ -1,4 +1,4 @@
-package bids
+package schema
 
 // Entity is a key of a file name that BIDS defines, as task in task-rest.
 type Entity struct {
@@ -47,32 +47,9 @@ var Entities = [...]Entity{
 	{Short: "desc", Long: "description"},
 }
 
-// Pseudo-entities: what a file name or its directory says without a key.
-const (
-	dimModality = "modality"
-	dimSuffix   = "suffix"
-	dimExt      = "ext"
-)
-
-// Values that stand for the absence and the presence of an entity. No label
-// can hold their first character.
-const (
-	None = "@none"
-	Any  = "@any"
-)
-
-// isMRI reports whether a datatype is of the modality "mri" (specification,
-// rules/modalities).
-func isMRI(datatype string) bool {
-	switch datatype {
-	case "anat", "dwi", "fmap", "func", "perf":
-		return true
-	}
-	return false
-}
-
-// entity finds an entity by its short or long name.
-func entity(name string) (Entity, bool) {
+// FindEntity finds an entity by its short or long name; known is false for one
+// that BIDS does not define, whose short name is then what was given.
+func FindEntity(name string) (e Entity, known bool) {
 	for _, e := range Entities {
 		if e.Short == name || e.Long == name && e.Short != "mod" {
 			return e, true
@@ -81,14 +58,15 @@ func entity(name string) (Entity, bool) {
 	return Entity{Short: name}, false
 }
 
-// shortKey returns the key that an entity's name stands for in file names. An
+// ShortKey returns the key that an entity's name stands for in file names. An
 // unknown one stands for itself.
-func shortKey(name string) string {
-	e, _ := entity(name)
+func ShortKey(name string) string {
+	e, _ := FindEntity(name)
 	return e.Short
 }
 
-func isIndex(key string) bool {
-	e, _ := entity(key)
+// IsIndex reports whether the values of a key are numbers.
+func IsIndex(key string) bool {
+	e, _ := FindEntity(key)
 	return e.Index
 }

@@ -1,4 +1,4 @@
-package bids
+package filter
 
 import (
 	"errors"
@@ -11,11 +11,11 @@ func isGlob(s string) bool { return strings.ContainsAny(s, "*?[") }
 // goGlob turns a shell's negated class, [!a], into that of path.Match.
 func goGlob(s string) string { return strings.ReplaceAll(s, "[!", "[^") }
 
-// compileGlob compiles a glob over paths: * and ? stay within a name, **
+// CompileGlob compiles a glob over paths: * and ? stay within a name, **
 // crosses directories. A glob without "/" matches a name in the path at any
 // depth; with one, from the dataset's root. What matches a directory matches
 // all in it.
-func compileGlob(glob string) (*regexp.Regexp, error) {
+func CompileGlob(glob string) (*regexp.Regexp, error) {
 	anchored := strings.Contains(strings.TrimRight(glob, "/"), "/")
 	glob = strings.Trim(glob, "/")
 	var re strings.Builder
@@ -55,20 +55,21 @@ func compileGlob(glob string) (*regexp.Regexp, error) {
 	return regexp.Compile(re.String())
 }
 
-// globs are compiled globs; a path matches when one does.
-type globs []*regexp.Regexp
+// Globs are compiled globs; a path matches when one does.
+type Globs []*regexp.Regexp
 
-// compileGlobs compiles what Validate has found good.
-func compileGlobs(list []string) (gs globs) {
+// CompileGlobs compiles globs, and leaves out what is none.
+func CompileGlobs(list []string) (gs Globs) {
 	for _, g := range list {
-		if re, err := compileGlob(g); err == nil {
+		if re, err := CompileGlob(g); err == nil {
 			gs = append(gs, re)
 		}
 	}
 	return gs
 }
 
-func (gs globs) match(path string) bool {
+// Match reports whether a path matches one of the globs.
+func (gs Globs) Match(path string) bool {
 	for _, re := range gs {
 		if re.MatchString(path) {
 			return true

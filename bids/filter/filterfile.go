@@ -1,4 +1,4 @@
-package bids
+package filter
 
 import (
 	"bytes"
@@ -8,9 +8,11 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/uniharmony/uniharmonyfs/bids/schema"
 )
 
-// ParseFilterFile reads a BIDS filter file as fMRIPrep and others take it
+// ParseFile reads a BIDS filter file as fMRIPrep and others take it
 // (--bids-filter-file): an object of queries, each an object of pybids' filters
 // and values. What one of the queries selects is selected. Within a query
 //
@@ -22,10 +24,10 @@ import (
 //     dwi, asl, pet) begin with its own filters: images of a datatype and
 //     suffix, and of those with a part- only the magnitude.
 //
-// The result is for Selection.AnyOf. The error is a *UsageError.
-func ParseFilterFile(data []byte) ([]Query, error) {
+// The error is a *UsageError.
+func ParseFile(data []byte) ([]Query, error) {
 	var file map[string]map[string]any
-	dec := json.NewDecoder(bytes.NewReader(bytes.TrimPrefix(data, []byte(bom))))
+	dec := json.NewDecoder(bytes.NewReader(bytes.TrimPrefix(data, []byte(schema.BOM))))
 	dec.UseNumber()
 	if err := dec.Decode(&file); err != nil {
 		return nil, filterError("", fmt.Sprintf("is not an object of queries (%v)", err), `an example: {"bold": {"task": "rest"}}`)
@@ -58,18 +60,18 @@ func filterQuery(name string, filters map[string]any) (Query, error) {
 		}
 		switch key := filterKey(filter); key {
 		case "":
-			return q, filterError(name+"."+filter, "is no filter of BIDS", "nearest: "+strings.Join(nearest(filter, filterNames()), ", "))
-		case dimModality:
-			q.Modality = values
-		case dimSuffix:
+			return q, filterError(name+"."+filter, "is no filter of BIDS", "nearest: "+strings.Join(Nearest(filter, filterNames()), ", "))
+		case Datatype:
+			q.Datatype = values
+		case Suffix:
 			q.Suffix = values
-		case dimExt:
+		case Extension:
 			q.Ext = values
 		default:
 			q.Entities[key] = values
 		}
 	}
-	return q, validQuery(q)
+	return q, q.Validate()
 }
 
 // knownQuery is what a query of fMRIPrep's begins with.
@@ -77,7 +79,7 @@ func knownQuery(name string) Query {
 	image := func(datatype, suffix string) Query {
 		q := Query{Entities: make(map[string][]string), Ext: []string{".nii", ".nii.gz"}}
 		if datatype != "" {
-			q.Modality = []string{datatype}
+			q.Datatype = []string{datatype}
 		}
 		if suffix != "" {
 			q.Suffix = []string{suffix}
@@ -111,17 +113,17 @@ func knownQuery(name string) Query {
 func filterKey(filter string) string {
 	switch filter {
 	case "datatype":
-		return dimModality
+		return Datatype
 	case "suffix":
-		return dimSuffix
+		return Suffix
 	case "extension":
-		return dimExt
+		return Extension
 	case "modality":
 		return "mod" // pybids' modality is the entity mod-
 	case "staining":
 		return "stain"
 	}
-	if e, known := entity(filter); known {
+	if e, known := schema.FindEntity(filter); known {
 		return e.Short
 	}
 	return ""
@@ -129,7 +131,7 @@ func filterKey(filter string) string {
 
 func filterNames() []string {
 	names := []string{"datatype", "suffix", "extension"}
-	for _, e := range Entities {
+	for _, e := range schema.Entities {
 		names = append(names, e.Long)
 	}
 	return names
