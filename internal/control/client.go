@@ -184,8 +184,8 @@ func (c *Client) start(ctx context.Context, cmd *exec.Cmd) error {
 	}
 }
 
-// post sends a request and passes the lines of the answer to on. It returns
-// the daemon's error, if that is how the answer ends.
+// post sends a request and passes the lines of the answer to on, the one with
+// the result last. It returns the daemon's error, if that is how the answer ends.
 func (c *Client) post(ctx context.Context, path string, body any, on func(Event) error) error {
 	raw, err := json.Marshal(body)
 	if err != nil {
@@ -205,10 +205,15 @@ func (c *Client) post(ctx context.Context, path string, body any, on func(Event)
 	dec := json.NewDecoder(resp.Body)
 	for {
 		var e Event
-		if err := dec.Decode(&e); err == io.EOF {
+		if err := dec.Decode(&e); isNoJSON(err) {
+			return c.strange(err)
+		} else if err == io.EOF {
 			return c.lost(ctx, io.ErrUnexpectedEOF)
 		} else if err != nil {
 			return c.lost(ctx, err)
+		}
+		if err := e.check(); err != nil {
+			return c.strange(err)
 		}
 		if e.Fault != nil {
 			return e.Fault
@@ -217,6 +222,18 @@ func (c *Client) post(ctx context.Context, path string, body any, on func(Event)
 			return err
 		}
 	}
+}
+
+// isNoJSON tells what was said wrongly from what was not said.
+func isNoJSON(err error) bool {
+	var syntax *json.SyntaxError
+	var kind *json.UnmarshalTypeError
+	return errors.As(err, &syntax) || errors.As(err, &kind)
+}
+
+// strange is the error of an answer that cannot be one.
+func (c *Client) strange(err error) error {
+	return advice.New(advice.Failed, "the daemon's answer is not understood", err, "its log tells more: "+c.dir.LogPath())
 }
 
 // send returns an answer as soon as it begins. A daemon whose answer does not
@@ -252,14 +269,18 @@ func (c *Client) lost(ctx context.Context, err error) error {
 	return advice.New(advice.Failed, "the daemon is gone", err, "run the command again: nothing is lost", "its log tells more: "+c.dir.LogPath())
 }
 
-// call sends a request whose result is a Res.
-func call[Res any](ctx context.Context, c *Client, path string, req any, progress func(Progress)) (res Res, err error) {
+// call sends a request whose result is a Res. progress and item may be nil.
+func call[Res any](ctx context.Context, c *Client, path string, req any, progress func(Progress), item func(json.RawMessage) error) (res Res, err error) {
 	err = c.post(ctx, path, req, func(e Event) error {
-		if e.Progress != nil && progress != nil {
+		switch {
+		case e.Progress != nil && progress != nil:
 			progress(*e.Progress)
-		}
-		if e.Result != nil {
-			return json.Unmarshal(e.Result, &res)
+		case e.Item != nil && item != nil:
+			return item(e.Item)
+		case e.Result != nil:
+			if err := json.Unmarshal(e.Result, &res); err != nil {
+				return c.strange(err)
+			}
 		}
 		return nil
 	})
@@ -267,61 +288,47 @@ func call[Res any](ctx context.Context, c *Client, path string, req any, progres
 }
 
 // List passes the files of a selection to fn, in byte order of their paths.
-func (c *Client) List(ctx context.Context, req ListRequest, progress func(Progress), fn func(File) error) (res ListResult, err error) {
-	err = c.post(ctx, "/v1/list", req, func(e Event) error {
-		switch {
-		case e.Progress != nil && progress != nil:
-			progress(*e.Progress)
-		case e.Item != nil:
-			var f File
-			if err := json.Unmarshal(e.Item, &f); err != nil {
-				return err
-			}
-			restore(&f.Path, f.Exact)
-			return fn(f)
-		case e.Result != nil:
-			return json.Unmarshal(e.Result, &res)
+func (c *Client) List(ctx context.Context, req ListRequest, progress func(Progress), fn func(File) error) (ListResult, error) {
+	return call[ListResult](ctx, c, "/v1/list", req, progress, func(raw json.RawMessage) error {
+		var f File
+		if err := json.Unmarshal(raw, &f); err != nil {
+			return c.strange(err)
 		}
-		return nil
+		restore(&f.Path, f.Exact)
+		return fn(f)
 	})
-	return res, err
 }
 
 // Files does something with files.
 func (c *Client) Files(ctx context.Context, req FilesRequest, progress func(Progress)) (FilesResult, error) {
-	return call[FilesResult](ctx, c, "/v1/files", req, progress)
+	return call[FilesResult](ctx, c, "/v1/files", req, progress, nil)
 }
 
 // Get downloads files into a directory. plan is told what is going to happen
 // before it does.
-func (c *Client) Get(ctx context.Context, req GetRequest, plan func(Plan) error, progress func(Progress)) (res GetResult, err error) {
-	err = c.post(ctx, "/v1/get", req, func(e Event) error {
-		switch {
-		case e.Progress != nil && progress != nil:
-			progress(*e.Progress)
-		case e.Item != nil:
-			var p Plan
-			if err := json.Unmarshal(e.Item, &p); err != nil {
-				return err
-			}
-			return plan(p)
-		case e.Result != nil:
-			return json.Unmarshal(e.Result, &res)
+func (c *Client) Get(ctx context.Context, req GetRequest, plan func(Plan) error, progress func(Progress)) (GetResult, error) {
+	return call[GetResult](ctx, c, "/v1/get", req, progress, func(raw json.RawMessage) error {
+		var p Plan
+		if err := json.Unmarshal(raw, &p); err != nil {
+			return c.strange(err)
 		}
-		return nil
+		return plan(p)
 	})
-	return res, err
 }
 
 // Status returns the state of the cache.
 func (c *Client) Status(ctx context.Context, req StatusRequest) (Status, error) {
-	return call[Status](ctx, c, "/v1/status", req, nil)
+	s, err := call[Status](ctx, c, "/v1/status", req, nil, nil)
+	for i := range s.Paths {
+		restore(&s.Paths[i].Path, s.Paths[i].Exact)
+	}
+	return s, err
 }
 
 // Clean removes hidden clones and what was cached through them. When the
 // cache was removed, the daemon is gone on return.
 func (c *Client) Clean(ctx context.Context, req CleanRequest) (CleanResult, error) {
-	res, err := call[CleanResult](ctx, c, "/v1/clean", req, nil)
+	res, err := call[CleanResult](ctx, c, "/v1/clean", req, nil, nil)
 	if err == nil && res.Removed {
 		err = c.gone(ctx)
 	}
