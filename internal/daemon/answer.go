@@ -94,7 +94,6 @@ func answer[Req, Res any](d *daemon, fn func(ctx context.Context, req Req, r *re
 			r.send(control.Event{Fault: advice.New(advice.Usage, "the request is not understood", err)})
 			return
 		}
-		defer control.Keep(h)()
 		r.flush() // a client that sees no answer begin knows that nothing has begun
 		var res Res
 		var err error
