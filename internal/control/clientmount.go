@@ -17,7 +17,7 @@ func (c *Client) Mount(ctx context.Context, req MountRequest, progress func(Prog
 		return info, err
 	}
 	// It may have been ready at that moment, or be so soon.
-	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), startTimeout)
+	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.waits.start)
 	defer cancel()
 	_, err = c.Unmount(last, UnmountRequest{Target: req.Target, ID: req.ID, Force: true})
 	return MountInfo{}, errors.Join(advice.New(advice.Interrupted, "interrupted", nil), err)

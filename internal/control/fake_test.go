@@ -130,3 +130,15 @@ func raw(t *testing.T, v any) json.RawMessage {
 	}
 	return b
 }
+
+// scan reads a request that was noted by a fake.
+func scan(t *testing.T, said, path string, req any) {
+	t.Helper()
+	body, ok := strings.CutPrefix(said, path+" ")
+	if !ok {
+		t.Fatalf("asked %q, not %s", said, path)
+	}
+	if err := json.Unmarshal([]byte(body), req); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -22,6 +23,7 @@ type crowded struct {
 	path   string
 	begun  chan string
 	answer chan struct{}
+	peers  *peers
 	server *http.Server
 	served chan struct{} // closed when it serves no more
 }
@@ -51,10 +53,10 @@ func newCrowded(t *testing.T, most int) *crowded {
 		}
 		wait(w, r)
 	})
-	c.server = NewServer(mux)
+	c.server, c.peers = NewServer(mux), NewPeers(l, most).(*peers)
 	go func() {
 		defer close(c.served)
-		c.server.Serve(NewPeers(l, most))
+		c.server.Serve(c.peers)
 	}()
 	t.Cleanup(func() { c.server.Close(); <-c.served })
 	return c
@@ -87,6 +89,22 @@ func (c *crowded) begins(path string) {
 	case <-time.After(time.Minute):
 		c.t.Fatalf("%s does not begin", path)
 	}
+}
+
+// rests waits until the server has noted the end of all answers, which is after
+// who asked has read them.
+func (c *crowded) rests() {
+	c.t.Helper()
+	for range 6000 {
+		c.peers.mu.Lock()
+		busy := slices.ContainsFunc(c.peers.all, func(o *peer) bool { return o.asking })
+		c.peers.mu.Unlock()
+		if !busy {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	c.t.Fatal("an answer does not end")
 }
 
 // talk is a connection on which answers are read.
@@ -175,6 +193,7 @@ func TestServedConnectionsGoInTheirOrder(t *testing.T) {
 			t.Fatal(i, err)
 		}
 	}
+	c.rests()
 	for i := range 2 { // again: the first is now the last that was served
 		io.WriteString(kept[i], request)
 		c.begins("/ask")
@@ -182,6 +201,7 @@ func TestServedConnectionsGoInTheirOrder(t *testing.T) {
 		if err := kept[i].answered(); err != nil {
 			t.Fatal(err)
 		}
+		c.rests()
 	}
 	c.dial(request)
 	c.begins("/ask")
