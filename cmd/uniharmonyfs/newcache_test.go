@@ -1,9 +1,13 @@
 package main_test
 
 import (
+	"bytes"
+	"fmt"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 )
@@ -43,4 +47,29 @@ func TestPowerCutOfANewCache(t *testing.T) {
 func TestDiskWithoutNewFiles(t *testing.T) {
 	t.Parallel()
 	underDiskFault(t, always("mkdirat,mkdir", "error=EROFS"))
+}
+
+// The first commands of a new user come side by side: there is no cache yet, and
+// no daemon.
+func TestFirstCommandsSideBySide(t *testing.T) {
+	t.Parallel()
+	u := newUser(t)
+	_, m := serve(t, u, files("first", 2, 3000))
+	for n := range 5 {
+		first := &user{t: t, dir: u.dir, cache: u.path(fmt.Sprintf("home-%d/.cache/uniharmonyfs", n))}
+		var all sync.WaitGroup
+		for range 6 {
+			all.Go(func() {
+				if r := first.run("list", "--dataset", m.Dir, "--count"); r.code != 0 {
+					t.Errorf("exit %d: %s%s", r.code, r.out, r.errout)
+				}
+			})
+		}
+		all.Wait()
+		log, err := os.ReadFile(filepath.Join(first.cache, "daemon.log"))
+		if served := bytes.Count(log, []byte("msg=start ")); err != nil || served != 1 {
+			t.Errorf("%d daemons served, %v\n%s", served, err, log)
+		}
+		first.leaveDaemon()
+	}
 }

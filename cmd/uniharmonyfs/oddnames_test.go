@@ -118,6 +118,33 @@ func TestListTellsNamesExactly(t *testing.T) {
 	}
 	u.must("get", "--dataset", repo, u.path("target"))
 	u.must("mount", "--dataset", repo, u.path("mnt"))
+	var status struct {
+		Paths []struct{ Path, Path_base64 string }
+	}
+	if err := json.Unmarshal([]byte(u.must("status", "--json", u.path("mnt/sub-01/anat"))), &status); err != nil {
+		t.Fatal(err)
+	}
+	var told []string
+	for _, p := range status.Paths {
+		if raw, err := base64.StdEncoding.DecodeString(p.Path_base64); err != nil {
+			t.Error(err)
+		} else if len(raw) > 0 {
+			p.Path = string(raw)
+		}
+		told = append(told, p.Path)
+	}
+	shown := u.must("status", u.path("mnt/sub-01/anat"))
+	for _, name := range oddNames {
+		if !slices.Contains(told, name) {
+			t.Errorf("status --json does not have %q", name)
+		}
+		if !strings.Contains(shown, " "+name+"\n") {
+			t.Errorf("status does not have %q", name)
+		}
+	}
+	if said := u.onTerminal("status", u.path("mnt/sub-01/anat")); strings.ContainsAny(said, "\u009b\u202e") {
+		t.Errorf("status writes to a terminal:\n%q", said)
+	}
 	for _, name := range oddNames {
 		for _, root := range []string{"target", "mnt"} {
 			if got, err := os.ReadFile(filepath.Join(u.path(root), name)); string(got) != "x" {

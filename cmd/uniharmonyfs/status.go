@@ -158,13 +158,14 @@ func mode(m control.MountInfo) string {
 }
 
 func writePaths(w io.Writer, paths []control.PathStatus) {
+	name := exactUnlessShown(w)
 	var rows [][]string
 	for _, p := range paths {
 		state := p.State
 		if p.Pinned {
 			state += ",pinned"
 		}
-		rows = append(rows, []string{state, size(p.Size), printable(p.Path)})
+		rows = append(rows, []string{state, size(p.Size), name(p.Path)})
 	}
 	table(w, rows)
 	for _, p := range paths {

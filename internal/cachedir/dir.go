@@ -1,6 +1,7 @@
 package cachedir
 
 import (
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -60,8 +61,20 @@ func (d Dir) Exists() bool {
 }
 
 // Make makes the cache directory if it is missing and marks it. It refuses a
-// directory that belongs to another user or holds something else.
+// directory that belongs to another user or holds something else. Others may
+// make it at the same time; one that is being removed is made again.
 func (d Dir) Make() error {
+	for try := 1; ; try++ {
+		if err := d.makeOnce(); !errors.Is(err, fs.ErrNotExist) || try == manyTries {
+			return err
+		}
+	}
+}
+
+// manyTries is how often something is done again that others have undone.
+const manyTries = 100
+
+func (d Dir) makeOnce() error {
 	what := fmt.Sprintf("cannot use %s as the cache", d)
 	if err := os.MkdirAll(string(d), 0o700); err != nil {
 		return advice.New(advice.Failed, what, err, "choose a directory that you can write to with --cache DIR")
@@ -84,24 +97,47 @@ func (d Dir) Make() error {
 		return advice.New(advice.Failed, what, err)
 	}
 	for _, e := range entries {
-		if e.Name() != "lock" && e.Name() != markerName+".new" {
+		if e.Name() != "lock" && !strings.HasPrefix(e.Name(), newMarker) {
+			if d.Exists() { // made at this moment by another command, and used
+				return d.close(st)
+			}
 			return advice.New(advice.Failed, what, fmt.Errorf("it holds %q and has no %s: it is not a cache of ours", e.Name(), markerName), "choose an empty or new directory with --cache DIR")
 		}
 	}
 	if err := d.close(st); err != nil {
 		return err
 	}
-	if err := d.replace(markerName, []byte(marker)); err != nil {
+	// Another command may do the same: each writes a file of its own.
+	if err := d.replace(markerName, newMarker+rand.Text(), []byte(marker)); err != nil {
 		return advice.New(advice.Failed, what, err, "choose a directory that you can write to with --cache DIR")
 	}
+	d.removeNewMarkers()
 	return nil
 }
 
-// replace gives a file of the cache other content: the old or the new is there,
-// never half of it, also after a power cut or on a full disk.
-func (d Dir) replace(name string, content []byte) error {
-	path := d.path(name)
-	tmp := path + ".new"
+// newMarker is how the names of markers begin that are being written.
+const newMarker = markerName + ".new"
+
+// removeNewMarkers removes those of commands that were killed. One that is being
+// written is done without: the marker is there.
+func (d Dir) removeNewMarkers() error {
+	entries, err := os.ReadDir(string(d))
+	for _, e := range entries {
+		if !strings.HasPrefix(e.Name(), newMarker) {
+			continue
+		}
+		if gone := os.Remove(d.path(e.Name())); !errors.Is(gone, fs.ErrNotExist) {
+			err = errors.Join(err, gone)
+		}
+	}
+	return err
+}
+
+// replace gives a file of the cache other content, by way of a file named tmp:
+// the old or the new is there, never half of it, also after a power cut or on a
+// full disk.
+func (d Dir) replace(name, tmp string, content []byte) error {
+	path, tmp := d.path(name), d.path(tmp)
 	f, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return err
@@ -140,8 +176,14 @@ var ErrLocked = errors.New("another daemon serves this cache")
 // Lock takes the cache's lock without waiting. The lock lives as long as the
 // returned file is open.
 func (d Dir) Lock() (*os.File, error) {
-	for {
+	for try := 1; ; try++ {
 		f, err := os.OpenFile(d.path("lock"), os.O_CREATE|os.O_RDWR, 0o600)
+		if errors.Is(err, fs.ErrNotExist) && try < manyTries { // it was removed
+			if err := d.Make(); err != nil {
+				return nil, err
+			}
+			continue
+		}
 		if err != nil {
 			return nil, advice.New(advice.Failed, fmt.Sprintf("cannot use %s as the cache", d), err, "choose a directory that you can write to with --cache DIR")
 		}
@@ -156,13 +198,16 @@ func (d Dir) Lock() (*os.File, error) {
 		// counts is the file that is there now.
 		mine, err1 := f.Stat()
 		there, err2 := os.Stat(d.path("lock"))
-		if err1 == nil && err2 == nil && os.SameFile(mine, there) {
+		held := err1 == nil && err2 == nil && os.SameFile(mine, there)
+		// It may have gone with the marker, or between the marker's end and its own.
+		if err := d.Make(); err != nil {
+			f.Close()
+			return nil, err
+		}
+		if held {
 			return f, nil
 		}
 		f.Close()
-		if err := d.Make(); err != nil {
-			return nil, err
-		}
 	}
 }
 
@@ -199,7 +244,8 @@ func (d Dir) Remove() error {
 	for _, name := range []string{"objects", "partial", "aside", "datasets", "index"} {
 		errs = append(errs, RemoveTree(d.path(name)))
 	}
-	for _, name := range []string{"pins", "pins.bak", "pins.new", "pins.room", "settings.json", "settings.json.new", markerName + ".new", "daemon.log", "daemon.log.old", "daemon.sock", markerName, "lock"} {
+	errs = append(errs, d.removeNewMarkers())
+	for _, name := range []string{"pins", "pins.bak", "pins.new", "pins.room", "settings.json", "settings.json.new", "daemon.log", "daemon.log.old", "daemon.sock", markerName, "lock"} {
 		if err := os.Remove(d.path(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			errs = append(errs, err)
 		}

@@ -37,5 +37,5 @@ func (d Dir) SaveSettings(s Settings) error {
 	if err != nil {
 		return err
 	}
-	return d.replace(settingsName, raw)
+	return d.replace(settingsName, settingsName+".new", raw)
 }

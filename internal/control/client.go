@@ -27,11 +27,17 @@ type Client struct {
 	http    *http.Client
 	version string
 	run     func() *exec.Cmd
+	waits   waits
 }
 
-// startTimeout bounds the wait for a daemon to answer after its start: the
-// time to scan a large cache, and to rebuild an index.
-const startTimeout = 60 * time.Second
+// waits bound what a client waits for.
+type waits struct {
+	start time.Duration // for a daemon to answer after its start: the time to scan a large cache, and to rebuild an index
+	word  time.Duration // for an answer that takes no work
+	idle  time.Duration // for the end of a daemon that has nothing to do
+}
+
+var usualWaits = waits{start: 60 * time.Second, word: 5 * time.Second, idle: DefaultGrace + 5*time.Second}
 
 // Connect reaches the daemon of the cache in dir, starting it when none runs.
 // start makes the command that runs a daemon; its standard error goes to the
@@ -41,23 +47,28 @@ const startTimeout = 60 * time.Second
 // any, for requests that every version understands. A daemon that is stopping
 // is waited for, and the next one started, also later by the client's requests.
 func Connect(ctx context.Context, dir cachedir.Dir, version string, start func() *exec.Cmd) (*Client, error) {
-	if err := dir.Make(); err != nil {
-		return nil, err
-	}
-	c := &Client{dir: dir, version: version, run: start, http: &http.Client{Transport: &http.Transport{
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return Dial(ctx, dir.Socket()) },
-		// A kept connection could be one that the daemon is just closing.
-		DisableKeepAlives: true,
-	}}}
+	c := newClient(dir, version, start)
 	if err := c.reach(ctx); err != nil {
 		return nil, err
 	}
 	return c, nil
 }
 
+func newClient(dir cachedir.Dir, version string, start func() *exec.Cmd) *Client {
+	return &Client{dir: dir, version: version, run: start, waits: usualWaits, http: &http.Client{Transport: &http.Transport{
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return Dial(ctx, dir.Socket()) },
+		// A kept connection could be one that the daemon is just closing.
+		DisableKeepAlives: true,
+	}}}
+}
+
 // reach makes sure that a daemon that will do is there.
 func (c *Client) reach(ctx context.Context) error {
-	deadline := time.Now().Add(startTimeout)
+	if err := c.dir.Make(); err != nil {
+		return err
+	}
+	deadline := time.Now().Add(c.waits.start)
+	var asked time.Time // when one of another version was first asked to end
 	for pause := 10 * time.Millisecond; ; pause = min(2*pause, 200*time.Millisecond) {
 		h, err := c.hello(ctx)
 		switch {
@@ -69,11 +80,17 @@ func (c *Client) reach(ctx context.Context) error {
 			if err := c.outlast(ctx, h); err != nil {
 				return err
 			}
+		case err == nil && !asked.IsZero() && time.Since(asked) > c.waits.idle:
+			return c.staying(h)
 		case err == nil:
+			if asked.IsZero() {
+				asked = time.Now()
+			}
 			c.stopIdle(ctx) // it decides: something may have begun since
 		case ctx.Err() != nil:
 			return advice.New(advice.Interrupted, "interrupted", nil)
 		default:
+			asked = time.Time{}
 			if err := c.start(ctx, c.run()); err != nil {
 				return err
 			}
@@ -87,23 +104,34 @@ func (c *Client) reach(ctx context.Context) error {
 	}
 }
 
+// staying is the error that a daemon of another version does not end, though it
+// has nothing to do and was asked to.
+func (c *Client) staying(h Hello) error {
+	do := []string{"or use another cache with --cache DIR"}
+	if h.PID > 1 {
+		do = append([]string{fmt.Sprintf("end it: kill %d", h.PID)}, do...)
+	}
+	return advice.New(advice.Failed, c.versions(h), errors.New("it was asked to end, and does not"), do...)
+}
+
+func (c *Client) versions(h Hello) string {
+	return fmt.Sprintf("the daemon of %s is version %s, this program %s", c.dir, h.Version, c.version)
+}
+
 // otherVersion is the error that a daemon of another version must stay.
 func (c *Client) otherVersion(h Hello) error {
-	what := fmt.Sprintf("the daemon of %s is version %s, this program %s", c.dir, h.Version, c.version)
+	what := c.versions(h)
 	if h.Mounts > 0 {
 		return advice.New(advice.Failed, what, nil, "take its mounts away with: uniharmonyfs unmount TARGET; then it is replaced", "see what is mounted with: uniharmonyfs status")
 	}
 	return advice.New(advice.Failed, what, errors.New("it is at work for: "+advice.List(h.Work)), "wait for that command to end, or interrupt it; then it is replaced", "or use another cache with --cache DIR")
 }
 
-// idleEnd is in what time a daemon that nobody asks for anything ends.
-const idleEnd = DefaultGrace + 5*time.Second
-
 // outlast waits for the end of a daemon of a version that cannot tell what it
 // does, and would stop in the middle of it: left alone, it ends if it does
 // nothing.
 func (c *Client) outlast(ctx context.Context, h Hello) error {
-	for deadline := time.Now().Add(idleEnd); time.Now().Before(deadline); {
+	for deadline := time.Now().Add(c.waits.idle); time.Now().Before(deadline); {
 		if held, err := c.dir.IsLocked(); err != nil || !held {
 			return nil
 		}
@@ -116,6 +144,8 @@ func (c *Client) outlast(ctx context.Context, h Hello) error {
 }
 
 func (c *Client) stopIdle(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, c.waits.word)
+	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://cache/v1/stop?if=idle", nil)
 	if err != nil {
 		return
@@ -126,7 +156,7 @@ func (c *Client) stopIdle(ctx context.Context) {
 }
 
 func (c *Client) hello(ctx context.Context) (h Hello, err error) {
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, c.waits.word)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://cache/v1/hello", nil)
 	if err != nil {
@@ -147,6 +177,11 @@ func (c *Client) hello(ctx context.Context) (h Hello, err error) {
 // failed, or found that another one is already there.
 func (c *Client) start(ctx context.Context, cmd *exec.Cmd) error {
 	log, err := c.dir.OpenLog()
+	if errors.Is(err, os.ErrNotExist) { // it was removed at this moment by another command
+		if err = c.dir.Make(); err == nil {
+			log, err = c.dir.OpenLog()
+		}
+	}
 	if err != nil {
 		return advice.New(advice.Failed, fmt.Sprintf("cannot use %s as the cache", c.dir), err)
 	}
@@ -179,13 +214,13 @@ func (c *Client) start(ctx context.Context, cmd *exec.Cmd) error {
 		return advice.New(advice.Failed, "the daemon ended while starting", nil, "its log tells more: "+c.dir.LogPath())
 	case <-ctx.Done():
 		return ctx.Err()
-	case <-time.After(startTimeout):
+	case <-time.After(c.waits.start):
 		return advice.New(advice.Failed, "the daemon does not become ready", nil, "its log tells more: "+c.dir.LogPath())
 	}
 }
 
-// post sends a request and passes the lines of the answer to on. It returns
-// the daemon's error, if that is how the answer ends.
+// post sends a request and passes the lines of the answer to on, the one with
+// the result last. It returns the daemon's error, if that is how the answer ends.
 func (c *Client) post(ctx context.Context, path string, body any, on func(Event) error) error {
 	raw, err := json.Marshal(body)
 	if err != nil {
@@ -205,10 +240,15 @@ func (c *Client) post(ctx context.Context, path string, body any, on func(Event)
 	dec := json.NewDecoder(resp.Body)
 	for {
 		var e Event
-		if err := dec.Decode(&e); err == io.EOF {
+		if err := dec.Decode(&e); isNoJSON(err) {
+			return c.strange(err)
+		} else if err == io.EOF {
 			return c.lost(ctx, io.ErrUnexpectedEOF)
 		} else if err != nil {
 			return c.lost(ctx, err)
+		}
+		if err := e.check(); err != nil {
+			return c.strange(err)
 		}
 		if e.Fault != nil {
 			return e.Fault
@@ -217,6 +257,18 @@ func (c *Client) post(ctx context.Context, path string, body any, on func(Event)
 			return err
 		}
 	}
+}
+
+// isNoJSON tells what was said wrongly from what was not said.
+func isNoJSON(err error) bool {
+	var syntax *json.SyntaxError
+	var kind *json.UnmarshalTypeError
+	return errors.As(err, &syntax) || errors.As(err, &kind)
+}
+
+// strange is the error of an answer that cannot be one.
+func (c *Client) strange(err error) error {
+	return advice.New(advice.Failed, "the daemon's answer is not understood", err, "its log tells more: "+c.dir.LogPath())
 }
 
 // send returns an answer as soon as it begins. A daemon whose answer does not
@@ -252,14 +304,18 @@ func (c *Client) lost(ctx context.Context, err error) error {
 	return advice.New(advice.Failed, "the daemon is gone", err, "run the command again: nothing is lost", "its log tells more: "+c.dir.LogPath())
 }
 
-// call sends a request whose result is a Res.
-func call[Res any](ctx context.Context, c *Client, path string, req any, progress func(Progress)) (res Res, err error) {
+// call sends a request whose result is a Res. progress and item may be nil.
+func call[Res any](ctx context.Context, c *Client, path string, req any, progress func(Progress), item func(json.RawMessage) error) (res Res, err error) {
 	err = c.post(ctx, path, req, func(e Event) error {
-		if e.Progress != nil && progress != nil {
+		switch {
+		case e.Progress != nil && progress != nil:
 			progress(*e.Progress)
-		}
-		if e.Result != nil {
-			return json.Unmarshal(e.Result, &res)
+		case e.Item != nil && item != nil:
+			return item(e.Item)
+		case e.Result != nil:
+			if err := json.Unmarshal(e.Result, &res); err != nil {
+				return c.strange(err)
+			}
 		}
 		return nil
 	})
@@ -267,61 +323,47 @@ func call[Res any](ctx context.Context, c *Client, path string, req any, progres
 }
 
 // List passes the files of a selection to fn, in byte order of their paths.
-func (c *Client) List(ctx context.Context, req ListRequest, progress func(Progress), fn func(File) error) (res ListResult, err error) {
-	err = c.post(ctx, "/v1/list", req, func(e Event) error {
-		switch {
-		case e.Progress != nil && progress != nil:
-			progress(*e.Progress)
-		case e.Item != nil:
-			var f File
-			if err := json.Unmarshal(e.Item, &f); err != nil {
-				return err
-			}
-			restore(&f.Path, f.Exact)
-			return fn(f)
-		case e.Result != nil:
-			return json.Unmarshal(e.Result, &res)
+func (c *Client) List(ctx context.Context, req ListRequest, progress func(Progress), fn func(File) error) (ListResult, error) {
+	return call[ListResult](ctx, c, "/v1/list", req, progress, func(raw json.RawMessage) error {
+		var f File
+		if err := json.Unmarshal(raw, &f); err != nil {
+			return c.strange(err)
 		}
-		return nil
+		restore(&f.Path, f.Exact)
+		return fn(f)
 	})
-	return res, err
 }
 
 // Files does something with files.
 func (c *Client) Files(ctx context.Context, req FilesRequest, progress func(Progress)) (FilesResult, error) {
-	return call[FilesResult](ctx, c, "/v1/files", req, progress)
+	return call[FilesResult](ctx, c, "/v1/files", req, progress, nil)
 }
 
 // Get downloads files into a directory. plan is told what is going to happen
 // before it does.
-func (c *Client) Get(ctx context.Context, req GetRequest, plan func(Plan) error, progress func(Progress)) (res GetResult, err error) {
-	err = c.post(ctx, "/v1/get", req, func(e Event) error {
-		switch {
-		case e.Progress != nil && progress != nil:
-			progress(*e.Progress)
-		case e.Item != nil:
-			var p Plan
-			if err := json.Unmarshal(e.Item, &p); err != nil {
-				return err
-			}
-			return plan(p)
-		case e.Result != nil:
-			return json.Unmarshal(e.Result, &res)
+func (c *Client) Get(ctx context.Context, req GetRequest, plan func(Plan) error, progress func(Progress)) (GetResult, error) {
+	return call[GetResult](ctx, c, "/v1/get", req, progress, func(raw json.RawMessage) error {
+		var p Plan
+		if err := json.Unmarshal(raw, &p); err != nil {
+			return c.strange(err)
 		}
-		return nil
+		return plan(p)
 	})
-	return res, err
 }
 
 // Status returns the state of the cache.
 func (c *Client) Status(ctx context.Context, req StatusRequest) (Status, error) {
-	return call[Status](ctx, c, "/v1/status", req, nil)
+	s, err := call[Status](ctx, c, "/v1/status", req, nil, nil)
+	for i := range s.Paths {
+		restore(&s.Paths[i].Path, s.Paths[i].Exact)
+	}
+	return s, err
 }
 
 // Clean removes hidden clones and what was cached through them. When the
 // cache was removed, the daemon is gone on return.
 func (c *Client) Clean(ctx context.Context, req CleanRequest) (CleanResult, error) {
-	res, err := call[CleanResult](ctx, c, "/v1/clean", req, nil)
+	res, err := call[CleanResult](ctx, c, "/v1/clean", req, nil, nil)
 	if err == nil && res.Removed {
 		err = c.gone(ctx)
 	}

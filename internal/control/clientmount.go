@@ -12,12 +12,12 @@ import (
 // nothing is mounted.
 func (c *Client) Mount(ctx context.Context, req MountRequest, progress func(Progress)) (MountInfo, error) {
 	req.ID = rand.Text()
-	info, err := call[MountInfo](ctx, c, "/v1/mount", req, progress)
+	info, err := call[MountInfo](ctx, c, "/v1/mount", req, progress, nil)
 	if ctx.Err() == nil {
 		return info, err
 	}
 	// It may have been ready at that moment, or be so soon.
-	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), startTimeout)
+	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.waits.start)
 	defer cancel()
 	_, err = c.Unmount(last, UnmountRequest{Target: req.Target, ID: req.ID, Force: true})
 	return MountInfo{}, errors.Join(advice.New(advice.Interrupted, "interrupted", nil), err)
@@ -25,14 +25,14 @@ func (c *Client) Mount(ctx context.Context, req MountRequest, progress func(Prog
 
 // Wait returns when the mount at target is gone.
 func (c *Client) Wait(ctx context.Context, target string) error {
-	_, err := call[struct{}](ctx, c, "/v1/wait", UnmountRequest{Target: target}, nil)
+	_, err := call[struct{}](ctx, c, "/v1/wait", UnmountRequest{Target: target}, nil, nil)
 	return err
 }
 
 // Unmount ends a mount. When the cache was removed with it, the daemon is
 // gone on return.
 func (c *Client) Unmount(ctx context.Context, req UnmountRequest) (UnmountResult, error) {
-	res, err := call[UnmountResult](ctx, c, "/v1/unmount", req, nil)
+	res, err := call[UnmountResult](ctx, c, "/v1/unmount", req, nil, nil)
 	if err == nil && res.Removed {
 		err = c.gone(ctx)
 	}

@@ -1,8 +1,11 @@
 package control
 
 import (
+	"bytes"
 	"encoding/json"
 	"regexp"
+	"strconv"
+	"unicode/utf16"
 	"unicode/utf8"
 )
 
@@ -31,6 +34,45 @@ var replaced = regexp.MustCompile(`(^|[^\\])(\\\\)*\\ufffd`)
 
 // isLossy reports whether something could not be written as JSON.
 func isLossy(raw []byte) bool { return replaced.Match(raw) }
+
+// isExact reports whether JSON that was received is text throughout: UTF-8, and
+// no half of a surrogate pair (RFC 8259, section 8.2), which is no character.
+func isExact(raw []byte) bool {
+	if !utf8.Valid(raw) {
+		return false
+	}
+	for {
+		i := bytes.IndexByte(raw, '\\')
+		if i < 0 || i+1 == len(raw) {
+			return true
+		}
+		if raw = raw[i:]; raw[1] != 'u' {
+			raw = raw[2:]
+			continue
+		}
+		r, n := escaped(raw)
+		if utf16.IsSurrogate(r) {
+			second, m := escaped(raw[n:])
+			if utf16.DecodeRune(r, second) == utf8.RuneError {
+				return false
+			}
+			n += m
+		}
+		raw = raw[n:]
+	}
+}
+
+// escaped reads \uXXXX at the beginning of raw, and how long that is; 0 is none.
+func escaped(raw []byte) (r rune, n int) {
+	if len(raw) < 6 || raw[0] != '\\' || raw[1] != 'u' {
+		return 0, min(len(raw), 2)
+	}
+	v, err := strconv.ParseUint(string(raw[2:6]), 16, 16)
+	if err != nil {
+		return 0, 2
+	}
+	return rune(v), 6
+}
 
 type exactFailed struct {
 	*plainFailed

@@ -10,30 +10,33 @@ import (
 // peers accepts connections of the owner only, and bounds how many there are:
 // when there are too many, the one goes that has been without a request for
 // longest. Nobody who opens connections, or sends requests in crumbs, keeps
-// others out.
+// others out. One whose request was read is never closed for another: while all
+// there may be are such, the newest waits.
 type peers struct {
 	net.Listener
 	most int
 
-	mu   sync.Mutex // guards the following and the fields of each peer
-	all  []*peer    // oldest first
-	room sync.Cond
+	mu     sync.Mutex // guards the following and the fields of each peer
+	all    []*peer    // what has been without a request for longest comes first
+	closed bool
+	change sync.Cond
 }
 
 type peer struct {
 	net.Conn
 	of     *peers
-	asking bool // a request of it is being answered
+	asking bool // its request was read, and the answer is not sent to its end
 	gone   bool
 }
 
 // MaxConnections is how many a daemon keeps at a time.
 const MaxConnections = 128
 
-// NewPeers returns a listener of at most so many connections of the owner.
-func NewPeers(l net.Listener, most int) *peers {
+// NewPeers returns a listener of at most so many connections of the owner, to be
+// served by [NewServer].
+func NewPeers(l net.Listener, most int) net.Listener {
 	p := &peers{Listener: l, most: most}
-	p.room.L = &p.mu
+	p.change.L = &p.mu
 	return p
 }
 
@@ -48,24 +51,37 @@ func (p *peers) Accept() (net.Conn, error) {
 			c.Close()
 			continue
 		}
-		return p.admit(c), nil
+		return p.admit(c)
 	}
 }
 
-func (p *peers) admit(c net.Conn) *peer {
+// Close ends Accept, also while it waits.
+func (p *peers) Close() error {
+	p.mu.Lock()
+	p.closed = true
+	p.change.Broadcast()
+	p.mu.Unlock()
+	return p.Listener.Close()
+}
+
+func (p *peers) admit(c net.Conn) (net.Conn, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for len(p.all) >= p.most {
+		if p.closed {
+			c.Close()
+			return nil, net.ErrClosed
+		}
 		i := slices.IndexFunc(p.all, func(o *peer) bool { return !o.asking })
 		if i < 0 {
-			p.room.Wait()
+			p.change.Wait()
 			continue
 		}
 		p.remove(p.all[i])
 	}
 	new := &peer{Conn: c, of: p}
 	p.all = append(p.all, new)
-	return new
+	return new, nil
 }
 
 // remove is called with mu held.
@@ -75,7 +91,7 @@ func (p *peers) remove(o *peer) error {
 	}
 	o.gone = true
 	p.all = slices.DeleteFunc(p.all, func(x *peer) bool { return x == o })
-	p.room.Broadcast()
+	p.change.Broadcast()
 	return o.Conn.Close()
 }
 
@@ -85,21 +101,23 @@ func (o *peer) Close() error {
 	return o.of.remove(o)
 }
 
-func (o *peer) ask(asking bool) {
+// ask reports whether the connection is still there.
+func (o *peer) ask(asking bool) (there bool) {
 	o.of.mu.Lock()
 	defer o.of.mu.Unlock()
+	if o.asking && !asking && !o.gone { // it has just been served
+		o.of.all = append(slices.DeleteFunc(o.of.all, func(x *peer) bool { return x == o }), o)
+	}
 	o.asking = asking
-	o.of.room.Broadcast()
+	o.of.change.Broadcast()
+	return !o.gone
 }
 
 type peerKey struct{}
 
-// Keep keeps a request's connection until the returned function is called.
-func Keep(h *http.Request) (release func()) {
-	o, ok := h.Context().Value(peerKey{}).(*peer)
-	if !ok {
-		return func() {}
-	}
-	o.ask(true)
-	return func() { o.ask(false) }
+// keep keeps a request's connection until its answer is sent; ok is false when it
+// was closed for another at this moment.
+func keep(h *http.Request) (ok bool) {
+	o, is := h.Context().Value(peerKey{}).(*peer)
+	return !is || o.ask(true)
 }

@@ -2,6 +2,7 @@ package control
 
 import (
 	"encoding/json"
+	"errors"
 	"time"
 
 	"github.com/uniharmony/uniharmonyfs/bids"
@@ -267,6 +268,24 @@ type Event struct {
 	Item     json.RawMessage `json:"item,omitempty"`
 	Result   json.RawMessage `json:"result,omitempty"`
 	Fault    *advice.Error   `json:"fault,omitempty"`
+}
+
+// check returns what is wrong with a line: it says one thing. One that says
+// nothing known is of a later version, and no error.
+func (e Event) check() error {
+	said := 0
+	for _, is := range []bool{e.Progress != nil, e.Item != nil, e.Result != nil, e.Fault != nil} {
+		if is {
+			said++
+		}
+	}
+	switch {
+	case said > 1:
+		return errors.New("one line says several things")
+	case string(e.Result) == "null":
+		return errors.New("its result is nothing")
+	}
+	return nil
 }
 
 // DefaultGrace is how long a daemon that nobody asks for anything stays.

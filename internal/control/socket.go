@@ -1,6 +1,7 @@
 package control
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -110,10 +111,21 @@ func peerIsMe(c net.Conn) error {
 	return nil
 }
 
-// NewServer bounds what a peer can make the daemon keep.
+// maxRequest is how large a request's body may be, in bytes.
+const maxRequest = 16 << 20
+
+// NewServer bounds what a peer can make the daemon keep. Behind [NewPeers] a
+// connection is kept from the moment its request was read until all of the answer
+// was sent.
 func NewServer(h http.Handler) *http.Server {
 	return &http.Server{
-		Handler:           http.MaxBytesHandler(h, 16<<20),
+		Handler: http.MaxBytesHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			// Those with a body are kept when it was read.
+			if r.ContentLength == 0 && !keep(r) {
+				return
+			}
+			h.ServeHTTP(w, r)
+		}), maxRequest),
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       30 * time.Second,
 		IdleTimeout:       time.Minute,
@@ -121,28 +133,47 @@ func NewServer(h http.Handler) *http.Server {
 		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
 			return context.WithValue(ctx, peerKey{}, c)
 		},
+		ConnState: func(c net.Conn, is http.ConnState) {
+			if p, ok := c.(*peer); ok && is == http.StateIdle {
+				p.ask(false)
+			}
+		},
 	}
 }
 
 // ReadRequest reads a request to its end, within the time that is for that,
 // and then lets the answer take hours. What is not read here could hold the
-// connection for ever.
+// connection for ever. A body that does not say exactly what is meant is an
+// error.
 func ReadRequest(w http.ResponseWriter, h *http.Request, req any) error {
-	var err error
-	if h.Method == http.MethodPost {
-		dec := json.NewDecoder(h.Body)
-		dec.DisallowUnknownFields()
-		if err = dec.Decode(req); err == nil {
-			_, err = dec.Token()
-		}
-		if err == nil {
-			err = errors.New("it has more than one value")
-		}
-	} else {
-		_, err = io.Copy(io.Discard, h.Body)
-	}
-	if err != nil && !errors.Is(err, io.EOF) {
+	body, err := io.ReadAll(h.Body)
+	if err != nil {
 		return err
 	}
+	if !keep(h) {
+		return net.ErrClosed
+	}
+	if h.Method == http.MethodPost && len(bytes.TrimSpace(body)) > 0 {
+		if err := decode(body, req); err != nil {
+			return err
+		}
+	}
 	return http.NewResponseController(w).SetReadDeadline(time.Time{})
+}
+
+// decode reads one value that has no other fields than req has.
+func decode(body []byte, req any) error {
+	// The decoder would put another character in its place: another path.
+	if !isExact(body) {
+		return errors.New("it is not UTF-8 throughout: a path that is not cannot be named, but a directory above it can")
+	}
+	dec := json.NewDecoder(bytes.NewReader(body))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(req); err != nil {
+		return err
+	}
+	if _, err := dec.Token(); err != io.EOF {
+		return errors.New("it has more than one value")
+	}
+	return nil
 }

@@ -12,18 +12,28 @@ import (
 	"github.com/uniharmony/uniharmonyfs/internal/control"
 )
 
-// reply sends the lines of an answer. It is safe for concurrent use.
+// reply sends the lines of an answer. It is safe for concurrent use; what is told
+// after the answer's end is dropped.
 type reply struct {
-	ended chan struct{} // closed when the request uses nothing any more
-
-	mu   sync.Mutex
+	mu   sync.Mutex // guards the following
 	w    http.ResponseWriter
-	last time.Time
+	over bool // the last line was sent
+	told control.Progress
+	at   time.Time // when it was told
 }
 
 func (r *reply) send(e control.Event) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.write(e)
+}
+
+// write is send for who holds mu.
+func (r *reply) write(e control.Event) {
+	if r.over {
+		return // the server has taken back the writer
+	}
+	r.over = e.Result != nil || e.Fault != nil
 	line, err := json.Marshal(e)
 	if err != nil {
 		return
@@ -35,25 +45,30 @@ func (r *reply) send(e control.Event) {
 	}
 }
 
-// Progress reports, at most twenty times a second unless the phase is done.
+// tellEvery bounds how often progress is told.
+const tellEvery = 50 * time.Millisecond
+
+// Progress reports, at most twenty times a second, but the beginning and the end
+// of a phase always, and what is waited for: that may be said only once.
 func (r *reply) Progress(p control.Progress) {
 	r.mu.Lock()
+	defer r.mu.Unlock()
 	now := time.Now()
-	skip := now.Sub(r.last) < 50*time.Millisecond && (p.Total == 0 || p.Done < p.Total)
-	if !skip {
-		r.last = now
+	always := p.Phase == "wait" || p.Phase != r.told.Phase || p.Total > 0 && p.Done >= p.Total
+	if !always && now.Sub(r.at) < tellEvery {
+		return
 	}
-	r.mu.Unlock()
-	if !skip {
-		r.send(control.Event{Progress: &p})
-	}
+	r.told, r.at = p, now
+	r.write(control.Event{Progress: &p})
 }
 
 // Flush sends what is in the buffer.
 func (r *reply) Flush() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	http.NewResponseController(r.w).Flush()
+	if !r.over {
+		http.NewResponseController(r.w).Flush()
+	}
 }
 
 // Item sends one item of the answer.
@@ -66,44 +81,53 @@ func (r *reply) Item(v any) error {
 	return nil
 }
 
-// counted makes a handler of requests that keep the daemon alive, and that are
-// cancelled when it stops. Refused with 503, nothing of a request was done.
-func (d *daemon) counted(name string, h http.HandlerFunc) http.HandlerFunc {
-	return func(w http.ResponseWriter, req *http.Request) {
-		end, ok := d.life.begin(name)
-		if !ok {
-			http.Error(w, errStopping.Error(), http.StatusServiceUnavailable)
-			return
-		}
-		defer end()
-		ctx, cancel := context.WithCancelCause(req.Context())
-		defer cancel(nil)
-		defer context.AfterFunc(d.life.ctx, func() { cancel(errStopping) })()
-		h(w, req.WithContext(ctx))
+// begin takes note of a request that keeps the daemon alive. Its context ends when
+// the daemon stops; end, which may be called again, takes note of its end. ok is
+// false, and nothing has begun, when the daemon is stopping.
+func (d *daemon) begin(name string, h *http.Request) (ctx context.Context, end func(), ok bool) {
+	ended, ok := d.life.begin(name)
+	if !ok {
+		return nil, nil, false
 	}
+	ctx, cancel := context.WithCancelCause(h.Context())
+	stop := context.AfterFunc(d.life.ctx, func() { cancel(errStopping) })
+	return ctx, sync.OnceFunc(func() { stop(); cancel(nil); ended() }), true
 }
 
+// uncounted is the name of requests that do not keep the daemon alive, and that
+// its end does not await: they wait for what that brings about.
+const uncounted = ""
+
 // answer makes a handler of a function from a request to a result. The
-// function's ctx ends when the client goes away.
-func answer[Req, Res any](d *daemon, fn func(ctx context.Context, req Req, r *reply) (Res, error)) http.HandlerFunc {
+// function's ctx ends when the client goes away, or the daemon stops. Refused
+// with 503, nothing of a request was done. When the last line comes the request
+// has ended: whoever has the answer may rely on that.
+func answer[Req, Res any](d *daemon, name string, fn func(ctx context.Context, req Req, r *reply) (Res, error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, h *http.Request) {
+		ctx, end := h.Context(), func() {}
+		if name != uncounted {
+			var ok bool
+			if ctx, end, ok = d.begin(name, h); !ok {
+				http.Error(w, errStopping.Error(), http.StatusServiceUnavailable)
+				return
+			}
+		}
 		w.Header().Set("Content-Type", "application/x-ndjson")
-		r := &reply{w: w, ended: make(chan struct{})}
-		end := sync.OnceFunc(func() { close(r.ended) })
+		r := &reply{w: w}
 		defer end()
 		var req Req
 		if err := control.ReadRequest(w, h, &req); err != nil {
+			end()
 			r.send(control.Event{Fault: advice.New(advice.Usage, "the request is not understood", err)})
 			return
 		}
-		defer control.Keep(h)()
 		r.Flush() // a client that sees no answer begin knows that nothing has begun
 		var res Res
 		var err error
-		if panicked := d.guarded(h.URL.Path, func() { res, err = fn(h.Context(), req, r) }); panicked != nil {
+		if panicked := d.guarded(h.URL.Path, func() { res, err = fn(ctx, req, r) }); panicked != nil {
 			err = panicked
 		}
-		end() // before the answer: whoever has it may rely on that
+		end()
 		if err != nil {
 			f := control.ToAdvice(err)
 			if f.Kind == advice.Interrupted && d.life.ctx.Err() != nil {

@@ -183,16 +183,15 @@ func (d *daemon) close() error {
 func (d *daemon) routes() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /v1/hello", d.sayHello)
-	mux.HandleFunc("GET /v1/status", d.counted("status", answer(d, d.status)))
-	mux.HandleFunc("POST /v1/status", d.counted("status", answer(d, d.status)))
-	mux.HandleFunc("POST /v1/mount", d.counted("mount", answer(d, d.mountRequest)))
-	// It waits for what the end itself brings about: it is not to be awaited.
-	mux.HandleFunc("POST /v1/wait", answer(d, d.waitRequest))
-	mux.HandleFunc("POST /v1/unmount", d.counted("unmount", answer(d, d.unmountRequest)))
-	mux.HandleFunc("POST /v1/list", d.counted("list", answer(d, d.listRequest)))
-	mux.HandleFunc("POST /v1/files", d.counted("files", answer(d, d.filesRequest)))
-	mux.HandleFunc("POST /v1/get", d.counted("get", answer(d, d.getRequest)))
-	mux.HandleFunc("POST /v1/clean", d.counted("clean", answer(d, d.cleanRequest)))
+	mux.HandleFunc("GET /v1/status", answer(d, "status", d.status))
+	mux.HandleFunc("POST /v1/status", answer(d, "status", d.status))
+	mux.HandleFunc("POST /v1/mount", answer(d, "mount", d.mountRequest))
+	mux.HandleFunc("POST /v1/wait", answer(d, uncounted, d.waitRequest))
+	mux.HandleFunc("POST /v1/unmount", answer(d, "unmount", d.unmountRequest))
+	mux.HandleFunc("POST /v1/list", answer(d, "list", d.listRequest))
+	mux.HandleFunc("POST /v1/files", answer(d, "files", d.filesRequest))
+	mux.HandleFunc("POST /v1/get", answer(d, "get", d.getRequest))
+	mux.HandleFunc("POST /v1/clean", answer(d, "clean", d.cleanRequest))
 	mux.HandleFunc("POST /v1/stop", d.stopRequest)
 	return mux
 }

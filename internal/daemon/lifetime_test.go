@@ -93,7 +93,7 @@ func TestPanicIsTheErrorOfItsRequestOnly(t *testing.T) {
 	var log strings.Builder
 	d := testDaemon(&log)
 	defer d.life.stop()
-	h := d.counted("list", answer(d, func(context.Context, struct{}, *reply) (struct{}, error) { panic("mistaken") }))
+	h := answer(d, "list", func(context.Context, struct{}, *reply) (struct{}, error) { panic("mistaken") })
 	s := httptest.NewServer(h)
 	defer s.Close()
 	resp, err := http.Post(s.URL, "application/json", strings.NewReader("{}"))

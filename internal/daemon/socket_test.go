@@ -21,7 +21,7 @@ func serveSocket(t *testing.T) (dialled func() net.Conn) {
 	d := &daemon{log: slog.New(slog.DiscardHandler), life: newLifetime(time.Hour)}
 	t.Cleanup(d.life.stop)
 	mux := http.NewServeMux()
-	mux.HandleFunc("/v1/ask", d.counted("ask", answer(d, func(context.Context, struct{ A int }, *reply) (string, error) { return "answered", nil })))
+	mux.HandleFunc("/v1/ask", answer(d, "ask", func(context.Context, struct{ A int }, *reply) (string, error) { return "answered", nil }))
 	path := filepath.Join(t.TempDir(), "s")
 	l, err := control.Listen(path)
 	if err != nil {
