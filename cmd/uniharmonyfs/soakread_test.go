@@ -87,20 +87,6 @@ func (s *soak) random(path string, want demo.Content, rng *rand.Rand) (sum int64
 	return sum, nil
 }
 
-// mapper maps a file and writes what it is asked for: offset and length in a
-// line. It is a process of its own: who waits for a page of a mapping keeps a
-// processor of the Go runtime, and the server of the content may need that one.
-const mapper = `
-import mmap, sys
-with open(sys.argv[1], "rb") as f:
-    m = mmap.mmap(f.fileno(), 0, prot=mmap.PROT_READ)
-    for line in sys.stdin:
-        at, n = map(int, line.split())
-        m.madvise(mmap.MADV_DONTNEED)
-        sys.stdout.buffer.write(m[at:at + n])
-        sys.stdout.flush()
-`
-
 func (s *soak) mapped(path string, want demo.Content) (n int64, err error) {
 	if want.Size() == 0 {
 		return 0, nil // nothing can be mapped
