@@ -127,7 +127,9 @@ class Mount:
         self.where, self.target, self.cache = where, where / "mnt", where / "cache"
         where.mkdir(exist_ok=True)
         self.prefix = ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups"] if user else []
-        if user:
+        self.program = PROGRAM
+        if user:  # who may not be allowed to look into the repository
+            self.program = Path(shutil.copy(PROGRAM, where))
             os.chown(where, user, user)
         started = time.perf_counter()
         self.ours("mount", "--dataset", dataset, *flags, self.target)
@@ -136,7 +138,7 @@ class Mount:
 
     def ours(self, *args: object) -> str:
         env = {"UNIHARMONYFS_CACHE": str(self.cache), "HOME": str(self.where)}
-        return run(*self.prefix, PROGRAM, *args, env=env)
+        return run(*self.prefix, self.program, *args, env=env)
 
     def remount(self, dataset: Path | str, *flags: str) -> float:
         self.ours("unmount", self.target)
@@ -242,11 +244,39 @@ def wait_for(true: Callable[[], bool]) -> None:
     raise RuntimeError("it did not come about within 30 s")
 
 
+def short(text: str, most: int = 200) -> str:
+    """Text that fits into a cell of a table."""
+    text = " ".join(text.replace("|", "/").split())
+    return text if len(text) <= most else f"{text[: most // 2]} … {text[-most // 2:]}"
+
+
+def machine() -> str:
+    """What the figures were taken on."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    model = [line.partition(":")[2].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
+    where = os.environ.get("UNIHARMONYFS_BENCH_DIR", tempfile.gettempdir())
+    disk = run("findmnt", "-n", "-o", "FSTYPE", "-T", where).strip()
+    cpu = f" ({model[0]})" if model else ""
+    return f"{os.cpu_count()} cores{cpu}, {memory:.0f} GiB of memory, Linux {os.uname().release}, {disk} at {where}"
+
+
 class Table:
-    """The figures, with what is aimed at."""
+    """The figures, with what is aimed at. An aim with † depends on the machine."""
 
     def __init__(self) -> None:
         self.rows: list[tuple[str, str, str, str]] = []
+        self.failed = 0
+
+    @contextmanager
+    def part(self, what: str) -> Iterator[None]:
+        """A part of the measures. One that fails is a row, and the others go on."""
+        try:
+            yield
+        except Skip as why:
+            self.add(what, "not taken", "", str(why))
+        except Exception as why:
+            self.failed += 1
+            self.add(what, "failed", "", short(str(why)) or type(why).__name__)
 
     def ratio(self, what: str, ours: list[float], theirs: list[float], aim: str, note: str = "") -> float:
         """Adds the ratio of neighbours: its median, least and most."""
@@ -261,6 +291,7 @@ class Table:
         say(f"   {what}: {figure}  [{aim}]  {note}")
 
     def print(self) -> None:
+        print(f"Taken on {machine()}:\n")
         print("| what | figure | aim | medians |\n|---|---|---|---|")
         for row in self.rows:
             print("| " + " | ".join(row) + " |")

@@ -47,9 +47,10 @@ def measure(table: Table, rounds: int, with_peers: bool) -> None:
         table.add("… bytes moved / bytes of the files", f"{100 * moved[-1]:.2f} %", "≤ 3 %")
         if with_peers:
             for name, mounted in (("datalad-fuse", datalad_fuse), ("rclone mount", rclone_mount)):
-                with mounted(where, server) as mnt:
-                    server.counts()
-                    seconds = scan(mnt, paths[:FEW])
-                    part = server.counts()["bytes"] / whole * len(paths) / FEW
-                table.ratio(f"headers of {FEW}: {name} / ours", [seconds], [ours(FEW)], "", "s")
-                table.add("… bytes moved / bytes of the files", f"{100 * part:.0f} %")
+                with table.part(f"headers of {FEW}: {name} / ours"):
+                    with mounted(where, server) as mnt:
+                        server.counts()
+                        seconds = scan(mnt, paths[:FEW])
+                        part = server.counts()["bytes"] / whole * len(paths) / FEW
+                    table.ratio(f"headers of {FEW}: {name} / ours", [seconds], [ours(FEW)], "", "s")
+                    table.add("… bytes moved / bytes of the files", f"{100 * part:.0f} %")

@@ -48,7 +48,7 @@ def cached(table: Table, where: Path, server: Server, rounds: int) -> None:
     for user in (0, NOBODY):
         os.chmod(where, 0o755)
         os.chmod(where / "origin", 0o755)
-        with Mount(where / "m", server.said["url"], user=user) as m:
+        with table.part("cached file, as an ordinary user" if user else "cached file"), Mount(where / "m", server.said["url"], user=user) as m:
             path = m.target / image
             m.ours("prefetch", path)
             passes = m.status()["mounts"][0]["passthrough"]
@@ -59,7 +59,7 @@ def cached(table: Table, where: Path, server: Server, rounds: int) -> None:
             raw = object_of(m)
             for pattern, unit in (("read", "MB/s"), ("randread", "k reads/s")):
                 ours, theirs = in_turn(rounds, lambda: fio(path, pattern, user), lambda: fio(raw, pattern, user))
-                table.ratio(f"cached file, {pattern}, {how} / ext4", ours, theirs, "≥ 0.95" if passes else "≥ 0.5", unit)
+                table.ratio(f"cached file, {pattern}, {how} / ext4", ours, theirs, "≥ 0.95 †" if passes else "≥ 0.5 †", unit)
                 if passes:
                     with overlay(where / "overlay", raw) as stacked:
                         both = in_turn(rounds, lambda: fio(stacked, pattern, user), lambda: fio(raw, pattern, user))
@@ -95,21 +95,23 @@ def cold(table: Table, where: Path, server: Server, rounds: int, with_peers: boo
         finally:
             (where / "out").unlink(missing_ok=True)
 
-    for name, rate, aim in (("unlimited", "0", "≤ 1.8"), ("400 Mbit/s", "400Mbit", "≤ 1.1")):
+    for name, rate, aim in (("unlimited", "0", "≤ 1.8 †"), ("400 Mbit/s", "400Mbit", "≤ 1.1")):
         server.link("20ms", rate)
-        table.ratio(f"cold {SIZE} file, sequential, {name} / curl", *in_turn(rounds if rate == "0" else 1, ours, curl), aim, "s")
+        with table.part(f"cold {SIZE} file, sequential, {name} / curl"):
+            table.ratio(f"cold {SIZE} file, sequential, {name} / curl", *in_turn(rounds if rate == "0" else 1, ours, curl), aim, "s")
     server.link("20ms", "0")
     if with_peers:
         for name, mounted in (("datalad-fuse", datalad_fuse), ("rclone mount", rclone_mount)):
-            with mounted(where, server) as mnt:
-                once = clock(lambda: run("dd", f"if={mnt / image}", "of=/dev/null", "bs=1M"))
-            table.ratio(f"cold {SIZE} file, sequential, unlimited: {name} / curl", [once], [curl()], "", "s")
+            with table.part(f"cold {SIZE} file, sequential, unlimited: {name} / curl"):
+                with mounted(where, server) as mnt:
+                    once = clock(lambda: run("dd", f"if={mnt / image}", "of=/dev/null", "bs=1M"))
+                table.ratio(f"cold {SIZE} file, sequential, unlimited: {name} / curl", [once], [curl()], "", "s")
     waits = []
     for _ in range(rounds):
         with Mount(where / "m", server.dataset) as m:
             warm(m, server)
             waits.append(1000 * first_byte(m.target / image))
-    table.add("first byte of a cold file, RTT 20 ms", f"{statistics.median(waits):.1f} ms", "≤ 25 ms", f"{min(waits):.1f}–{max(waits):.1f}")
+    table.add("first byte of a cold file, RTT 20 ms", f"{statistics.median(waits):.1f} ms", "≤ 25 ms †", f"{min(waits):.1f}–{max(waits):.1f}")
 
 
 def warm(m: Mount, server: Server) -> None:
@@ -122,6 +124,7 @@ def measure(table: Table, rounds: int, with_peers: bool) -> None:
     if os.geteuid() != 0:
         raise Skip("only root can drop caches and mount as two users")
     with scratch() as where, Server(where / "origin", 2, SIZE) as server:
-        cold(table, where, server, rounds, with_peers)
+        with table.part("cold file"):
+            cold(table, where, server, rounds, with_peers)
         drop_caches()
         cached(table, where, server, rounds)
