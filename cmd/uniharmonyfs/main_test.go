@@ -83,6 +83,9 @@ type user struct {
 
 func newUser(t testing.TB) *user {
 	t.Helper()
+	if testing.Short() && t.Name() != smokeTest {
+		t.Skip("takes a while: of the tests of the whole program " + smokeTest + " stands for all")
+	}
 	if f, err := os.OpenFile("/dev/fuse", os.O_RDWR, 0); err != nil {
 		t.Skip("skipped: no FUSE on this machine: ", err)
 	} else {

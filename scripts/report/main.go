@@ -11,8 +11,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -90,7 +92,7 @@ func (t *tally) add(e event) {
 // says outside its tests is shown at once.
 func (t *tally) print(n name, s string) {
 	if n.test == "" {
-		if s != "PASS\n" && s != "FAIL\n" {
+		if s != "PASS\n" && s != "FAIL\n" && !strings.HasSuffix(s, "[no test files]\n") {
 			fmt.Fprint(t.out, s)
 		}
 		return
@@ -150,18 +152,7 @@ func (t *tally) end(strict bool) (code int) {
 		}
 		fmt.Fprintf(t.out, "%s %s did not end\n", short(n.pkg), n.test)
 	}
-	missing := 0
-	if len(t.skipped) > 0 {
-		fmt.Fprintln(t.out, "skipped:")
-	}
-	for _, s := range t.skipped {
-		mark := ""
-		if !allowed.MatchString(s.why) {
-			missing++
-			mark = " (something is missing)"
-		}
-		fmt.Fprintf(t.out, "  %s %s: %s%s\n", short(s.pkg), s.test, s.why, mark)
-	}
+	missing := t.tellSkipped()
 	fmt.Fprintf(t.out, "%d passed, %d failed, %d skipped\n", t.passed, t.failed, len(t.skipped))
 	switch {
 	case t.failed > 0 || t.broken:
@@ -174,6 +165,37 @@ func (t *tally) end(strict bool) (code int) {
 		return 1
 	}
 	return 0
+}
+
+// tellSkipped names what was skipped, by reasons, and returns how many tests were
+// for want of something that is to be here.
+func (t *tally) tellSkipped() (missing int) {
+	if len(t.skipped) == 0 {
+		return 0
+	}
+	by := make(map[string][]string)
+	for _, s := range t.skipped {
+		why := s.why
+		if !allowed.MatchString(why) {
+			missing++
+			why += " (something is missing)"
+		}
+		by[why] = append(by[why], short(s.pkg)+" "+s.test)
+	}
+	fmt.Fprintln(t.out, "skipped:")
+	for _, why := range slices.Sorted(maps.Keys(by)) {
+		fmt.Fprintf(t.out, "  %s: %s\n", why, few(by[why]))
+	}
+	return missing
+}
+
+// few names tests, or counts them when they are many.
+func few(tests []string) string {
+	const most = 8
+	if len(tests) > most {
+		return fmt.Sprintf("%d tests, as %s", len(tests), tests[0])
+	}
+	return strings.Join(tests, ", ")
 }
 
 func short(pkg string) string {

@@ -30,8 +30,8 @@ func TestReport(t *testing.T) {
 		verbose  bool
 	}{
 		{"green", passed, true, 0, []string{"ok  \tp\t0.1s\n", "1 passed, 0 failed, 0 skipped"}, false},
-		{"data may be missing", passed + skippedForData, true, 0, []string{"p TestA: ds004712.bundle is not there\n", "1 passed, 0 failed, 1 skipped"}, false},
-		{"a tool may be missing at home", passed + skippedForATool, false, 0, []string{"p TestB: no strace on this machine (something is missing)\n"}, false},
+		{"data may be missing", passed + skippedForData, true, 0, []string{"ds004712.bundle is not there: p TestA\n", "1 passed, 0 failed, 1 skipped"}, false},
+		{"a tool may be missing at home", passed + skippedForATool, false, 0, []string{"no strace on this machine (something is missing): p TestB\n"}, false},
 		{"a tool is missing in CI", passed + skippedForATool, true, 1, []string{"FAILED: 1 tests were skipped"}, false},
 		{"nothing ran", "", false, 1, []string{"no test ran"}, false},
 		{"a failure", passed + `{"Action":"output","Package":"p","Test":"TestD","Output":"it is wrong\n"}` + "\n" + `{"Action":"fail","Package":"p","Test":"TestD"}`, false, 1, []string{"it is wrong", "1 passed, 1 failed"}, false},
