@@ -23,8 +23,10 @@ const (
 	ruleBlood          // blood samples of a PET scan
 	ruleReference      // the single-band reference
 	ruleIntended       // its IntendedFor names a shown file
+	ruleMaybe          // its IntendedFor may name a shown file, and cannot be read
 	ruleTarget         // is named by an M0 scan's IntendedFor
 	ruleB0Field        // its B0FieldIdentifier is a shown file's B0FieldSource
+	ruleDirection      // has another phase encoding direction than a shown EPI fieldmap
 	ruleEmptyRoom      // AssociatedEmptyRoom of a shown recording
 	ruleStimulus       // stim_file of a shown table
 	rulePhoto          // photo of the same place
@@ -36,7 +38,7 @@ const (
 // companions of a rule.
 func (r rule) required() bool {
 	switch r {
-	case rulePhysio, ruleReference, ruleIntended, ruleB0Field, rulePhoto:
+	case rulePhysio, ruleReference, ruleIntended, ruleMaybe, ruleB0Field, ruleDirection, rulePhoto:
 		return false
 	}
 	return true

@@ -132,3 +132,41 @@ func TestOutsideTheSubjects(t *testing.T) {
 		t.Errorf("an unknown pipeline: %v", err)
 	}
 }
+
+// A companion's reason is the rule that brought it, and not what another rule
+// would have said.
+func TestReasonsOfFieldmaps(t *testing.T) {
+	d := made("dataset_description.json",
+		"sub-1/func/sub-1_task-r_bold.nii",
+		"sub-1/fmap/sub-1_dir-AP_epi.nii", "sub-1/fmap/sub-1_dir-AP_epi.json\n{\"IntendedFor\": \"func/sub-1_task-r_bold.nii\"}",
+		"sub-1/fmap/sub-1_dir-PA_epi.nii", "sub-1/fmap/sub-1_dir-PA_epi.json\n{}")
+	s := parse(t, "suffix=bold")
+	explain := func(read Read, path string) string {
+		shown, why, err := d.catalog().Explain(s, read, path)
+		if err != nil || !shown {
+			t.Errorf("%s: %v, %v", path, shown, err)
+		}
+		return why
+	}
+	if why := explain(d.read, "sub-1/fmap/sub-1_dir-PA_epi.nii"); why != "it has another phase encoding direction than sub-1/fmap/sub-1_dir-AP_epi.nii" {
+		t.Errorf("the other direction: %s", why)
+	}
+	unread := func(i int) ([]byte, error) {
+		if strings.HasSuffix(d.paths[i], "PA_epi.json") {
+			return nil, errors.New("not here")
+		}
+		return d.read(i)
+	}
+	if why := explain(unread, "sub-1/fmap/sub-1_dir-PA_epi.nii"); why != "it may map the field of sub-1/func/sub-1_task-r_bold.nii: a sidecar that would tell cannot be read" {
+		t.Errorf("a map of which nothing is known: %s", why)
+	}
+	r, err := d.catalog().selectAlone(Selection{Suffix: s.Suffix, Companions: Required}, d.read)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range d.pathsOf(r.Files) {
+		if strings.Contains(p, "_epi") {
+			t.Errorf("%s is required", p)
+		}
+	}
+}

@@ -70,7 +70,7 @@ func (sel *selector) fieldmapsOf(i int32, datatype string) {
 			return
 		}
 		if (unsure && m.fieldmap || m.unknown) && sel.Dirs[sel.Files[m.file].Dir].Ses == sel.Dirs[sel.Files[i].Dir].Ses {
-			sel.add(m.file, ruleIntended, i)
+			sel.add(m.file, ruleMaybe, i)
 		}
 	}
 }

@@ -87,3 +87,18 @@ func TestUnknownFieldSource(t *testing.T) {
 		}
 	}
 }
+
+// A link that is null leads nowhere, and the sidecars further up are asked as
+// if it was not there.
+func TestNullIsNoLink(t *testing.T) {
+	d := made("dataset_description.json", "task-r_bold.json\n{\"B0FieldSource\": \"f\"}",
+		"sub-1/func/sub-1_task-r_bold.nii", "sub-1/func/sub-1_task-r_bold.json\n{\"B0FieldSource\": null}",
+		"sub-1/fmap/sub-1_acq-a_epi.nii", "sub-1/fmap/sub-1_acq-a_epi.json\n{\"B0FieldIdentifier\": \"f\", \"IntendedFor\": null}",
+		"sub-1/fmap/sub-1_acq-b_epi.nii", "sub-1/fmap/sub-1_acq-b_epi.json\n{\"IntendedFor\": null}")
+	r, err := d.catalog().selectAlone(parse(t, "task=r suffix=bold ext=.nii"), d.read)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sameFiles(t, "view", d.pathsOf(r.Files), []string{"dataset_description.json", "task-r_bold.json", "sub-1/func/sub-1_task-r_bold.nii", "sub-1/func/sub-1_task-r_bold.json",
+		"sub-1/fmap/sub-1_acq-a_epi.nii", "sub-1/fmap/sub-1_acq-a_epi.json"})
+}

@@ -146,7 +146,7 @@ func (sel *selector) ofFieldmap(i int32, suffix string) {
 		}
 	}
 	if suffix == "epi" {
-		sel.likeIt(i, "epi", "dir", ruleB0Field, sel.isImage)
+		sel.likeIt(i, "epi", "dir", ruleDirection, sel.isImage)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 
 	"github.com/expr-lang/expr"
 	"github.com/expr-lang/expr/ast"
+	"github.com/expr-lang/expr/builtin"
 	"github.com/expr-lang/expr/vm"
 )
 
@@ -22,12 +23,15 @@ type Condition struct {
 
 // ParseCondition checks a condition. The error is a *UsageError.
 func ParseCondition(text string) (*Condition, error) {
-	names := &nameVisitor{seen: make(map[string]bool)}
+	names := &nameVisitor{seen: make(map[string]bool), local: make(map[string]bool), bare: make(map[*ast.IdentifierNode]struct{})}
 	program, err := expr.Compile(text, expr.AllowUndefinedVariables(), expr.AsBool(), expr.Patch(names), expr.MaxNodes(1000))
 	if err != nil {
 		return nil, conditionError(text, strings.Join(strings.Fields(err.Error()), " "))
 	}
-	return &Condition{text: text, program: program, names: slices.Sorted(maps.Keys(names.seen))}, nil
+	if len(names.bare) > 0 {
+		return nil, conditionError(text, environment+` stands before a name in brackets, as in $env["age at scan"], and nowhere else`)
+	}
+	return &Condition{text: text, program: program, names: names.names()}, nil
 }
 
 func conditionError(text, why string) error {
@@ -60,20 +64,44 @@ func (c *Condition) Holds(said map[string]any) (bool, error) {
 	return holds, nil
 }
 
-// nameVisitor collects the names of a condition: age, or $env["age at scan"];
-// and makes comparisons with nil false, which would be errors.
-type nameVisitor struct{ seen map[string]bool }
+// environment is what the language calls all names together. It is allowed only
+// in the form $env["age at scan"], for names that are no words.
+const environment = "$env"
+
+// nameVisitor collects the names of a condition, age or $env["age at scan"], and
+// changes it in two ways: a name that the language has for a function or type is
+// a name nevertheless, unless it is called; and comparisons with nil, which would
+// be errors, are false.
+type nameVisitor struct {
+	seen  map[string]bool
+	local map[string]bool                  // what the condition itself defines
+	bare  map[*ast.IdentifierNode]struct{} // $env, not as above
+}
+
+// names returns the names that are asked for, sorted.
+func (v *nameVisitor) names() []string {
+	maps.DeleteFunc(v.seen, func(name string, _ bool) bool { return v.local[name] })
+	return slices.Sorted(maps.Keys(v.seen))
+}
 
 func (v *nameVisitor) Visit(node *ast.Node) {
 	switch n := (*node).(type) {
 	case *ast.IdentifierNode:
-		if n.Value != "$env" {
-			v.seen[n.Value] = true
+		if n.Value == environment {
+			v.bare[n] = struct{}{}
+			return
 		}
+		v.seen[n.Value] = true
+		if _, taken := builtin.Index[n.Value]; taken {
+			ast.Patch(node, &ast.MemberNode{Node: &ast.IdentifierNode{Value: environment}, Property: &ast.StringNode{Value: n.Value}})
+		}
+	case *ast.VariableDeclaratorNode:
+		v.local[n.Name] = true
 	case *ast.MemberNode:
 		base, isName := n.Node.(*ast.IdentifierNode)
-		if key, isText := n.Property.(*ast.StringNode); isName && isText && base.Value == "$env" {
+		if key, isText := n.Property.(*ast.StringNode); isName && isText && base.Value == environment {
 			v.seen[key.Value] = true
+			delete(v.bare, base)
 		}
 	case *ast.BinaryNode:
 		switch n.Operator {

@@ -153,3 +153,35 @@ func TestUsageErrorsSayWhatToDo(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+// Columns may have names that the language has for something else.
+func TestColumnsCalledAsTheLanguagesOwn(t *testing.T) {
+	said := map[string]any{"date": "2020-01-02", "type": "rest", "count": 3.0, "now": true, "int": 4.0, "string": "s", "len": 2.0, "filter": 1.0, "codes": []any{"A", "BB"}, "$env": "odd"}
+	for text, want := range map[string]bool{
+		`date == "2020-01-02"`: true, `type == "rest" and count > 2`: true, `now`: true, `int < 5`: true, `string startsWith "s"`: true, `filter == 1`: true,
+		// What the language has is there all the same.
+		`date(date) > date("2019-01-01")`: true, `type(type) == "string"`: true, `int("4") == int`: true, `count(codes, len(#) > 1) == 1 and count == 3`: true, `len(codes) == len`: true,
+		`filter(codes, # == "A")[0] == "A"`: true, `codes | count(# == "A") == 1`: true,
+		`let limit = 2; count > limit`: true, `$env["date"] == date`: true, `$env["$env"] == "odd"`: true, `$env.type == type`: true,
+	} {
+		c, err := ParseCondition(text)
+		if err != nil {
+			t.Errorf("%s: %v", text, err)
+			continue
+		}
+		if got, err := c.Holds(said); got != want || err != nil {
+			t.Errorf("%s: %v, %v", text, got, err)
+		}
+		if unknown := slices.DeleteFunc(slices.Clone(c.Names()), func(name string) bool { return said[name] != nil }); len(unknown) > 0 {
+			t.Errorf("%s asks for %q", text, unknown)
+		}
+	}
+	// All names together are nobody's column.
+	for _, text := range []string{`$env == nil`, `"age" in $env`, `len($env) > 1`, `$env[sex] == 1`, `get($env, "age") == 1`, `let e = $env; e.age > 1`, `$env`} {
+		c, err := ParseCondition(text)
+		var usage *UsageError
+		if !errors.As(err, &usage) {
+			t.Errorf("%s: %v, %v; want a usage error", text, c, err)
+		}
+	}
+}

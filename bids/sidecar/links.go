@@ -22,7 +22,7 @@ type Links struct {
 }
 
 // linksFormat changes when Encode or what is taken for a link does.
-const linksFormat = '2'
+const linksFormat = '3'
 
 // lists are the links by field, in the order in which they are encoded.
 func (l *Links) lists() [5]*[]string {
@@ -114,6 +114,9 @@ type oneOrMany []string
 
 func (o *oneOrMany) UnmarshalJSON(data []byte) error {
 	*o = nil // of a key that is there twice the last counts
+	if string(data) == "null" {
+		return nil
+	}
 	var one string
 	if json.Unmarshal(data, &one) == nil {
 		*o = oneOrMany{one}

@@ -8,7 +8,7 @@ import (
 // FuzzDecodeLinks: whatever the index has kept is links or an error.
 func FuzzDecodeLinks(f *testing.F) {
 	f.Add(Links{IntendedFor: []string{"a", ""}, Stimuli: []string{"\xff"}}.Encode())
-	f.Add([]byte("2"))
+	f.Add([]byte("3"))
 	f.Add([]byte(`1{"i":["a"]}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		if l, err := Decode(data); err == nil {
@@ -26,7 +26,7 @@ func TestEncodeLinks(t *testing.T) {
 			t.Errorf("%+v became %+v, %v", l, got, err)
 		}
 	}
-	for _, bad := range []string{"", "1", "2{", "3", "2\x00\x00", "2\x01\x05a", "2\x00\x00\x00\x00\x00x", "2\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01"} {
+	for _, bad := range []string{"", "1", "3{", "2", "4", "3\x00\x00", "3\x01\x05a", "3\x00\x00\x00\x00\x00x", "3\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01"} {
 		if l, err := Decode([]byte(bad)); err == nil {
 			t.Errorf("%q is %+v", bad, l)
 		}
@@ -40,6 +40,9 @@ func TestLinksOfSidecarsAndTables(t *testing.T) {
 		"\xef\xbb\xbf" + `{"IntendedFor": ["a", 1, null, "b"]}`: {IntendedFor: []string{"a", "b"}},
 		`{"IntendedFor": ["a"], "IntendedFor": ["b"]}`:          {IntendedFor: []string{"b"}},
 		`{"B0FieldSource": "s", "B0FieldIdentifier": ["i"]}`:    {B0FieldSource: []string{"s"}, B0FieldIdentifier: []string{"i"}},
+		`{"IntendedFor": null, "B0FieldSource": null}`:          {},
+		`{"IntendedFor": [null], "AssociatedEmptyRoom": ""}`:    {AssociatedEmptyRoom: []string{""}},
+		`{"IntendedFor": "a", "IntendedFor": null}`:             {},
 		`{"AssociatedEmptyRoom": "e", "IntendedFor": {}}`:       {AssociatedEmptyRoom: []string{"e"}},
 		`["IntendedFor"]`:      {},
 		`{"IntendedFor": "a"`:  {},

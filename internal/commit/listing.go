@@ -18,6 +18,9 @@ type Listing struct {
 	*tree.Tree
 	Commit gitstore.OID
 	Time   time.Time // of the commit
+	// Subdatasets is how many of the directories, all of them empty, stand for
+	// another dataset.
+	Subdatasets int
 	// Hidden are the files that cannot be shown, and why; in byte order.
 	Hidden []Hidden
 }
@@ -64,7 +67,7 @@ func (l Lister) List(ctx context.Context, git *gitstore.Store, id gitstore.OID, 
 }
 
 // format is the layout of a kept listing; one of another is read again.
-const format = 2
+const format = 3
 
 // meta is what a kept listing says of itself; it is written last and counts
 // what must be there.
@@ -72,7 +75,10 @@ type meta struct {
 	Format int       `json:"format"`
 	Time   time.Time `json:"time"`
 	Dirs   int       `json:"dirs"`
-	Hidden []Hidden  `json:"hidden,omitempty"`
+
+	Subdatasets int `json:"subdatasets,omitempty"`
+
+	Hidden []Hidden `json:"hidden,omitempty"`
 }
 
 // The keys of a listing: of what it says of itself, and of its directories.
@@ -91,7 +97,7 @@ func (l Lister) load(id gitstore.OID) (*Listing, error) {
 	if m.Format != format {
 		return nil, fmt.Errorf("it has format %d", m.Format)
 	}
-	s := &Listing{Commit: id, Time: m.Time, Hidden: m.Hidden}
+	s := &Listing{Commit: id, Time: m.Time, Hidden: m.Hidden, Subdatasets: m.Subdatasets}
 	if s.Tree, err = l.loadDirs(dirPrefix(id), m.Dirs); err != nil {
 		return nil, err
 	}
@@ -132,7 +138,7 @@ func (l Lister) store(s *Listing) error {
 	if err != nil {
 		return err
 	}
-	m, err := json.Marshal(meta{Format: format, Time: s.Time, Dirs: dirs, Hidden: s.Hidden})
+	m, err := json.Marshal(meta{Format: format, Time: s.Time, Dirs: dirs, Hidden: s.Hidden, Subdatasets: s.Subdatasets})
 	if err != nil {
 		return err
 	}

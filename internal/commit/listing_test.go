@@ -97,7 +97,7 @@ func describe(s *Listing) string {
 	for n := range s.Len() {
 		fmt.Fprintf(&b, "%v %q %d %s %q\n", s.Kind(n), s.Path(n), s.Size(n), s.Key(n), s.Target(n))
 	}
-	fmt.Fprintln(&b, s.Commit, s.Time.UTC(), s.Hidden)
+	fmt.Fprintln(&b, s.Commit, s.Time.UTC(), s.Subdatasets, s.Hidden)
 	return b.String()
 }
 
@@ -184,6 +184,30 @@ func TestKeptListingEqualsTheRead(t *testing.T) {
 	defer nothing.Close()
 	if got := describe(list(t, x, nothing, commit)); got != want {
 		t.Errorf("stored:\n%swant:\n%s", got, want)
+	}
+}
+
+// A superdataset knows how many datasets it has, read or kept.
+func TestSubdatasetsAreCounted(t *testing.T) {
+	b := newBare(t)
+	blob := b.git("x", "hash-object", "-w", "--stdin")
+	link := strings.Repeat("1", 40) // a commit of another repository
+	below := b.git(fmt.Sprintf("160000 commit %s\tsub-01\n160000 commit %s\tsub-02\n100644 blob %s\tREADME\n", link, link, blob), "mktree")
+	empty := b.git("", "mktree")
+	root := b.git(fmt.Sprintf("160000 commit %s\tderivatives\n040000 tree %s\ta\n040000 tree %s\tb\n040000 tree %s\tnothing\n", link, below, below, empty), "mktree", "--missing")
+	commit := b.git("", "commit-tree", "-m", "x", root)
+	store, err := gitstore.Open(b.dir, gitstore.Options{Git: "git"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	dir := t.TempDir()
+	for round := range 2 {
+		x := open(t, dir)
+		if s := list(t, x, store, gitstore.OID(commit)); s.Subdatasets != 5 || s.Files() != 2 {
+			t.Errorf("round %d: %d subdatasets and %d files, want 5 and 2", round, s.Subdatasets, s.Files())
+		}
+		x.Close()
 	}
 }
 

@@ -69,7 +69,7 @@ func read(ctx context.Context, git *gitstore.Store, id gitstore.OID, limit *budg
 	if err != nil {
 		return nil, err
 	}
-	s := &Listing{Commit: c.ID, Time: c.Time}
+	s := &Listing{Commit: c.ID, Time: c.Time, Subdatasets: countSubdatasets(dirs)}
 	if s.Tree, err = b.Tree(); err != nil {
 		return nil, err
 	}
@@ -112,6 +112,16 @@ func listDirs(ctx context.Context, git *gitstore.Store, root gitstore.OID, limit
 		level = below
 	}
 	return dirs, total, nil
+}
+
+// countSubdatasets returns how many directories are subdatasets.
+func countSubdatasets(dirs []dir) (n int) {
+	for _, d := range dirs {
+		if d.id == "" {
+			n++
+		}
+	}
+	return n
 }
 
 // readTrees calls fn with the entries of directories that have an id, and which
