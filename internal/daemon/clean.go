@@ -126,7 +126,7 @@ func (d *daemon) removeDataset(ctx context.Context, name string, res *control.Cl
 // with nothing held. It lets nothing of it be mounted any more.
 func (d *daemon) takeUnused(ctx context.Context, name string, r *reply) (*dataset, func(), error) {
 	waiting := func() {
-		r.progress(control.Progress{Phase: "wait", Text: "another command that uses " + name})
+		r.progress(control.Progress{Phase: control.PhaseWait, Text: "another command that uses " + name})
 	}
 	for {
 		ds := d.dataset(fetch.Spec{Name: name})

@@ -72,7 +72,7 @@ func (d *daemon) openVersion(ctx context.Context, req control.Dataset, r *reply)
 		return nil, &advice.Error{Kind: advice.Usage, What: err.Error()}
 	}
 	ds, done, err := d.takeDataset(ctx, spec, func() {
-		r.progress(control.Progress{Phase: "wait", Text: "another command that opens the dataset"})
+		r.progress(control.Progress{Phase: control.PhaseWait, Text: "another command that opens the dataset"})
 	})
 	if err != nil {
 		return nil, err
@@ -86,7 +86,7 @@ func (d *daemon) openVersion(ctx context.Context, req control.Dataset, r *reply)
 		Env:     req.Env,
 		Offline: req.Offline,
 		Progress: func(p fetch.Progress) {
-			r.progress(control.Progress{Phase: "clone", Done: p.Done, Total: p.Total, Text: p.Text})
+			r.progress(control.Progress{Phase: control.PhaseClone, Done: p.Done, Total: p.Total, Text: p.Text})
 		},
 	})
 	if err != nil {
@@ -98,7 +98,7 @@ func (d *daemon) openVersion(ctx context.Context, req control.Dataset, r *reply)
 		}
 	}
 	v.Snapshot, err = d.snapshot(ctx, ds.git, v.clone.Commit, func(done, total int) {
-		r.progress(control.Progress{Phase: "snapshot", Done: int64(done), Total: int64(total), Text: "reading the list of files"})
+		r.progress(control.Progress{Phase: control.PhaseSnapshot, Done: int64(done), Total: int64(total), Text: "reading the list of files"})
 	})
 	if err != nil {
 		if ctx.Err() != nil {

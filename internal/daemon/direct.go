@@ -22,7 +22,7 @@ func (g *get) cloneDirect(ctx context.Context, r *reply) (err error) {
 		Git: g.d.git,
 		Env: req.Env,
 		Progress: func(p fetch.Progress) {
-			r.progress(control.Progress{Phase: "clone", Done: p.Done, Total: p.Total, Text: p.Text})
+			r.progress(control.Progress{Phase: control.PhaseClone, Done: p.Done, Total: p.Total, Text: p.Text})
 		},
 	})
 	if err == nil {

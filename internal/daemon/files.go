@@ -123,19 +123,19 @@ func (d *daemon) filesRequest(ctx context.Context, req control.FilesRequest, r *
 	}
 	res.Files = len(files)
 	switch req.Do {
-	case "pin":
+	case control.Pin:
 		if err := d.cache.Pin(keys); err != nil || req.NoFetch {
 			return res, err
 		}
 		res.Failed, err = d.each(ctx, files, req.Timeout, r, d.fetch)
 		err = errors.Join(err, d.cache.Flush(ctx, keys)) // a pin is a promise
-	case "unpin":
+	case control.Unpin:
 		err = d.cache.Unpin(keys)
-	case "prefetch":
+	case control.Prefetch:
 		res.Failed, err = d.each(ctx, files, req.Timeout, r, d.fetch)
-	case "evict":
+	case control.Evict:
 		res.Files, res.Bytes, err = d.evict(keys)
-	case "verify":
+	case control.Verify:
 		files = slices.DeleteFunc(files, func(f chosenFile) bool { return d.cache.State(f.key).Presence != cache.Cached })
 		res.Files, res.Bytes = len(files), 0
 		for _, f := range files {
@@ -178,7 +178,7 @@ func (d *daemon) evict(keys []annex.Key) (files int, bytes int64, err error) {
 func (d *daemon) each(ctx context.Context, files []chosenFile, timeout time.Duration, r *reply, do func(context.Context, chosenFile) error) ([]control.FileFailed, error) {
 	var mu sync.Mutex // guards the following
 	var failed []control.FileFailed
-	now := control.Progress{Phase: "fetch"}
+	now := control.Progress{Phase: control.PhaseFetch}
 	patience := newPatience(timeout)
 	keys := make(map[string]bool, len(files))
 	for _, f := range files {

@@ -54,7 +54,7 @@ func (d *daemon) getRequest(ctx context.Context, req control.GetRequest, r *repl
 	// Two downloads into one directory take turns: the second finds done what
 	// the first has done.
 	unlock, err := d.targets.lock(ctx, req.Target, func() {
-		r.progress(control.Progress{Phase: "wait", Text: "another download into the target"})
+		r.progress(control.Progress{Phase: control.PhaseWait, Text: "another download into the target"})
 	})
 	if err != nil {
 		return res, err
@@ -197,7 +197,7 @@ func (g *get) plan(ctx context.Context, r *reply) (p control.Plan, todo []int, e
 		}
 		size := g.view.Size(n)
 		p.Bytes += size
-		r.progress(control.Progress{Phase: "plan", Done: int64(i), Total: int64(len(g.files)), Text: "looking at what is there"})
+		r.progress(control.Progress{Phase: control.PhasePlan, Done: int64(i), Total: int64(len(g.files)), Text: "looking at what is there"})
 		state, err := g.look(ctx, n)
 		if err != nil {
 			return p, nil, err
@@ -281,7 +281,7 @@ func (g *get) watch(todo []int, p control.Plan, r *reply) (stop func()) {
 	return g.d.watch(r, keys, func() control.Progress {
 		g.mu.Lock()
 		defer g.mu.Unlock()
-		now := control.Progress{Phase: "get", Done: p.ThereBytes, Total: p.Bytes, Files: p.ThereFiles + len(g.done), Failed: len(g.failed), Text: g.wait.text()}
+		now := control.Progress{Phase: control.PhaseGet, Done: p.ThereBytes, Total: p.Bytes, Files: p.ThereFiles + len(g.done), Failed: len(g.failed), Text: g.wait.text()}
 		for n := range g.done {
 			now.Done += g.view.Size(n)
 		}

@@ -101,21 +101,21 @@ func (d *daemon) describeSelection(ctx context.Context, v *version, req control.
 
 // describe says what is known of one file of a view.
 func (d *daemon) describe(v *version, view *tree.View, n int) control.File {
-	f := control.File{Path: v.Path(n), Exact: control.Exact(v.Path(n)), Size: view.Size(n), State: "git"}
+	f := control.File{Path: v.Path(n), Exact: control.Exact(v.Path(n)), Size: view.Size(n), State: control.InGit}
 	if v.Kind(n) != tree.Annexed {
 		return f
 	}
 	key := v.Key(n)
 	st := d.cache.State(key)
-	f.Key, f.Pinned, f.State = key.String(), st.Pinned, "missing"
+	f.Key, f.Pinned, f.State = key.String(), st.Pinned, control.Missing
 	switch st.Presence {
 	case cache.Cached:
-		f.State = "cached"
+		f.State = control.Cached
 	case cache.Partial:
-		f.State = "partial"
+		f.State = control.Partial
 	}
-	if f.State != "cached" && v.clone.InPlace(key) != "" {
-		f.State = "local"
+	if f.State != control.Cached && v.clone.InPlace(key) != "" {
+		f.State = control.Local
 	}
 	return f
 }
