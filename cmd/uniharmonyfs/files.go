@@ -14,20 +14,20 @@ import (
 
 // onFiles makes a command that does something with files, which are named by
 // paths inside a mount or by a selection.
-func onFiles(name, usage, description string, extra ...cli.Flag) *cli.Command {
+func onFiles(do control.Action, usage, description string, extra ...cli.Flag) *cli.Command {
 	return &cli.Command{
-		Name:      name,
+		Name:      string(do),
 		Usage:     usage,
 		ArgsUsage: "[PATH…]",
 		Description: `Files are named by paths inside a mount (a directory means all below it), or by
 a selection of a dataset. ` + description,
 		Flags:  flags(selectionFlags(), datasetFlags(), generalFlags(), extra),
-		Action: func(c *cli.Context) error { return runOnFiles(c, name) },
+		Action: func(c *cli.Context) error { return runOnFiles(c, do) },
 	}
 }
 
 func pinCommand() *cli.Command {
-	return onFiles("pin", "fetch files and keep them: never evicted, never cleaned", `
+	return onFiles(control.Pin, "fetch files and keep them: never evicted, never cleaned", `
 
 EXAMPLES:
    uniharmonyfs pin ~/ds004712/sub-03286/ses-NOT1ACH001
@@ -36,7 +36,7 @@ EXAMPLES:
 }
 
 func unpinCommand() *cli.Command {
-	return onFiles("unpin", "let pinned files be evicted and cleaned again", `
+	return onFiles(control.Unpin, "let pinned files be evicted and cleaned again", `
 
 EXAMPLES:
    uniharmonyfs unpin ~/ds004712/sub-03286
@@ -44,7 +44,7 @@ EXAMPLES:
 }
 
 func prefetchCommand() *cli.Command {
-	return onFiles("prefetch", "fetch files into the cache, before they are read", `
+	return onFiles(control.Prefetch, "fetch files into the cache, before they are read", `
 
 EXAMPLES:
    uniharmonyfs prefetch ~/ds004712/sub-03286/ses-NOT1ACH001/anat
@@ -52,7 +52,7 @@ EXAMPLES:
 }
 
 func evictCommand() *cli.Command {
-	return onFiles("evict", "drop files from the cache now, but not pinned or open ones", `
+	return onFiles(control.Evict, "drop files from the cache now, but not pinned or open ones", `
 
 EXAMPLES:
    uniharmonyfs evict ~/ds004712/sub-03286/ses-NOT1ACH001/swi
@@ -60,7 +60,7 @@ EXAMPLES:
 }
 
 func verifyCommand() *cli.Command {
-	return onFiles("verify", "hash cached files again and remove damaged ones", `
+	return onFiles(control.Verify, "hash cached files again and remove damaged ones", `
 Damaged files are removed and fetched again when they are read; --repair
 fetches them at once.
 
@@ -71,12 +71,12 @@ EXAMPLES:
 }
 
 // said are the words for what was done.
-var said = map[string]string{
-	"pin": "Pinned", "unpin": "Unpinned", "prefetch": "Fetched", "evict": "Dropped", "verify": "Verified",
+var said = map[control.Action]string{
+	control.Pin: "Pinned", control.Unpin: "Unpinned", control.Prefetch: "Fetched", control.Evict: "Dropped", control.Verify: "Verified",
 }
 
-func runOnFiles(c *cli.Context, name string) error {
-	req := control.FilesRequest{Do: name, NoFetch: c.Bool("no-fetch"), Repair: c.Bool("repair")}
+func runOnFiles(c *cli.Context, do control.Action) error {
+	req := control.FilesRequest{Do: do, NoFetch: c.Bool("no-fetch"), Repair: c.Bool("repair")}
 	var err error
 	if req.Selection, err = selection(c); err != nil {
 		return err
@@ -106,7 +106,7 @@ func runOnFiles(c *cli.Context, name string) error {
 			return err
 		}
 	} else if !c.Bool("quiet") {
-		fmt.Fprintf(c.App.Writer, "%s %s, %s.\n", said[name], count(res.Files-len(res.Failed), "file"), size(res.Bytes))
+		fmt.Fprintf(c.App.Writer, "%s %s, %s.\n", said[do], count(res.Files-len(res.Failed), "file"), size(res.Bytes))
 		if res.Repaired > 0 {
 			fmt.Fprintf(c.App.Writer, "Of them %s had been damaged, and %s fetched again. What is open since before is to be closed and opened again.\n", count(res.Repaired, "file"), wasWere(res.Repaired))
 		}

@@ -128,7 +128,7 @@ func runGet(c *cli.Context) error {
 		return nil
 	}, func(p control.Progress) {
 		bar.show(p)
-		if c.Bool("json") && p.Phase == "get" {
+		if c.Bool("json") && p.Phase == control.PhaseGet {
 			now := events.meter.next(p, time.Now())
 			events.send("progress", map[string]any{
 				"done": p.Done, "total": p.Total, "files_done": p.Files, "files": total, "path": p.Text,

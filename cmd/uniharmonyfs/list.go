@@ -113,7 +113,7 @@ func printer(c *cli.Context, out *bufio.Writer) func(control.File) error {
 		return func(f control.File) error { return enc.Encode(f) }
 	case c.Bool("long"):
 		return func(f control.File) error {
-			state := f.State
+			state := string(f.State)
 			if f.Pinned {
 				state += ",pinned"
 			}

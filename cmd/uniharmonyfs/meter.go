@@ -9,7 +9,7 @@ import (
 // meter measures the speed of what progress reports tell. The zero value
 // works.
 type meter struct {
-	phase string
+	phase control.Phase
 	at    time.Time
 	done  int64
 	rate  float64 // bytes a second: a running mean

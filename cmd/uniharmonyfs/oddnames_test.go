@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/uniharmony/uniharmonyfs/internal/control"
 )
 
 // oddNames are names that git and Linux take.
@@ -211,5 +213,28 @@ func TestTargetsThatAreNoText(t *testing.T) {
 		if _, err := os.Stat(filepath.Join(u.path(name), "README")); err != nil {
 			t.Errorf("%d: %v", i, err)
 		}
+	}
+}
+
+// What cannot be shown is named exactly, also by the index.
+func TestHiddenNamesAreToldExactly(t *testing.T) {
+	u := newUser(t)
+	repo := plainRepository(t, u, "odd")
+	const name = "sub-01/anat/out\xff"
+	if err := os.Symlink("/etc/passwd", filepath.Join(repo, name)); err != nil {
+		t.Fatal(err)
+	}
+	git(t, "-C", repo, "add", ".")
+	git(t, "-C", repo, "commit", "--quiet", "-m", "odd")
+	for range 2 { // from git, and from the index of a daemon before
+		var m control.MountInfo
+		if err := json.Unmarshal([]byte(u.must("mount", "--json", "--dataset", repo, u.path("mnt"))), &m); err != nil {
+			t.Fatal(err)
+		}
+		if len(m.Hidden) != 1 || m.Hidden[0].Path != name {
+			t.Errorf("hidden: %q", m.Hidden)
+		}
+		u.must("unmount", u.path("mnt"))
+		u.leaveDaemon()
 	}
 }

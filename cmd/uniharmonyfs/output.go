@@ -75,7 +75,7 @@ func lastWords() (context.Context, context.CancelFunc) {
 // elsewhere, unless a program asked for it.
 type progress struct {
 	bar   *progressbar.ProgressBar
-	phase string
+	phase control.Phase
 	off   bool
 
 	enc   *json.Encoder // of --json-progress
@@ -90,13 +90,13 @@ func newProgress(c *cli.Context) *progress {
 	return p
 }
 
-var phases = map[string]string{
-	"wait":     "waiting for",
-	"clone":    "cloning",
-	"snapshot": "reading the list of files",
-	"fetch":    "fetching",
-	"plan":     "looking at what is there",
-	"get":      "downloading",
+var phases = map[control.Phase]string{
+	control.PhaseWait:     "waiting for",
+	control.PhaseClone:    "cloning",
+	control.PhaseSnapshot: "reading the list of files",
+	control.PhaseFetch:    "fetching",
+	control.PhasePlan:     "looking at what is there",
+	control.PhaseGet:      "downloading",
 }
 
 func (p *progress) show(e control.Progress) {
@@ -116,7 +116,7 @@ func (p *progress) show(e control.Progress) {
 		p.bar = progressbar.NewOptions64(total,
 			progressbar.OptionSetWriter(os.Stderr),
 			progressbar.OptionSetDescription(phases[e.Phase]),
-			progressbar.OptionShowBytes(e.Phase == "fetch" || e.Phase == "get"),
+			progressbar.OptionShowBytes(e.Phase == control.PhaseFetch || e.Phase == control.PhaseGet),
 			progressbar.OptionShowCount(),
 			progressbar.OptionClearOnFinish(),
 			progressbar.OptionThrottle(100*time.Millisecond),

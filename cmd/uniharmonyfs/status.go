@@ -161,7 +161,7 @@ func writePaths(w io.Writer, paths []control.PathStatus) {
 	name := exactUnlessShown(w)
 	var rows [][]string
 	for _, p := range paths {
-		state := p.State
+		state := string(p.State)
 		if p.Pinned {
 			state += ",pinned"
 		}

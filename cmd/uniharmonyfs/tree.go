@@ -26,7 +26,7 @@ func treePrinter(out *bufio.Writer) func(control.File) error {
 		at = dirs
 		state := ""
 		if !f.Here() {
-			state = "  (" + f.State + ")"
+			state = "  (" + string(f.State) + ")"
 		}
 		_, err := fmt.Fprintf(out, "%s%s  %s%s\n", strings.Repeat("  ", len(dirs)), printable(name), size(f.Size), state)
 		return err

@@ -58,7 +58,7 @@ func (w Worker) Fetch(ctx context.Context, f File) error {
 func (w Worker) Each(ctx context.Context, files []File, timeout time.Duration, tell Tell, do func(context.Context, File) error) ([]control.FileFailed, error) {
 	var mu sync.Mutex // guards the following
 	var failed []control.FileFailed
-	now := control.Progress{Phase: "fetch"}
+	now := control.Progress{Phase: control.PhaseFetch}
 	patience := NewPatience(timeout)
 	keys := make(map[string]bool, len(files))
 	for _, f := range files {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"time"
+	"unicode/utf8"
 
 	"github.com/uniharmony/uniharmonyfs/index"
 	"github.com/uniharmony/uniharmonyfs/internal/gitstore"
@@ -29,6 +30,32 @@ type Listing struct {
 type Hidden struct {
 	Path string `json:"path"`
 	Why  string `json:"why"`
+}
+
+type plainHidden Hidden
+
+type exactHidden struct {
+	*plainHidden
+	Exact []byte `json:"path_base64,omitempty"`
+}
+
+// MarshalJSON adds path_base64, the path exactly, when it is not UTF-8.
+func (h Hidden) MarshalJSON() ([]byte, error) {
+	e := exactHidden{plainHidden: (*plainHidden)(&h)}
+	if !utf8.ValidString(h.Path) {
+		e.Exact = []byte(h.Path)
+	}
+	return json.Marshal(e)
+}
+
+// UnmarshalJSON is the reverse of MarshalJSON.
+func (h *Hidden) UnmarshalJSON(data []byte) error {
+	e := exactHidden{plainHidden: (*plainHidden)(h)}
+	err := json.Unmarshal(data, &e)
+	if e.Exact != nil {
+		h.Path = string(e.Exact)
+	}
+	return err
 }
 
 // Progress is told how many of how many git objects were read so far; total

@@ -127,11 +127,11 @@ func TestFailedFilesAreExact(t *testing.T) {
 }
 
 func TestHere(t *testing.T) {
-	got := map[string]bool{}
-	for _, s := range []string{"git", "cached", "local", "partial", "missing", ""} {
+	got := map[FileState]bool{}
+	for _, s := range append(FileStates, "") {
 		got[s] = File{State: s}.Here()
 	}
-	if want := map[string]bool{"git": true, "cached": true, "local": true, "partial": false, "missing": false, "": false}; !reflect.DeepEqual(got, want) {
+	if want := map[FileState]bool{"git": true, "cached": true, "local": true, "partial": false, "missing": false, "": false}; !reflect.DeepEqual(got, want) {
 		t.Errorf("%v", got)
 	}
 }

@@ -115,22 +115,22 @@ type Explanation struct {
 
 // File is one file of a dataset.
 type File struct {
-	Path   string `json:"path"`
-	Exact  []byte `json:"path_base64,omitempty"` // the path, when it is not UTF-8
-	Size   int64  `json:"size"`
-	State  string `json:"state"` // git, cached, local (the user's repository has it), partial, missing
-	Pinned bool   `json:"pinned,omitempty"`
-	Key    string `json:"key,omitempty"`
+	Path   string    `json:"path"`
+	Exact  []byte    `json:"path_base64,omitempty"` // the path, when it is not UTF-8
+	Size   int64     `json:"size"`
+	State  FileState `json:"state"`
+	Pinned bool      `json:"pinned,omitempty"`
+	Key    string    `json:"key,omitempty"`
 }
 
 // Here reports whether the content is on this machine.
-func (f File) Here() bool { return f.State == "git" || f.State == "cached" || f.State == "local" }
+func (f File) Here() bool { return f.State == InGit || f.State == Cached || f.State == Local }
 
 // FilesRequest does something with files: those of a selection, or paths
 // inside mounts (a directory means everything below it).
 type FilesRequest struct {
 	Dataset
-	Do        string         `json:"do"` // pin, unpin, prefetch, evict, or verify
+	Do        Action         `json:"do"`
 	Selection bids.Selection `json:"selection"`
 	Paths     []string       `json:"paths,omitempty"` // absolute
 	NoFetch   bool           `json:"no_fetch,omitempty"`
@@ -253,7 +253,7 @@ type ListResult struct {
 
 // Progress of a long request. Total is 0 while unknown.
 type Progress struct {
-	Phase  string `json:"phase"` // wait, clone, snapshot, plan, get, fetch
+	Phase  Phase  `json:"phase"`
 	Done   int64  `json:"done"`
 	Total  int64  `json:"total,omitempty"`
 	Files  int    `json:"files,omitempty"`  // of them done

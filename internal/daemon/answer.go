@@ -54,7 +54,7 @@ func (r *reply) Progress(p control.Progress) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	now := time.Now()
-	always := p.Phase == "wait" || p.Phase != r.told.Phase || p.Total > 0 && p.Done >= p.Total
+	always := p.Phase == control.PhaseWait || p.Phase != r.told.Phase || p.Total > 0 && p.Done >= p.Total
 	if !always && now.Sub(r.at) < tellEvery {
 		return
 	}

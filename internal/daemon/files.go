@@ -107,19 +107,19 @@ func (d *daemon) filesRequest(ctx context.Context, req control.FilesRequest, r *
 	}
 	res.Files = len(files)
 	switch req.Do {
-	case "pin":
+	case control.Pin:
 		if err := d.cache.Pin(keys); err != nil || req.NoFetch {
 			return res, err
 		}
 		res.Failed, err = d.work.Each(ctx, files, req.Timeout, r.Progress, d.work.Fetch)
 		err = errors.Join(err, d.cache.Flush(ctx, keys)) // a pin is a promise
-	case "unpin":
+	case control.Unpin:
 		err = d.cache.Unpin(keys)
-	case "prefetch":
+	case control.Prefetch:
 		res.Failed, err = d.work.Each(ctx, files, req.Timeout, r.Progress, d.work.Fetch)
-	case "evict":
+	case control.Evict:
 		res.Files, res.Bytes, err = d.evict(keys)
-	case "verify":
+	case control.Verify:
 		files = slices.DeleteFunc(files, func(f bulk.File) bool { return d.cache.State(f.Key).Presence != cache.Cached })
 		res.Files, res.Bytes = len(files), 0
 		for _, f := range files {

@@ -129,7 +129,7 @@ func (r *Registry) Open(ctx context.Context, req control.Dataset, tell bulk.Tell
 		return nil, &advice.Error{Kind: advice.Usage, What: err.Error()}
 	}
 	ds, done, err := r.take(ctx, spec, func() {
-		tell(control.Progress{Phase: "wait", Text: "another command that opens the dataset"})
+		tell(control.Progress{Phase: control.PhaseWait, Text: "another command that opens the dataset"})
 	})
 	if err != nil {
 		return nil, err
@@ -148,7 +148,7 @@ func (r *Registry) Open(ctx context.Context, req control.Dataset, tell bulk.Tell
 		Env:     req.Env,
 		Offline: req.Offline,
 		Progress: func(p fetch.Progress) {
-			tell(control.Progress{Phase: "clone", Done: p.Done, Total: p.Total, Text: p.Text})
+			tell(control.Progress{Phase: control.PhaseClone, Done: p.Done, Total: p.Total, Text: p.Text})
 		},
 	})
 	if err != nil {
@@ -161,7 +161,7 @@ func (r *Registry) Open(ctx context.Context, req control.Dataset, tell bulk.Tell
 	}
 	v.Git = ds.git
 	v.Listing, err = r.listing(ctx, ds.git, v.Clone.Commit, func(done, total int) {
-		tell(control.Progress{Phase: "snapshot", Done: int64(done), Total: int64(total), Text: "reading the list of files"})
+		tell(control.Progress{Phase: control.PhaseSnapshot, Done: int64(done), Total: int64(total), Text: "reading the list of files"})
 	})
 	if err != nil {
 		if ctx.Err() != nil {

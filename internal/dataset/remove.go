@@ -94,7 +94,7 @@ func (r *Registry) Remove(ctx context.Context, name string, tell bulk.Tell) (res
 // waits for the same turn: so nobody holds it until the turn is given back.
 func (r *Registry) takeUnused(ctx context.Context, name string, tell bulk.Tell) (*dataset, func(), error) {
 	waiting := func() {
-		tell(control.Progress{Phase: "wait", Text: "another command that uses " + name})
+		tell(control.Progress{Phase: control.PhaseWait, Text: "another command that uses " + name})
 	}
 	for {
 		ds := r.dataset(fetch.Spec{Name: name})

@@ -123,21 +123,21 @@ func (v *Version) ReadNow(ctx context.Context, n int) ([]byte, error) {
 
 // Describe says what is known of one file of a view.
 func (v *Version) Describe(view *tree.View, n int) control.File {
-	f := control.File{Path: v.Path(n), Exact: control.Exact(v.Path(n)), Size: view.Size(n), State: "git"}
+	f := control.File{Path: v.Path(n), Exact: control.Exact(v.Path(n)), Size: view.Size(n), State: control.InGit}
 	if v.Kind(n) != tree.Annexed {
 		return f
 	}
 	key := v.Key(n)
 	st := v.registry.Cache.State(key)
-	f.Key, f.Pinned, f.State = key.String(), st.Pinned, "missing"
+	f.Key, f.Pinned, f.State = key.String(), st.Pinned, control.Missing
 	switch st.Presence {
 	case cache.Cached:
-		f.State = "cached"
+		f.State = control.Cached
 	case cache.Partial:
-		f.State = "partial"
+		f.State = control.Partial
 	}
-	if f.State != "cached" && v.InPlace(key) {
-		f.State = "local"
+	if f.State != control.Cached && v.InPlace(key) {
+		f.State = control.Local
 	}
 	return f
 }

@@ -22,7 +22,7 @@ func (g *get) cloneDirect(ctx context.Context, out Out) (err error) {
 		Git: g.d.Git,
 		Env: req.Env,
 		Progress: func(p fetch.Progress) {
-			out.Progress(control.Progress{Phase: "clone", Done: p.Done, Total: p.Total, Text: p.Text})
+			out.Progress(control.Progress{Phase: control.PhaseClone, Done: p.Done, Total: p.Total, Text: p.Text})
 		},
 	})
 	if err == nil {

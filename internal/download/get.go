@@ -106,7 +106,7 @@ func (d *Downloads) Get(ctx context.Context, req control.GetRequest, out Out) (r
 	// Two downloads into one directory take turns: the second finds done what
 	// the first has done.
 	unlock, err := d.targets.lock(ctx, req.Target, func() {
-		out.Progress(control.Progress{Phase: "wait", Text: "another download into the target"})
+		out.Progress(control.Progress{Phase: control.PhaseWait, Text: "another download into the target"})
 	})
 	if err != nil {
 		return res, err
@@ -258,7 +258,7 @@ func (g *get) plan(ctx context.Context, out Out) (p control.Plan, todo []int, er
 		}
 		size := g.view.Size(n)
 		p.Bytes += size
-		out.Progress(control.Progress{Phase: "plan", Done: int64(i), Total: int64(len(g.files)), Text: "looking at what is there"})
+		out.Progress(control.Progress{Phase: control.PhasePlan, Done: int64(i), Total: int64(len(g.files)), Text: "looking at what is there"})
 		state, err := g.look(ctx, n)
 		if err != nil {
 			return p, nil, err
@@ -342,7 +342,7 @@ func (g *get) watch(todo []int, p control.Plan, out Out) (stop func()) {
 	return g.d.work.Watch(out.Progress, keys, func() control.Progress {
 		g.did.mu.Lock()
 		defer g.did.mu.Unlock()
-		now := control.Progress{Phase: "get", Done: p.ThereBytes, Total: p.Bytes, Files: p.ThereFiles + len(g.did.done), Failed: len(g.did.failed), Text: g.wait.Text()}
+		now := control.Progress{Phase: control.PhaseGet, Done: p.ThereBytes, Total: p.Bytes, Files: p.ThereFiles + len(g.did.done), Failed: len(g.did.failed), Text: g.wait.Text()}
 		for n := range g.did.done {
 			now.Done += g.view.Size(n)
 		}

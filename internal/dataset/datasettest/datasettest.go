@@ -145,7 +145,7 @@ func (t *Told) Tell(p control.Progress) {
 }
 
 // Of returns what was told of a phase so far.
-func (t *Told) Of(phase string) (all []control.Progress) {
+func (t *Told) Of(phase control.Phase) (all []control.Progress) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, p := range t.all {
