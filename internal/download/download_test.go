@@ -39,7 +39,6 @@ type bench struct {
 
 // settings are kept in memory.
 type settings struct {
-	mu            sync.Mutex
 	budget        int64
 	speed, perSec float64
 }
