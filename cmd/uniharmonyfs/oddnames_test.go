@@ -208,6 +208,14 @@ func TestTargetsThatAreNoText(t *testing.T) {
 	if found, _ := filepath.Glob(u.path("target*")); len(found) > 0 {
 		t.Errorf("made: %q", found)
 	}
+	// Nor may a link lead to one: it could not be unmounted by its name.
+	if err := os.Mkdir(u.path("real\xff"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(u.path("real\xff"), u.path("link")); err != nil {
+		t.Fatal(err)
+	}
+	u.fails(6, []string{"cannot mount", "UTF-8"}, "mount", "--dataset", repo, u.path("link"))
 	for i, name := range []string{"target\ufffd", `target\ufffd`, "žluť"} {
 		u.must("get", "--dataset", repo, u.path(name))
 		if _, err := os.Stat(filepath.Join(u.path(name), "README")); err != nil {

@@ -11,13 +11,18 @@
 //     each side asks the kernel who the other is (unix(7), SO_PEERCRED). A client
 //     follows no link in the socket's place.
 //   - Nobody who connects keeps others out: connections are bounded, the idle ones
-//     go first, and a request must be said within half a minute.
-//   - An answer is lines of JSON: progress and items, then one result or one
-//     [advice.Error].
+//     go first, and a request must be said within half a minute. One whose request
+//     was read is never closed for another.
+//   - An answer is lines of JSON, each of which says one thing: progress and items,
+//     then one result or one [advice.Error].
 //   - A daemon that has not begun to answer has done nothing: the client may ask
 //     the next one.
-//   - A path is bytes. One that is not UTF-8 comes as text for people, and exactly
-//     in a second field.
+//   - A path is bytes. In an answer one that is not UTF-8 comes as text for people,
+//     and exactly in a second field; a request that has one is refused.
+//   - Whatever a daemon does or does not say, a client that starts one or has it
+//     replaced ends within a bound, with advice.
+//
+// docs/control-api.md has every request, with an example that a test runs.
 //
 // A Client is safe for concurrent use.
 package control

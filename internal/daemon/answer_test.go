@@ -207,3 +207,28 @@ func TestRequestsEndWithTheDaemon(t *testing.T) {
 		t.Errorf("waiting: %s", w.Body)
 	}
 }
+
+// What is no request is told so by its status alone.
+func TestWhatIsNoRequest(t *testing.T) {
+	d := &daemon{log: slog.New(slog.DiscardHandler), life: newLifetime(time.Hour)}
+	defer d.life.stop()
+	for request, want := range map[string]int{
+		"GET /":                404,
+		"POST /v1/none":        404,
+		"POST /v9/list":        404,
+		"GET /v1/list":         405,
+		"POST /v1/hello":       405,
+		"DELETE /v1/status":    405,
+		"POST /v1/stop?if=not": 400,
+	} {
+		method, path, _ := strings.Cut(request, " ")
+		w := newRecorder()
+		d.routes().ServeHTTP(w, httptest.NewRequest(method, path, nil))
+		if w.Code != want {
+			t.Errorf("%s: %d, want %d", request, w.Code, want)
+		}
+	}
+	if d.life.ctx.Err() != nil {
+		t.Error("it has stopped")
+	}
+}

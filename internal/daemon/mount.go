@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+	"unicode/utf8"
 
 	"github.com/uniharmony/uniharmonyfs/bids"
 	"github.com/uniharmony/uniharmonyfs/cache"
@@ -246,6 +247,8 @@ func (d *daemon) checkTarget(req *control.MountRequest) (made bool, err error) {
 		return undo(err.Error())
 	}
 	switch {
+	case !utf8.ValidString(real): // no request could name it to take it away
+		return undo(fmt.Sprintf("it leads to %q, which is not UTF-8", real), "choose another target, or name the directory otherwise")
 	case cachedir.Within(real, cacheDir):
 		return undo("it lies inside the cache "+cacheDir, "choose a target elsewhere")
 	case cachedir.Within(cacheDir, real):
