@@ -20,7 +20,7 @@ var layers = [][]string{
 	{"bids/schema", "internal/advice", "internal/annex", "internal/plain", "internal/readahead", "internal/source"},
 	{"bids/filter", "bids/internal/layout", "bids/internal/tsv"},
 	{"bids/sidecar"},
-	{"bids", "index", "internal/cachedir", "internal/gitstore", "internal/source/sourcetest", "internal/tree", "cache/internal/disk", "cache/internal/queue"},
+	{"bids", "index", "internal/cachedir", "internal/gitstore", "internal/source/sourcetest", "internal/tree", "fetch/internal/remedy", "cache/internal/disk", "cache/internal/queue"},
 	{"cache/internal/partial"},
 	{"cache/internal/readplan"},
 	{"cache", "fetch", "internal/beneath", "internal/commit"},
@@ -47,7 +47,7 @@ var owners = map[string]struct {
 }
 
 // pure packages do no I/O and start no goroutines.
-var pure = []string{"bids", "bids/filter", "bids/internal/layout", "bids/internal/tsv", "bids/schema", "bids/sidecar", "internal/advice", "internal/annex", "internal/plain", "internal/tree"}
+var pure = []string{"bids", "bids/filter", "bids/internal/layout", "bids/internal/tsv", "bids/schema", "bids/sidecar", "fetch/internal/remedy", "internal/advice", "internal/annex", "internal/plain", "internal/tree"}
 
 var impure = []string{"os", "os/exec", "net", "net/http", "syscall", "io/ioutil", "time", "sync"}
 

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/uniharmony/uniharmonyfs/fetch/internal/remedy"
 	"github.com/uniharmony/uniharmonyfs/internal/plain"
 	"github.com/uniharmony/uniharmonyfs/internal/source"
 )
@@ -196,7 +197,7 @@ func (a *attempts) pass(body io.Reader, n int64, buf []byte) error {
 		if err == io.EOF {
 			err = io.ErrUnexpectedEOF
 		}
-		return source.Outage(harmless(err))
+		return source.Outage(remedy.Harmless(err))
 	}
 	return nil
 }

@@ -264,3 +264,10 @@ func boolRank(b bool) int {
 	}
 	return 0
 }
+
+// IsUnreached reports whether a failure may pass by itself, as a network that
+// is gone for a while.
+func IsUnreached(err error) bool {
+	var known *advice.Error
+	return source.IsOutage(err) || errors.As(err, &known) && known.Reason == advice.Network
+}
