@@ -21,7 +21,7 @@ var layers = [][]string{
 	{"bids/filter", "bids/internal/layout", "bids/internal/tsv"},
 	{"bids/sidecar"},
 	{"bids", "index", "internal/cachedir", "internal/gitstore", "internal/source/sourcetest", "internal/tree", "fetch/internal/remedy", "cache/internal/disk", "cache/internal/queue"},
-	{"cache/internal/partial"},
+	{"cache/internal/partial", "fetch/internal/web"},
 	{"cache/internal/readplan"},
 	{"cache", "fetch", "internal/beneath", "internal/commit"},
 	{"fs"},
@@ -42,7 +42,7 @@ var owners = map[string]struct {
 	"github.com/go-git/go-git":       {[]string{"internal/gitstore", "fetch"}, "git objects are read in one place and cloned in one"},
 	"github.com/expr-lang/expr":      {[]string{"bids/filter"}, "the language of conditions is not the selection's business"},
 	"github.com/urfave/cli":          {[]string{"cmd/uniharmonyfs"}, "words for people are the business of the command"},
-	"net/http":                       {[]string{"fetch", "internal/control", "internal/daemon", "internal/demo", "internal/demo/serve"}, "only fetch talks to the outside; the daemon serves its own socket"},
+	"net/http":                       {[]string{"fetch/internal/web", "internal/control", "internal/daemon", "internal/demo", "internal/demo/serve"}, "only fetch talks to the outside, and in one place; the daemon serves its own socket"},
 	"github.com/schollz/progressbar": {[]string{"cmd/uniharmonyfs"}, "words for people are the business of the command"},
 }
 
