@@ -20,8 +20,8 @@ var layers = [][]string{
 	{"bids/schema", "internal/advice", "internal/annex", "internal/plain", "internal/readahead", "internal/source"},
 	{"bids/filter", "bids/internal/layout", "bids/internal/tsv"},
 	{"bids/sidecar"},
-	{"bids", "index", "internal/cachedir", "internal/demo", "internal/gitstore", "internal/source/sourcetest", "internal/tree", "cache/internal/disk", "cache/internal/queue"},
-	{"cache/internal/partial"},
+	{"bids", "index", "internal/cachedir", "internal/demo", "internal/gitstore", "internal/source/sourcetest", "internal/tree", "fetch/internal/remedy", "cache/internal/disk", "cache/internal/queue"},
+	{"cache/internal/partial", "fetch/internal/web"},
 	{"cache/internal/readplan"},
 	{"cache", "fetch", "internal/beneath", "internal/commit"},
 	{"fs"},
@@ -44,12 +44,12 @@ var owners = map[string]struct {
 	"github.com/go-git/go-git":       {[]string{"internal/gitstore", "fetch"}, "git objects are read in one place and cloned in one"},
 	"github.com/expr-lang/expr":      {[]string{"bids/filter"}, "the language of conditions is not the selection's business"},
 	"github.com/urfave/cli":          {[]string{"cmd/uniharmonyfs"}, "words for people are the business of the command"},
-	"net/http":                       {[]string{"fetch", "internal/control", "internal/daemon", "internal/demo", "internal/demo/serve"}, "only fetch talks to the outside; the daemon serves its own socket"},
+	"net/http":                       {[]string{"fetch/internal/web", "internal/control", "internal/daemon", "internal/demo", "internal/demo/serve"}, "only fetch talks to the outside, and in one place; the daemon serves its own socket"},
 	"github.com/schollz/progressbar": {[]string{"cmd/uniharmonyfs"}, "words for people are the business of the command"},
 }
 
 // pure packages do no I/O and start no goroutines.
-var pure = []string{"bids", "bids/filter", "bids/internal/layout", "bids/internal/tsv", "bids/schema", "bids/sidecar", "internal/advice", "internal/annex", "internal/plain", "internal/tree"}
+var pure = []string{"bids", "bids/filter", "bids/internal/layout", "bids/internal/tsv", "bids/schema", "bids/sidecar", "fetch/internal/remedy", "internal/advice", "internal/annex", "internal/plain", "internal/tree"}
 
 var impure = []string{"os", "os/exec", "net", "net/http", "syscall", "io/ioutil", "time", "sync"}
 

@@ -46,18 +46,24 @@ func (c *Cache) State(key annex.Key) State {
 	return s
 }
 
-// Sizes returns the sizes of the content that is here, in bytes. Counting how
-// many of a million files are here takes the [Cache.State] of few that way.
-func (c *Cache) Sizes() map[int64]bool {
-	sizes := make(map[int64]bool)
+// CountCached returns how many of n files are here; size (in bytes, negative for
+// a file that does not count) and key tell of the i-th. A file's key is asked for
+// only if something of its size is here, which of a million files are few.
+func (c *Cache) CountCached(n int, size func(i int) int64, key func(i int) annex.Key) (count int) {
+	here := make(map[int64]bool)
 	c.do(func() {
 		for _, o := range c.objects {
 			if o.phase == present || o.phase == unchecked {
-				sizes[o.size] = true
+				here[o.size] = true
 			}
 		}
 	})
-	return sizes
+	for i := range n {
+		if here[size(i)] && c.State(key(i)).Presence == Cached {
+			count++
+		}
+	}
+	return count
 }
 
 // Event is something that went wrong.

@@ -18,6 +18,7 @@ import (
 	"github.com/uniharmony/uniharmonyfs/internal/demo"
 	"github.com/uniharmony/uniharmonyfs/internal/gitstore"
 	"github.com/uniharmony/uniharmonyfs/internal/source"
+	"github.com/uniharmony/uniharmonyfs/internal/source/sourcetest"
 )
 
 // needGit skips a test where there is no git.
@@ -205,7 +206,7 @@ func TestSilentGitAnnexIsEnded(t *testing.T) {
 		server.SetFault(demo.Always(demo.Stall(5000)))
 		s := annexOf(t, r, m.Files[0].Key)
 		err := place(t, t.Context(), s, &m.Files[0])
-		wantClass(t, err, true, "silent")
+		sourcetest.WantClass(t, err, true, "silent")
 		server.SetFault(nil)
 		for i := range m.Files {
 			if err := place(t, t.Context(), annexOf(t, r, m.Files[i].Key), &m.Files[i]); err != nil {
@@ -305,13 +306,13 @@ func TestGitAnnexFailuresHaveAClass(t *testing.T) {
 		r, _ := origin(t, m.Dir, OriginOptions{Fetcher: "annex"})
 		s := annexOf(t, r, m.Files[0].Key)
 		server.SetFault(demo.Always(demo.Status(404, 0)))
-		wantClass(t, place(t, t.Context(), s, &m.Files[0]), false, "")
+		sourcetest.WantClass(t, place(t, t.Context(), s, &m.Files[0]), false, "")
 		server.SetFault(demo.Always(demo.Status(503, 0)))
-		wantClass(t, place(t, t.Context(), s, &m.Files[0]), true, "")
+		sourcetest.WantClass(t, place(t, t.Context(), s, &m.Files[0]), true, "")
 		server.SetFault(demo.Always(demo.Flip(10)))
-		wantClass(t, place(t, t.Context(), s, &m.Files[0]), false, "")
+		sourcetest.WantClass(t, place(t, t.Context(), s, &m.Files[0]), false, "")
 		server.Close()
-		wantClass(t, place(t, t.Context(), s, &m.Files[0]), true, "")
+		sourcetest.WantClass(t, place(t, t.Context(), s, &m.Files[0]), true, "")
 	})
 }
 
@@ -334,7 +335,7 @@ func TestBrokenGitAnnex(t *testing.T) {
 			_, m := dataset(t, demo.Web, 1, 1000)
 			r, _ := origin(t, m.Dir, OriginOptions{Fetcher: "annex", Timeout: 100 * time.Millisecond})
 			err := place(t, t.Context(), annexOf(t, r, m.Files[0].Key), &m.Files[0])
-			wantClass(t, err, name != "nonsense", "")
+			sourcetest.WantClass(t, err, name != "nonsense", "")
 		})
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/uniharmony/uniharmonyfs/fetch/internal/remedy"
 	"github.com/uniharmony/uniharmonyfs/internal/annex"
 	"github.com/uniharmony/uniharmonyfs/internal/source"
 )
@@ -171,7 +172,7 @@ func (r *annexRun) answer(key annex.Key, l annexLine) {
 // annexError makes an error of what git-annex says.
 func annexError(said []string) error {
 	all := strings.Join(said, "\n")
-	text := lastLines(all, 4)
+	text := remedy.LastLines(all, 4)
 	switch {
 	case strings.Contains(all, "not enough free space") || strings.Contains(all, "No space left"):
 		return fmt.Errorf("%s: %w", text, syscall.ENOSPC)
@@ -179,7 +180,7 @@ func annexError(said []string) error {
 		return errors.New("failed, and does not say why")
 	case strings.Contains(all, "transfer already in progress"):
 		return fmt.Errorf("%s: %w", text, errLocked)
-	case speaksOfNetwork(all):
+	case remedy.SpeaksOfNetwork(all):
 		return source.Outage(errors.New(text))
 	}
 	return errors.New(text)
@@ -194,7 +195,7 @@ func (r *annexRun) end(fault error) {
 	why := "no reason given"
 	if fault != nil {
 		why = fault.Error()
-	} else if text := lastLines(r.said.text(), 3); text != "" {
+	} else if text := remedy.LastLines(r.said.text(), 3); text != "" {
 		why = text
 	} else if err != nil {
 		why = err.Error()

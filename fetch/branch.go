@@ -4,6 +4,7 @@ import (
 	"context"
 	"path/filepath"
 
+	"github.com/uniharmony/uniharmonyfs/fetch/internal/remedy"
 	"github.com/uniharmony/uniharmonyfs/internal/advice"
 	"github.com/uniharmony/uniharmonyfs/internal/gitstore"
 )
@@ -89,7 +90,7 @@ func (h *Hidden) fetchBranch(spec Spec, o CloneOptions) ([]gitstore.OID, error) 
 		if h.ctx.Err() != nil {
 			return nil, h.ctx.Err()
 		}
-		return nil, advise(what, spec.URL, gitSaid(err))
+		return nil, remedy.Of(what, spec.URL, gitSaid(err))
 	}
 	caught := m.Behind
 	m.Behind = nil

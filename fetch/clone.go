@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/uniharmony/uniharmonyfs/fetch/internal/remedy"
 	"github.com/uniharmony/uniharmonyfs/internal/advice"
 	"github.com/uniharmony/uniharmonyfs/internal/gitstore"
 )
@@ -292,5 +293,5 @@ func cloneError(ctx context.Context, spec Spec, version string, err error) error
 	if ctx.Err() != nil || errors.As(err, &known) {
 		return errors.Join(ctx.Err(), err)
 	}
-	return advise("cannot get the dataset "+describe(spec, version), spec.URL, gitSaid(err))
+	return remedy.Of("cannot get the dataset "+describe(spec, version), spec.URL, gitSaid(err))
 }

@@ -5,13 +5,9 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
-	"net/http"
-	"net/http/httptest"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
-	"time"
 
 	"github.com/uniharmony/uniharmonyfs/internal/annex"
 	"github.com/uniharmony/uniharmonyfs/internal/demo"
@@ -28,29 +24,6 @@ func keyOf(t testing.TB, content []byte) annex.Key {
 		t.Fatal(err)
 	}
 	return key
-}
-
-func TestHTTPSourceKeepsTheContract(t *testing.T) {
-	serve := func(content []byte) http.HandlerFunc {
-		return func(w http.ResponseWriter, r *http.Request) {
-			http.ServeContent(w, r, "", time.Time{}, strings.NewReader(string(content)))
-		}
-	}
-	sourcetest.Test(t, func(t *testing.T, content []byte) source.Source {
-		return answering(t, int64(len(content)), 10*time.Second, serve(content))
-	}, sourcetest.Options{
-		Missing: func(t *testing.T, content []byte) source.Source {
-			return answering(t, int64(len(content)), 10*time.Second, http.NotFound)
-		},
-		Down: func(t *testing.T, content []byte) source.Source {
-			s := httptest.NewServer(serve(content))
-			s.Close()
-			return &httpSource{c: client(t, 10*time.Second), url: s.URL, size: int64(len(content))}
-		},
-		Hanging: func(t *testing.T, content []byte) source.Source {
-			return answering(t, int64(len(content)), time.Minute, func(w http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
-		},
-	})
 }
 
 func TestFileSourceKeepsTheContract(t *testing.T) {
@@ -77,8 +50,8 @@ func TestFileSourceKeepsTheContract(t *testing.T) {
 	}
 	for _, path := range []string{short, link, dir, "/dev/zero"} {
 		s := &fileSource{path: path, key: keyOf(t, []byte("abc"))}
-		wantClass(t, get(t, s, []byte("abc"), 0, 3), false, "")
-		wantClass(t, s.Place(t.Context(), filepath.Join(t.TempDir(), "x"), func(int64) {}), false, "")
+		sourcetest.WantClass(t, sourcetest.Fetch(t, s, []byte("abc"), 0, 3), false, "")
+		sourcetest.WantClass(t, s.Place(t.Context(), filepath.Join(t.TempDir(), "x"), func(int64) {}), false, "")
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/uniharmony/uniharmonyfs/fetch/internal/remedy"
 	"github.com/uniharmony/uniharmonyfs/internal/advice"
 	"github.com/uniharmony/uniharmonyfs/internal/annex"
 )
@@ -195,7 +196,7 @@ func (d *Direct) initAnnex(ctx context.Context, what string) error {
 	var said bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &said, &said
 	if err := runGroup(ctx, cmd); err != nil {
-		return errors.Join(ctx.Err(), advise(what, d.Dir, said.String()))
+		return errors.Join(ctx.Err(), remedy.Of(what, d.Dir, said.String()))
 	}
 	new(annexRemotes).enable(ctx, child, new(sync.Mutex), discard)
 	out, err := d.git.run(ctx, nil, "-C", d.Dir, "config", "annex.uuid")
@@ -231,7 +232,7 @@ func (d *Direct) Present(ctx context.Context, keys []annex.Key, unlocked []strin
 		ctx, cancel := context.WithTimeout(ctx, time.Hour)
 		defer cancel()
 		if err := runGroup(ctx, cmd); err != nil {
-			return fmt.Errorf("git-annex %s: %w: %s", args[0], err, lastLines(said.String(), 3))
+			return fmt.Errorf("git-annex %s: %w: %s", args[0], err, remedy.LastLines(said.String(), 3))
 		}
 		return nil
 	}

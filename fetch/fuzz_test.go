@@ -6,41 +6,10 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 	"unicode"
 
 	"github.com/uniharmony/uniharmonyfs/internal/gitstore"
 )
-
-func FuzzContentRange(f *testing.F) {
-	for _, s := range []string{"bytes 0-9/100", "bytes 0-9/*", "bytes */100", "bytes 5-4/10", "bytes -1-4/10", "bytes 0-99999999999999999999/1", "bytes +0-9/10", "bytes 0-9/5", "items 0-9/10", "bytes 0-9/100, 20-29/100", ""} {
-		f.Add(s)
-	}
-	f.Fuzz(func(t *testing.T, s string) {
-		start, end, total, ok := parseContentRange(s)
-		if !ok {
-			if start != 0 || end != 0 || total != 0 {
-				t.Errorf("%q is refused and gives %d-%d/%d", s, start, end, total)
-			}
-			return
-		}
-		if start < 0 || end < start || total != -1 && total <= end || end-start+1 <= 0 {
-			t.Errorf("%q gives %d-%d/%d", s, start, end, total)
-		}
-	})
-}
-
-func FuzzRetryAfter(f *testing.F) {
-	for _, s := range []string{"0", "120", "-1", "99999999999999999999", "Fri, 31 Dec 1999 23:59:59 GMT", "Fri, 31 Dec 9999 23:59:59 GMT", "soon", "1.5", "+3", ""} {
-		f.Add(s)
-	}
-	now := time.Date(2024, 1, 1, 0, 0, 0, 0, time.UTC)
-	f.Fuzz(func(t *testing.T, s string) {
-		if d := retryAfter(s, now); d < 0 || d > maxRetryAfter {
-			t.Errorf("%q gives %v", s, d)
-		}
-	})
-}
 
 func FuzzRefs(f *testing.F) {
 	const id = "c4443a1fc81d21f39141e3744b654e2356956610"
@@ -141,21 +110,12 @@ func FuzzAnnexLine(f *testing.F) {
 	})
 }
 
-// What git says is explained, whatever it says, and harmless to show.
-func FuzzAdvice(f *testing.F) {
-	for _, s := range []string{
-		"fatal: could not resolve host: x\n", "Failed to connect to a port 1", "error: \x1b[2J\n\n\nfatal: x", "remote: Counting objects\rfatal: early EOF", "\xff\xfe", "hint: a\nfatal: 'x' does not appear to be a git repository",
-	} {
-		f.Add(s, "https://example.org/a")
-		f.Add(s, "git@example.org:a/b")
-		f.Add(s, "/data/a")
+// Whatever git says of its progress is harmless to show.
+func FuzzProgress(f *testing.F) {
+	for _, s := range []string{"Receiving objects:  50% (1/2), 1.00 KiB\r", "remote: Counting objects\rfatal: early EOF", "error: \x1b[2J\n\n\nfatal: x", "\xff\xfe", "Receiving objects: 9999999999999999999% (-1/0)\n"} {
+		f.Add(s)
 	}
-	f.Fuzz(func(t *testing.T, words, url string) {
-		e := advise("cannot", url, words)
-		if e.Reason == "" || strings.ContainsFunc(e.Error(), unicode.IsControl) || len(e.Error()) > 1000 {
-			t.Errorf("%q: %q", words, e)
-		}
-		speaksOfNetwork(words)
+	f.Fuzz(func(t *testing.T, words string) {
 		w := &progressWriter{tell: func(p Progress) {
 			if p.Done < 0 || p.Total < 0 || strings.ContainsFunc(p.Text, unicode.IsControl) {
 				t.Errorf("progress %+v", p)

@@ -15,6 +15,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/uniharmony/uniharmonyfs/fetch/internal/remedy"
 )
 
 // FindGit returns the path of the git program, or "" when there is none.
@@ -40,7 +42,7 @@ type gitError struct {
 	err  error
 }
 
-func (e *gitError) Error() string { return "git " + e.args[0] + ": " + lastLines(e.said, 3) }
+func (e *gitError) Error() string { return "git " + e.args[0] + ": " + remedy.LastLines(e.said, 3) }
 func (e *gitError) Unwrap() error { return e.err }
 
 func (g gitProgram) environment() []string {

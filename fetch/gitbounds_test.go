@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/uniharmony/uniharmonyfs/internal/advice"
+	"github.com/uniharmony/uniharmonyfs/internal/source/sourcetest"
 )
 
 // A server whose list of refs never ends costs bounded memory and time, by
@@ -107,7 +108,7 @@ func TestGitThatNeverEndsIsKilled(t *testing.T) {
 	}
 	w.git = script("yes '\033]0;x\007 \302\233 fatal' | head -c 1000000 >&2; exit 1")
 	_, err = w.offered(t.Context())
-	wantClass(t, cloneError(t.Context(), w.spec, "", err), false, "")
+	sourcetest.WantClass(t, cloneError(t.Context(), w.spec, "", err), false, "")
 	w.git = script("exec yes remote: x >&2")
 	if err = w.fetchRefs(t.Context(), bin, []string{"a"}); !errors.Is(err, errTooMuch) {
 		t.Error(err)

@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"strings"
 
+	"github.com/uniharmony/uniharmonyfs/fetch/internal/remedy"
 	"github.com/uniharmony/uniharmonyfs/internal/plain"
 )
 
@@ -19,7 +20,7 @@ var errPanic = errors.New("a fault in this program")
 func attempt(fn func() error) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			err = fmt.Errorf("%w: %s (%s)", errPanic, plain.Short(fmt.Sprint(p), maxSaid), origins())
+			err = fmt.Errorf("%w: %s (%s)", errPanic, plain.Short(fmt.Sprint(p), remedy.MaxSaid), origins())
 		}
 	}()
 	return fn()

@@ -7,13 +7,14 @@ import (
 
 	"github.com/uniharmony/uniharmonyfs/internal/demo"
 	"github.com/uniharmony/uniharmonyfs/internal/gitstore"
+	"github.com/uniharmony/uniharmonyfs/internal/source/sourcetest"
 )
 
 // A fault of this program in a goroutine of its own ends what that did, not the
 // process and its mounts.
 func TestPanicsEndOneThingOnly(t *testing.T) {
 	err := attempt(func() error { panic("\x1b[2J") })
-	wantClass(t, err, false, "guard_test.go")
+	sourcetest.WantClass(t, err, false, "guard_test.go")
 	if !errors.Is(err, errPanic) {
 		t.Error(err)
 	}
@@ -62,7 +63,7 @@ func TestPanicWhileGitAnnexWorks(t *testing.T) {
 		r, _ := origin(t, m.Dir, OriginOptions{Fetcher: "annex"})
 		s := annexOf(t, r, m.Files[0].Key)
 		if err := s.Place(t.Context(), t.TempDir()+"/placed", func(int64) { panic("in the taker") }); err != nil {
-			wantClass(t, err, true, "guard_test.go")
+			sourcetest.WantClass(t, err, true, "guard_test.go")
 		}
 		if err := place(t, t.Context(), s, &m.Files[0]); err != nil {
 			t.Error(err)

@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/uniharmony/uniharmonyfs/fetch/internal/web"
 	"github.com/uniharmony/uniharmonyfs/internal/annex"
 	"github.com/uniharmony/uniharmonyfs/internal/gitstore"
 	"github.com/uniharmony/uniharmonyfs/internal/plain"
@@ -74,7 +75,7 @@ type fileSource struct {
 	key  annex.Key
 }
 
-func (s *fileSource) String() string { return plain.Short(s.path, maxURL) }
+func (s *fileSource) String() string { return plain.Short(s.path, web.MaxURL) }
 func (s *fileSource) Exact() bool    { return true }
 
 func (s *fileSource) Fetch(ctx context.Context, off, n int64, w io.Writer) error {

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/uniharmony/uniharmonyfs/fetch/internal/web"
 	"github.com/uniharmony/uniharmonyfs/internal/advice"
 	"github.com/uniharmony/uniharmonyfs/internal/annex"
 	"github.com/uniharmony/uniharmonyfs/internal/gitstore"
@@ -20,6 +21,9 @@ import (
 // A Source is one place that may have a key's content. Some bring it as a
 // whole file instead: these are a [source.Placer] too.
 type Source = source.Source
+
+// DefaultTimeout is the longest wait for a source that sends nothing.
+const DefaultTimeout = web.DefaultTimeout
 
 var discard = slog.New(slog.DiscardHandler)
 
@@ -43,7 +47,7 @@ type Origin struct {
 	clone *Clone
 	git   *gitstore.Store
 	o     OriginOptions
-	http  *httpClient
+	http  *web.Client
 	annex *annexChild // nil when git-annex is not to be used
 
 	mu    sync.Mutex // guards the following; not held while git is asked
@@ -65,7 +69,7 @@ func NewOrigin(clone *Clone, git *gitstore.Store, o OriginOptions) (*Origin, err
 	if o.Paths == nil {
 		o.Paths = func(annex.Key) []string { return nil }
 	}
-	client, err := newHTTP(httpOptions{allow: o.AllowAddresses, env: o.Env, timeout: o.Timeout})
+	client, err := web.New(web.Options{Allow: o.AllowAddresses, Env: o.Env, Timeout: o.Timeout})
 	if err != nil {
 		return nil, err
 	}
@@ -89,7 +93,7 @@ func NewOrigin(clone *Clone, git *gitstore.Store, o OriginOptions) (*Origin, err
 
 // Close ends what the origin keeps running.
 func (r *Origin) Close() error {
-	r.http.close()
+	r.http.Close()
 	if r.annex != nil {
 		return r.annex.Close()
 	}
@@ -192,10 +196,10 @@ func classify(err error) error {
 
 // urlList collects the URLs of a key, each once, the best ones first.
 type urlList struct {
-	c    *httpClient
+	c    *web.Client
 	size int64 // of the key, in bytes
 	seen map[string]bool
-	urls []*httpSource
+	urls []*web.Source
 }
 
 func (l *urlList) full() bool { return len(l.urls) >= maxURLs }
@@ -207,14 +211,14 @@ func (l *urlList) add(exact bool, urls ...string) {
 		}
 		if !l.seen[u] && len(u) <= maxURLLength {
 			l.seen[u] = true
-			l.urls = append(l.urls, &httpSource{c: l.c, url: u, size: l.size, exact: exact})
+			l.urls = append(l.urls, l.c.Source(u, l.size, exact))
 		}
 	}
 }
 
 // urls returns the URLs of a key, the best ones first, at most maxURLs. Without
 // all logs it returns those that it knows, and the error.
-func (r *Origin) urls(ctx context.Context, key annex.Key) (urls []*httpSource, err error) {
+func (r *Origin) urls(ctx context.Context, key annex.Key) (urls []*web.Source, err error) {
 	m, err := r.remotes(ctx)
 	if err != nil || m.branch == "" {
 		return nil, err
@@ -263,4 +267,11 @@ func boolRank(b bool) int {
 		return 1
 	}
 	return 0
+}
+
+// IsUnreached reports whether a failure may pass by itself, as a network that
+// is gone for a while.
+func IsUnreached(err error) bool {
+	var known *advice.Error
+	return source.IsOutage(err) || errors.As(err, &known) && known.Reason == advice.Network
 }

@@ -8,8 +8,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/uniharmony/uniharmonyfs/fetch/internal/web"
 	"github.com/uniharmony/uniharmonyfs/internal/demo"
 	"github.com/uniharmony/uniharmonyfs/internal/gitstore"
+	"github.com/uniharmony/uniharmonyfs/internal/source/sourcetest"
 )
 
 // addLogs adds files to the git-annex branch of a dataset.
@@ -29,8 +31,8 @@ func addLogs(t testing.TB, m *demo.Made, files map[string]string) {
 
 func httpSources(list []Source) (urls []string) {
 	for _, s := range list {
-		if h, ok := s.(*httpSource); ok {
-			urls = append(urls, h.url)
+		if h, ok := s.(*web.Source); ok {
+			urls = append(urls, h.String())
 		}
 	}
 	return urls
@@ -90,7 +92,7 @@ func TestURLsOfAKeyAreBounded(t *testing.T) {
 	addLogs(t, m, map[string]string{log(0): lines(10_000), log(1): lines(300_000)})
 	r, _ := origin(t, m.Dir, OriginOptions{Fetcher: "native"})
 	list, err := r.Sources(t.Context(), m.Files[0].Key)
-	if err != nil || len(list) != maxURLs || list[0].(*httpSource).url != m.URLs(&m.Files[0])[0] || !list[0].Exact() || list[1].Exact() {
+	if err != nil || len(list) != maxURLs || list[0].String() != m.URLs(&m.Files[0])[0] || !list[0].Exact() || list[1].Exact() {
 		t.Errorf("%d sources, %v: %.300s", len(list), err, fmt.Sprint(list))
 	}
 	start := time.Now()
@@ -120,9 +122,9 @@ func TestURLsOfTheBranchAreJudged(t *testing.T) {
 	}
 	content, _ := demo.Bytes(m.Files[0].Content)
 	for _, s := range list[1:] {
-		wantClass(t, get(t, s, content, 0, 1000), false, "")
+		sourcetest.WantClass(t, sourcetest.Fetch(t, s, content, 0, 1000), false, "")
 	}
-	if err := get(t, list[0], content, 0, 1000); err != nil {
+	if err := sourcetest.Fetch(t, list[0], content, 0, 1000); err != nil {
 		t.Error(err)
 	}
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"os/exec"
 	"strings"
+
+	"github.com/uniharmony/uniharmonyfs/fetch/internal/remedy"
 )
 
 // GitVersion returns the version of the git program, or "" when there is none.
@@ -45,3 +47,7 @@ func AnnexLacks(version string) string {
 	}
 	return ""
 }
+
+// ContentAdvice returns what to do about files whose content could not be had
+// for these reasons, each piece of advice once.
+func ContentAdvice(reasons []string) []string { return remedy.OfContent(reasons, AnnexProgram() != "") }

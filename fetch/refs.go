@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/uniharmony/uniharmonyfs/fetch/internal/remedy"
 	"github.com/uniharmony/uniharmonyfs/internal/advice"
 	"github.com/uniharmony/uniharmonyfs/internal/gitstore"
 	"github.com/uniharmony/uniharmonyfs/internal/plain"
@@ -63,7 +64,7 @@ func (r refs) unknownVersion(version string) error {
 // some lists the first few of a dataset's names.
 func some(names []string) string {
 	const most = 10
-	text := plain.Short(strings.Join(names[:min(len(names), most)], ", "), maxSaid)
+	text := plain.Short(strings.Join(names[:min(len(names), most)], ", "), remedy.MaxSaid)
 	if len(names) > most {
 		text += ", …"
 	}

@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/uniharmony/uniharmonyfs/fetch/internal/remedy"
 	"github.com/uniharmony/uniharmonyfs/internal/advice"
 )
 
@@ -36,7 +37,6 @@ func (s Spec) String() string { return s.text }
 
 var (
 	accession = regexp.MustCompile(`^ds\d{6}$`)
-	scpLike   = regexp.MustCompile(`^([A-Za-z0-9_.+-]+@)?[A-Za-z0-9.-]+:[^/\\:][^:]*$|^([A-Za-z0-9_.+-]+@)[A-Za-z0-9.-]+:/.*$`)
 	schemes   = []string{"https", "http", "ssh", "git", "file"}
 	unsafe    = regexp.MustCompile(`[^A-Za-z0-9_.+-]+`)
 )
@@ -77,7 +77,7 @@ func ParseSpec(spec, template string) (Spec, error) {
 		}
 		return Spec{}, fmt.Errorf("%.80q: a dataset's URL starts with one of %s", spec, strings.Join(schemes, "://, ")+"://")
 	}
-	if scpLike.MatchString(spec) {
+	if remedy.SCPLike.MatchString(spec) {
 		host, path, _ := strings.Cut(spec, ":")
 		if slices.Contains(schemes, host) {
 			return Spec{}, fmt.Errorf("%.80q is not a dataset: a URL has \"://\" in it", spec)

@@ -17,6 +17,7 @@ import (
 	"github.com/uniharmony/uniharmonyfs/fetch"
 	"github.com/uniharmony/uniharmonyfs/fs"
 	"github.com/uniharmony/uniharmonyfs/internal/advice"
+	"github.com/uniharmony/uniharmonyfs/internal/annex"
 	"github.com/uniharmony/uniharmonyfs/internal/beneath"
 	"github.com/uniharmony/uniharmonyfs/internal/cachedir"
 	"github.com/uniharmony/uniharmonyfs/internal/control"
@@ -193,12 +194,13 @@ func (m *mount) info() control.MountInfo {
 		Passthrough: m.fs.Passthrough(), Strict: m.strict, NoReadAhead: m.noReadAhead, Patience: m.patience,
 		Prefetching: m.prefetching.Load(), OpenFiles: m.fs.OpenFiles(), Clone: v.Clone.Dir, Since: m.since,
 	}
-	here := m.d.cache.Sizes()
-	for _, n := range m.files {
-		if v.Kind(n) == tree.Annexed && here[v.Size(n)] && m.d.cache.State(v.Key(n)).Presence == cache.Cached {
-			i.Cached++
+	size := func(k int) int64 {
+		if n := m.files[k]; v.Kind(n) == tree.Annexed {
+			return v.Size(n)
 		}
+		return -1
 	}
+	i.Cached = m.d.cache.CountCached(len(m.files), size, func(k int) annex.Key { return v.Key(m.files[k]) })
 	return i
 }
 

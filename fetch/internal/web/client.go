@@ -1,4 +1,4 @@
-package fetch
+package web
 
 import (
 	"context"
@@ -20,11 +20,11 @@ import (
 	"github.com/uniharmony/uniharmonyfs/internal/plain"
 )
 
-// httpOptions tune newHTTP.
-type httpOptions struct {
-	allow   []string      // addresses; see parseAddresses
-	env     []string      // the caller's, for proxies; goes before our own
-	timeout time.Duration // longest wait without a new byte
+// Options tune New. The zero value works.
+type Options struct {
+	Allow   []string      // addresses, networks or "all", beyond the public ones
+	Env     []string      // the caller's, for proxies and certificates; goes before our own
+	Timeout time.Duration // longest wait without a new byte; 0 is DefaultTimeout
 }
 
 const (
@@ -37,8 +37,8 @@ const (
 	maxRedirects = 5
 )
 
-// httpClient moves bytes over HTTP.
-type httpClient struct {
+// Client moves bytes over HTTP. It is safe for concurrent use.
+type Client struct {
 	client  *http.Client
 	timeout time.Duration
 	allowed addresses
@@ -46,20 +46,21 @@ type httpClient struct {
 	hosts   breaker
 }
 
-func newHTTP(o httpOptions) (*httpClient, error) {
-	allowed, err := parseAddresses(o.allow)
+// New returns a client. The error says which option cannot be used.
+func New(o Options) (*Client, error) {
+	allowed, err := parseAddresses(o.Allow)
 	if err != nil {
 		return nil, err
 	}
-	if o.timeout <= 0 {
-		o.timeout = DefaultTimeout
+	if o.Timeout <= 0 {
+		o.Timeout = DefaultTimeout
 	}
-	c := &httpClient{timeout: o.timeout, allowed: allowed, proxy: proxies(o.env)}
-	roots, err := authorities(o.env)
+	c := &Client{timeout: o.Timeout, allowed: allowed, proxy: proxies(o.Env)}
+	roots, err := authorities(o.Env)
 	if err != nil {
 		return nil, err
 	}
-	direct := &net.Dialer{Timeout: min(o.timeout, 20*time.Second), KeepAlive: 15 * time.Second, Control: allowed.control}
+	direct := &net.Dialer{Timeout: min(o.Timeout, 20*time.Second), KeepAlive: 15 * time.Second, Control: allowed.control}
 	toProxy := &net.Dialer{Timeout: direct.Timeout, KeepAlive: direct.KeepAlive}
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
@@ -78,8 +79,8 @@ func newHTTP(o httpOptions) (*httpClient, error) {
 		MaxIdleConnsPerHost:    maxConns,
 		MaxConnsPerHost:        maxConns,
 		IdleConnTimeout:        90 * time.Second,
-		TLSHandshakeTimeout:    min(o.timeout, 20*time.Second),
-		ResponseHeaderTimeout:  o.timeout,
+		TLSHandshakeTimeout:    min(o.Timeout, 20*time.Second),
+		ResponseHeaderTimeout:  o.Timeout,
 		OnProxyConnectResponse: checkProxy,
 		MaxResponseHeaderBytes: 64 << 10,
 		ReadBufferSize:         64 << 10,
@@ -88,7 +89,8 @@ func newHTTP(o httpOptions) (*httpClient, error) {
 	return c, nil
 }
 
-func (c *httpClient) close() { c.client.CloseIdleConnections() }
+// Close lets go of connections that are not in use.
+func (c *Client) Close() { c.client.CloseIdleConnections() }
 
 // authorities are those that sign certificates: the system's, and those of a
 // file that the caller's environment names. nil stands for the system's.
@@ -135,7 +137,7 @@ func proxies(env []string) func(*url.URL) (*url.URL, error) {
 
 // isProxy reports whether addr (host:port) is the proxy that the user chose:
 // it may be anywhere.
-func (c *httpClient) isProxy(addr string) bool {
+func (c *Client) isProxy(addr string) bool {
 	for _, scheme := range []string{"http", "https"} {
 		p, err := c.proxy(&url.URL{Scheme: scheme, Host: "proxied.invalid"})
 		if err != nil || p == nil {
@@ -168,7 +170,7 @@ func endsInNumber(host string) bool {
 
 // checkURL refuses URLs that must not be followed. Behind a proxy, which
 // connects for us, addresses can only be checked where the URL spells them.
-func (c *httpClient) checkURL(u *url.URL) error {
+func (c *Client) checkURL(u *url.URL) error {
 	if u.Scheme != "https" && u.Scheme != "http" {
 		return fmt.Errorf("only https and http are followed, not %.80q", u.Scheme)
 	}
@@ -192,7 +194,7 @@ type refusedRedirect struct{ error }
 
 func (r refusedRedirect) Unwrap() error { return r.error }
 
-func (c *httpClient) checkRedirect(r *http.Request, via []*http.Request) error {
+func (c *Client) checkRedirect(r *http.Request, via []*http.Request) error {
 	if len(via) > maxRedirects {
 		return refusedRedirect{fmt.Errorf("more than %d redirects", maxRedirects)}
 	}

@@ -1,4 +1,4 @@
-package fetch
+package web
 
 import (
 	"context"
@@ -12,32 +12,39 @@ import (
 	"sync"
 	"time"
 
+	"github.com/uniharmony/uniharmonyfs/fetch/internal/remedy"
 	"github.com/uniharmony/uniharmonyfs/internal/plain"
 	"github.com/uniharmony/uniharmonyfs/internal/source"
 )
 
-// httpSource is a URL that has a key's content.
-type httpSource struct {
-	c     *httpClient
+// Source is a URL that has a key's content.
+type Source struct {
+	c     *Client
 	url   string
 	size  int64 // of the key, in bytes
 	exact bool
 }
 
-func (s *httpSource) String() string {
+// Source returns the source of a URL. size is that of the key, in bytes; exact
+// says whether the URL names a version of the content.
+func (c *Client) Source(url string, size int64, exact bool) *Source {
+	return &Source{c: c, url: url, size: size, exact: exact}
+}
+
+func (s *Source) String() string {
 	u, err := url.Parse(s.url)
 	if err != nil {
 		return "a malformed URL"
 	}
 	u.User = nil
-	return plain.Short(u.String(), maxURL)
+	return plain.Short(u.String(), MaxURL)
 }
 
-func (s *httpSource) Exact() bool { return s.exact }
+func (s *Source) Exact() bool { return s.exact }
 
 const (
-	// maxURL is how much of a URL is shown, in bytes.
-	maxURL     = 500
+	// MaxURL is how much of a URL is shown, in bytes.
+	MaxURL     = 500
 	firstPause = 200 * time.Millisecond
 	maxPause   = 2 * time.Second
 	// retryFor is how long a request is tried again without a new byte: a
@@ -54,7 +61,7 @@ const (
 // Fetch writes the bytes [off, off+n) to w. After a drop it goes on where it
 // was. It ends with an outage when nothing new came for some seconds, or next
 // to nothing for the timeout.
-func (s *httpSource) Fetch(ctx context.Context, off, n int64, w io.Writer) error {
+func (s *Source) Fetch(ctx context.Context, off, n int64, w io.Writer) error {
 	u, err := url.Parse(s.url)
 	if err != nil {
 		return errors.New("the URL is malformed")
@@ -94,7 +101,7 @@ func (s *httpSource) Fetch(ctx context.Context, off, n int64, w io.Writer) error
 
 // attempts is the state of one Fetch.
 type attempts struct {
-	s        *httpSource
+	s        *Source
 	u        *url.URL
 	off, end int64
 	w        io.Writer
@@ -196,7 +203,7 @@ func (a *attempts) pass(body io.Reader, n int64, buf []byte) error {
 		if err == io.EOF {
 			err = io.ErrUnexpectedEOF
 		}
-		return source.Outage(harmless(err))
+		return source.Outage(remedy.Harmless(err))
 	}
 	return nil
 }

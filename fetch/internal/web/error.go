@@ -1,7 +1,6 @@
-package fetch
+package web
 
 import (
-	"context"
 	"crypto/tls"
 	"errors"
 	"io"
@@ -10,28 +9,9 @@ import (
 	"net/url"
 	"syscall"
 
-	"github.com/uniharmony/uniharmonyfs/internal/advice"
-	"github.com/uniharmony/uniharmonyfs/internal/plain"
+	"github.com/uniharmony/uniharmonyfs/fetch/internal/remedy"
 	"github.com/uniharmony/uniharmonyfs/internal/source"
 )
-
-// said is an error whose text is in part a stranger's, made harmless to show.
-type said struct{ error }
-
-func (s said) Error() string { return plain.Short(s.error.Error(), maxSaid) }
-func (s said) Unwrap() error { return s.error }
-
-// maxSaid is how much of an error's text is kept, in bytes.
-const maxSaid = 600
-
-// harmless makes an error's text harmless to show. A timeout of net passes for
-// that of a context; this one must not, which would be the asker's own.
-func harmless(err error) error {
-	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
-		err = errors.New(err.Error())
-	}
-	return said{err}
-}
 
 // failed sorts out an error of the HTTP client. What may pass by itself is an
 // outage: that no connection came about, or broke. All else is final: what our
@@ -48,16 +28,16 @@ func (a *attempts) failed(err error) error {
 	}
 	switch {
 	case errors.Is(err, ErrAddress) || errors.As(err, new(refusedRedirect)):
-		return harmless(err)
+		return remedy.Harmless(err)
 	case isUntrusted(err):
-		return advise("no trustworthy connection", a.s.url, err.Error())
+		return remedy.Of("no trustworthy connection", a.s.url, err.Error())
 	case !isPassing(err):
-		return harmless(err)
+		return remedy.Harmless(err)
 	}
 	if isUnmet(err) {
-		a.s.c.hosts.note(host, harmless(err))
+		a.s.c.hosts.note(host, remedy.Harmless(err))
 	}
-	return source.Outage(harmless(err))
+	return source.Outage(remedy.Harmless(err))
 }
 
 // isPassing reports whether a failure of a connection may pass by itself.
@@ -84,11 +64,4 @@ func isUnmet(err error) bool {
 	var op *net.OpError
 	return errors.As(err, new(*net.DNSError)) || errors.Is(err, syscall.ECONNREFUSED) ||
 		errors.As(err, &op) && (op.Op == "dial" || op.Op == "proxyconnect")
-}
-
-// IsUnreached reports whether a failure may pass by itself, as a network that
-// is gone for a while.
-func IsUnreached(err error) bool {
-	var known *advice.Error
-	return source.IsOutage(err) || errors.As(err, &known) && known.Reason == advice.Network
 }

@@ -1,4 +1,4 @@
-package fetch
+package web
 
 import (
 	"fmt"
@@ -38,7 +38,7 @@ func (b *breaker) check(names ...string) error {
 	defer b.mu.Unlock()
 	for _, name := range names {
 		if s := b.hosts[name]; s != nil && time.Now().Before(s.until) {
-			return fmt.Errorf("%s is left alone for some seconds: %w", plain.Short(name, maxURL), s.why)
+			return fmt.Errorf("%s is left alone for some seconds: %w", plain.Short(name, MaxURL), s.why)
 		}
 	}
 	return nil

@@ -1,4 +1,4 @@
-package fetch
+package remedy
 
 import (
 	"regexp"
@@ -32,11 +32,11 @@ var contentRemedies = []struct {
 	}},
 }
 
-// ContentAdvice returns what to do about files whose content could not be had
-// for these reasons, each piece of advice once.
-func ContentAdvice(reasons []string) (do []string) {
+// OfContent returns what to do about files whose content could not be had for
+// these reasons, each piece of advice once. annex says whether git-annex is here.
+func OfContent(reasons []string, annex bool) (do []string) {
 	for _, r := range contentRemedies {
-		if r.says.MatchString(`no source is known`) && AnnexProgram() != "" {
+		if r.says.MatchString(`no source is known`) && annex {
 			continue
 		}
 		if slices.ContainsFunc(reasons, r.says.MatchString) {

@@ -1,4 +1,4 @@
-package fetch
+package web
 
 import (
 	"context"
@@ -15,6 +15,7 @@ import (
 	"golang.org/x/net/dns/dnsmessage"
 
 	"github.com/uniharmony/uniharmonyfs/internal/demo"
+	"github.com/uniharmony/uniharmonyfs/internal/source/sourcetest"
 )
 
 var quiet = log.New(io.Discard, "", 0)
@@ -138,10 +139,10 @@ func names(t *testing.T, answers ...string) {
 func TestNamesThatLeadInsideAreRefused(t *testing.T) {
 	for _, inside := range []string{"127.0.0.1", "10.0.0.1", "169.254.169.254", "::1", "fd00::1", "64:ff9b::7f00:1"} {
 		names(t, inside)
-		src := &httpSource{c: client(t, 5*time.Second, "192.0.2.7"), url: "http://rebind.example.org/a", size: 3}
+		src := &Source{c: client(t, 5*time.Second, "192.0.2.7"), url: "http://rebind.example.org/a", size: 3}
 		start := time.Now()
-		err := get(t, src, []byte("abc"), 0, 3)
-		wantClass(t, err, false, "not allowed")
+		err := sourcetest.Fetch(t, src, []byte("abc"), 0, 3)
+		sourcetest.WantClass(t, err, false, "not allowed")
 		if !errors.Is(err, ErrAddress) {
 			t.Error(err)
 		}
@@ -159,8 +160,8 @@ func TestRebindingAfterADropIsRefused(t *testing.T) {
 	names(t, "127.0.0.1", "127.0.0.2") // the first is allowed, the second is not
 	src.url = "http://rebind.example.org:" + u.Port() + u.RequestURI()
 	s.SetFault(demo.Always(demo.Drop(400)))
-	err := get(t, src, content, 0, 1000)
-	wantClass(t, err, false, "not allowed")
+	err := sourcetest.Fetch(t, src, content, 0, 1000)
+	sourcetest.WantClass(t, err, false, "not allowed")
 	if !errors.Is(err, ErrAddress) {
 		t.Error(err)
 	}

@@ -1,4 +1,4 @@
-package fetch
+package remedy
 
 import (
 	neturl "net/url"
@@ -54,10 +54,10 @@ var remedies = []struct {
 		[]string{"give a URL, a git repository, a git bundle, or an OpenNeuro accession such as ds004712"}},
 }
 
-// advise explains a failure by what a program said about it.
-func advise(what, url, said string) *advice.Error {
+// Of explains a failure by what a program said about it.
+func Of(what, url, said string) *advice.Error {
 	said = strings.TrimSpace(said)
-	e := &advice.Error{Kind: advice.Unreachable, Reason: advice.Other, What: what, Why: lastLines(said, 3)}
+	e := &advice.Error{Kind: advice.Unreachable, Reason: advice.Other, What: what, Why: LastLines(said, 3)}
 	for _, r := range remedies {
 		matches := r.says.MatchString(said) || r.reason == advice.Proxy && isOtherHost(url, said)
 		if !concerns(r.reason, url) || !matches {
@@ -87,9 +87,9 @@ func advise(what, url, said string) *advice.Error {
 // back.
 var annexNetwork = regexp.MustCompile(`ConnectionFailure|ConnectionTimeout|ResponseTimeout|NoResponseDataReceived|ConnectionClosed|IncompleteHeaders|ResponseBodyTooShort|InternalException|getAddrInfo|Service Unavailable|Too Many Requests|Bad Gateway|Gateway Time-?[Oo]ut|Internal Server Error|statusCode = (408|425|429|5\d\d)`)
 
-// speaksOfNetwork reports whether a program's words are about a network or a
+// SpeaksOfNetwork reports whether a program's words are about a network or a
 // server that may come back by itself.
-func speaksOfNetwork(said string) bool {
+func SpeaksOfNetwork(said string) bool {
 	for _, r := range remedies {
 		if r.reason == advice.Network && r.says.MatchString(said) {
 			return true
@@ -126,6 +126,9 @@ func concerns(r advice.Reason, url string) bool {
 	return true
 }
 
+// SCPLike is how git takes host and path of an SSH server, as in git@host:path.
+var SCPLike = regexp.MustCompile(`^([A-Za-z0-9_.+-]+@)?[A-Za-z0-9.-]+:[^/\\:][^:]*$|^([A-Za-z0-9_.+-]+@)[A-Za-z0-9.-]+:/.*$`)
+
 // overHTTPS returns the HTTPS address that a server most likely has for one of
 // SSH or git's own protocol, and any other as it is.
 func overHTTPS(url string) string {
@@ -138,7 +141,7 @@ func overHTTPS(url string) string {
 		host, path, _ := strings.Cut(rest, "/")
 		host, _, _ = strings.Cut(host[strings.LastIndex(host, "@")+1:], ":")
 		return "https://" + host + "/" + path
-	case scpLike.MatchString(url):
+	case SCPLike.MatchString(url):
 		host, path, _ := strings.Cut(url[strings.Index(url, "@")+1:], ":")
 		return "https://" + host + "/" + strings.TrimPrefix(path, "/")
 	}
@@ -148,9 +151,9 @@ func overHTTPS(url string) string {
 // idle are lines of git that tell nothing.
 var idle = regexp.MustCompile(`^hint:|^remote: (Counting|Enumerating|Compressing|Total)|^Please make sure you have the correct access rights|^and the repository exists`)
 
-// lastLines returns the end of a program's output in one line: there the
+// LastLines returns the end of a program's output in one line: there the
 // reason stands.
-func lastLines(said string, n int) string {
+func LastLines(said string, n int) string {
 	var lines []string
 	for l := range strings.Lines(said) {
 		l = strings.TrimSpace(strings.TrimPrefix(strings.TrimPrefix(strings.TrimSpace(l), "fatal: "), "error: "))
@@ -161,5 +164,5 @@ func lastLines(said string, n int) string {
 	if len(lines) > n {
 		lines = lines[len(lines)-n:]
 	}
-	return plain.Short(strings.Join(lines, "; "), maxSaid)
+	return plain.Short(strings.Join(lines, "; "), MaxSaid)
 }

@@ -1,4 +1,4 @@
-package fetch
+package web
 
 import (
 	"bytes"
@@ -16,6 +16,7 @@ import (
 
 	"github.com/uniharmony/uniharmonyfs/internal/demo"
 	"github.com/uniharmony/uniharmonyfs/internal/source"
+	"github.com/uniharmony/uniharmonyfs/internal/source/sourcetest"
 )
 
 // A connection that breaks at any byte, also before the first, costs nothing
@@ -28,7 +29,7 @@ func TestDropAtEveryByte(t *testing.T) {
 				t.Parallel()
 				s, content, src := published(t, size, 20*time.Second)
 				s.SetFault(demo.First(1, demo.Drop(k)))
-				if err := get(t, src, content, part.off, part.n); err != nil {
+				if err := sourcetest.Fetch(t, src, content, part.off, part.n); err != nil {
 					t.Error(err)
 				}
 			})
@@ -40,9 +41,9 @@ func TestDropAtEveryByte(t *testing.T) {
 func TestDropForEverIsAnOutage(t *testing.T) {
 	s, content, src := published(t, 1000, 300*time.Millisecond)
 	s.SetFault(demo.Always(demo.Drop(0)))
-	wantClass(t, get(t, src, content, 0, 1000), true, "EOF")
+	sourcetest.WantClass(t, sourcetest.Fetch(t, src, content, 0, 1000), true, "EOF")
 	s.SetFault(nil)
-	if err := get(t, src, content, 0, 1000); err != nil {
+	if err := sourcetest.Fetch(t, src, content, 0, 1000); err != nil {
 		t.Errorf("it does not heal: %v", err)
 	}
 }
@@ -78,7 +79,7 @@ func TestWrongRepliesAreFinal(t *testing.T) {
 			t.Parallel()
 			s, content, src := published(t, size, 30*time.Second)
 			s.SetFault(demo.Always(c.fault))
-			wantClass(t, get(t, src, content, c.off, c.n), false, c.says)
+			sourcetest.WantClass(t, sourcetest.Fetch(t, src, content, c.off, c.n), false, c.says)
 			if n := s.Counts().Requests; n != 1 {
 				t.Errorf("%d requests", n)
 			}
@@ -90,10 +91,10 @@ func TestWrongRepliesAreFinal(t *testing.T) {
 func TestRangeIgnoredIsWholeOnly(t *testing.T) {
 	s, content, src := published(t, 5000, 10*time.Second)
 	s.SetFault(demo.Always(demo.IgnoreRange))
-	if err := get(t, src, content, 100, 200); !errors.Is(err, source.ErrWholeOnly) {
+	if err := sourcetest.Fetch(t, src, content, 100, 200); !errors.Is(err, source.ErrWholeOnly) {
 		t.Error(err)
 	}
-	if err := get(t, src, content, 0, 5000); err != nil {
+	if err := sourcetest.Fetch(t, src, content, 0, 5000); err != nil {
 		t.Error(err)
 	}
 }
@@ -102,11 +103,11 @@ func TestRangeIgnoredIsWholeOnly(t *testing.T) {
 func TestEndlessBodyIsCut(t *testing.T) {
 	s, content, src := published(t, 5000, 10*time.Second)
 	s.SetFault(demo.Always(demo.Endless))
-	if err := get(t, src, content, 0, 5000); err != nil {
+	if err := sourcetest.Fetch(t, src, content, 0, 5000); err != nil {
 		t.Error(err)
 	}
 	s.SetFault(demo.Always(demo.Chunked))
-	if err := get(t, src, content, 0, 5000); err != nil {
+	if err := sourcetest.Fetch(t, src, content, 0, 5000); err != nil {
 		t.Error(err)
 	}
 }
@@ -119,10 +120,10 @@ func TestBusyServersAreOutages(t *testing.T) {
 			t.Parallel()
 			s, content, src := published(t, 1000, 250*time.Millisecond)
 			s.SetFault(demo.Always(demo.Status(status, 0)))
-			wantClass(t, get(t, src, content, 0, 1000), true, fmt.Sprint("the server says ", status))
+			sourcetest.WantClass(t, sourcetest.Fetch(t, src, content, 0, 1000), true, fmt.Sprint("the server says ", status))
 			s, content, src = published(t, 1000, 20*time.Second)
 			s.SetFault(demo.First(1, demo.Status(status, 0)))
-			if err := get(t, src, content, 0, 1000); err != nil {
+			if err := sourcetest.Fetch(t, src, content, 0, 1000); err != nil {
 				t.Error(err)
 			}
 		})
@@ -135,7 +136,7 @@ func TestRetryAfterIsHonoured(t *testing.T) {
 	s, content, src := published(t, 1000, 20*time.Second)
 	s.SetFault(demo.First(1, demo.Status(503, time.Second)))
 	start := time.Now()
-	if err := get(t, src, content, 0, 1000); err != nil {
+	if err := sourcetest.Fetch(t, src, content, 0, 1000); err != nil {
 		t.Error(err)
 	}
 	if d := time.Since(start); d < time.Second {
@@ -144,8 +145,8 @@ func TestRetryAfterIsHonoured(t *testing.T) {
 	s, content, src = published(t, 1000, 20*time.Second)
 	s.SetFault(demo.First(1, demo.Status(503, time.Hour)))
 	start = time.Now()
-	wantClass(t, get(t, src, content, 0, 1000), true, "503")
-	wantClass(t, get(t, src, content, 0, 1000), true, "left alone")
+	sourcetest.WantClass(t, sourcetest.Fetch(t, src, content, 0, 1000), true, "503")
+	sourcetest.WantClass(t, sourcetest.Fetch(t, src, content, 0, 1000), true, "left alone")
 	if d := time.Since(start); d > 10*time.Second {
 		t.Errorf("an hour's wish held it up for %v", d)
 	}
@@ -166,13 +167,13 @@ func TestReplacedContentIsNotMixed(t *testing.T) {
 		}
 		return demo.Retag("other")
 	})
-	err := get(t, src, content, 0, 1000)
-	wantClass(t, err, false, "changed")
+	err := sourcetest.Fetch(t, src, content, 0, 1000)
+	sourcetest.WantClass(t, err, false, "changed")
 	if !errors.Is(err, ErrChanged) {
 		t.Error(err)
 	}
 	s.SetFault(nil)
-	if err := get(t, src, content, 0, 1000); err != nil {
+	if err := sourcetest.Fetch(t, src, content, 0, 1000); err != nil {
 		t.Errorf("the next one does not begin anew: %v", err)
 	}
 }
@@ -192,12 +193,12 @@ func TestSlowServersAreGivenUp(t *testing.T) {
 			s, content, src := published(t, size, time.Second)
 			s.SetFault(demo.Always(fault))
 			start := time.Now()
-			wantClass(t, get(t, src, content, 0, size), true, "")
+			sourcetest.WantClass(t, sourcetest.Fetch(t, src, content, 0, size), true, "")
 			if d := time.Since(start); d > 15*time.Second {
 				t.Errorf("given up after %v", d)
 			}
 			s.SetFault(nil)
-			if err := get(t, src, content, 0, size); err != nil {
+			if err := sourcetest.Fetch(t, src, content, 0, size); err != nil {
 				t.Errorf("it does not heal: %v", err)
 			}
 		})
@@ -208,7 +209,7 @@ func TestSlowServersAreGivenUp(t *testing.T) {
 func TestTrickleOverManyConnectionsIsGivenUp(t *testing.T) {
 	s, content, src := published(t, 100_000, time.Second)
 	s.SetFault(demo.Always(demo.Drop(1)))
-	wantClass(t, get(t, src, content, 0, 100_000), true, errSlow.Error())
+	sourcetest.WantClass(t, sourcetest.Fetch(t, src, content, 0, 100_000), true, errSlow.Error())
 }
 
 // Whoever takes the bytes may be slower than any server.
@@ -232,7 +233,7 @@ func (w writer) Write(p []byte) (int, error) { return w(p) }
 func TestSlowButSteadyServerIsKept(t *testing.T) {
 	s, content, src := published(t, 20_000, 1500*time.Millisecond)
 	s.SetFault(demo.Always(demo.Slow(8_000)))
-	if err := get(t, src, content, 0, 20_000); err != nil {
+	if err := sourcetest.Fetch(t, src, content, 0, 20_000); err != nil {
 		t.Error(err)
 	}
 }
@@ -241,8 +242,8 @@ func TestSlowButSteadyServerIsKept(t *testing.T) {
 func TestRefusedConnectionsAreOutages(t *testing.T) {
 	s, content, src := published(t, 1000, 20*time.Second)
 	s.Close()
-	wantClass(t, get(t, src, content, 0, 1000), true, "connection refused")
-	wantClass(t, get(t, src, content, 0, 1000), true, "left alone")
+	sourcetest.WantClass(t, sourcetest.Fetch(t, src, content, 0, 1000), true, "connection refused")
+	sourcetest.WantClass(t, sourcetest.Fetch(t, src, content, 0, 1000), true, "left alone")
 	other := *src
 	other.c = client(t, 20*time.Second)
 	if err := other.c.hosts.check(strings.TrimPrefix(s.URL, "http://")); err != nil {
@@ -263,9 +264,9 @@ func TestRedirectToADeadHostDoesNotTaintTheFirst(t *testing.T) {
 		}
 		w.Write([]byte("abc"))
 	})
-	wantClass(t, get(t, src, []byte("abc"), 0, 3), true, "connection refused")
+	sourcetest.WantClass(t, sourcetest.Fetch(t, src, []byte("abc"), 0, 3), true, "connection refused")
 	redirect.Store(false)
-	if err := get(t, src, []byte("abc"), 0, 3); err != nil {
+	if err := sourcetest.Fetch(t, src, []byte("abc"), 0, 3); err != nil {
 		t.Error(err)
 	}
 }
@@ -303,11 +304,11 @@ func TestRefusedRedirectsAreFinal(t *testing.T) {
 				next := &http.Request{Header: http.Header{}}
 				next.URL = mustURL(t, to)
 				err := src.c.checkRedirect(next, []*http.Request{{URL: mustURL(t, src.url)}})
-				wantClass(t, err, false, says)
+				sourcetest.WantClass(t, err, false, says)
 				return
 			}
 			start := time.Now()
-			wantClass(t, get(t, src, []byte("abc"), 0, 3), false, says)
+			sourcetest.WantClass(t, sourcetest.Fetch(t, src, []byte("abc"), 0, 3), false, says)
 			if d := time.Since(start); d > 10*time.Second {
 				t.Errorf("after %v", d)
 			}
@@ -328,7 +329,7 @@ func TestRedirectTakesNothingAlong(t *testing.T) {
 		http.SetCookie(w, &http.Cookie{Name: "a", Value: "b"})
 		http.Redirect(w, r, second.URL, http.StatusFound)
 	})
-	if err := get(t, src, []byte("abc"), 0, 3); err != nil {
+	if err := sourcetest.Fetch(t, src, []byte("abc"), 0, 3); err != nil {
 		t.Fatal(err)
 	}
 	h := <-heard
@@ -350,10 +351,10 @@ func TestServersWordsAreHarmless(t *testing.T) {
 		"\x1b[2J\xc2\x9b nonsense\r\n\r\n",
 		"HTTP/1.1 \x1b[2J OK\r\n\r\n",
 	} {
-		src := &httpSource{c: client(t, 5*time.Second), url: speaking(t, reply) + "/", size: 3}
-		wantClass(t, get(t, src, []byte("abc"), 0, 3), false, "")
+		src := &Source{c: client(t, 5*time.Second), url: speaking(t, reply) + "/", size: 3}
+		sourcetest.WantClass(t, sourcetest.Fetch(t, src, []byte("abc"), 0, 3), false, "")
 	}
-	src := &httpSource{url: "http://example.org/?\u202ea\u009b" + strings.Repeat("x", 1<<20)}
+	src := &Source{url: "http://example.org/?\u202ea\u009b" + strings.Repeat("x", 1<<20)}
 	if s := src.String(); len(s) > 1000 || strings.ContainsAny(s, "\u202e\u009b") {
 		t.Errorf("%.100q", s)
 	}
@@ -369,9 +370,9 @@ func TestUntrustedServersAreFinal(t *testing.T) {
 	plainly := httptest.NewServer(http.NotFoundHandler())
 	defer plainly.Close()
 	for _, url := range []string{secure.URL, strings.Replace(plainly.URL, "http:", "https:", 1)} {
-		src := &httpSource{c: client(t, 5*time.Second), url: url, size: 3}
+		src := &Source{c: client(t, 5*time.Second), url: url, size: 3}
 		start := time.Now()
-		wantClass(t, get(t, src, []byte("abc"), 0, 3), false, "no trustworthy connection")
+		sourcetest.WantClass(t, sourcetest.Fetch(t, src, []byte("abc"), 0, 3), false, "no trustworthy connection")
 		if d := time.Since(start); d > 3*time.Second {
 			t.Errorf("after %v", d)
 		}
@@ -388,9 +389,9 @@ func TestURLsThatAreNotFollowed(t *testing.T) {
 		"http://localhost/", "http://LOCALHOST./", "http://a.localhost:80/", "http://[::ffff:127.0.0.1]/", "http://[::1%25lo]/", "http://[fe80::1%25eth0]/",
 		"http://[64:ff9b::7f00:1]/", "http://[2002:7f00:1::]/", "http://100.64.0.1/", "http://0.0.0.0/", "http://[::]/",
 	} {
-		src := &httpSource{c: c, url: url, size: 3}
+		src := &Source{c: c, url: url, size: 3}
 		start := time.Now()
-		wantClass(t, get(t, src, []byte("abc"), 0, 3), false, "")
+		sourcetest.WantClass(t, sourcetest.Fetch(t, src, []byte("abc"), 0, 3), false, "")
 		if d := time.Since(start); d > 500*time.Millisecond {
 			t.Errorf("%q was tried for %v", url, d)
 		}
@@ -430,15 +431,15 @@ func TestFetchEndsWithItsContext(t *testing.T) {
 func TestProxyFailures(t *testing.T) {
 	for status, outage := range map[int]bool{407: false, 403: false, 502: true, 503: true} {
 		proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(status) }))
-		c, err := newHTTP(httpOptions{env: []string{"https_proxy=" + proxy.URL, "no_proxy="}, timeout: 3 * time.Second})
+		c, err := New(Options{Env: []string{"https_proxy=" + proxy.URL, "no_proxy="}, Timeout: 3 * time.Second})
 		if err != nil {
 			t.Fatal(err)
 		}
-		src := &httpSource{c: c, url: "https://example.org/a", size: 3}
-		wantClass(t, get(t, src, []byte("abc"), 0, 3), outage, fmt.Sprint("the proxy says ", status))
+		src := &Source{c: c, url: "https://example.org/a", size: 3}
+		sourcetest.WantClass(t, sourcetest.Fetch(t, src, []byte("abc"), 0, 3), outage, fmt.Sprint("the proxy says ", status))
 		proxy.Close()
-		wantClass(t, get(t, src, []byte("abc"), 0, 3), true, "")
-		c.close()
+		sourcetest.WantClass(t, sourcetest.Fetch(t, src, []byte("abc"), 0, 3), true, "")
+		c.Close()
 	}
 }
 
@@ -446,7 +447,7 @@ func TestProxyFailures(t *testing.T) {
 // the context's error.
 func TestTimeoutsAreNotTheAskers(t *testing.T) {
 	for _, err := range []error{context.DeadlineExceeded, context.Canceled, &net.OpError{Op: "dial", Err: &net.DNSError{IsTimeout: true}}, &net.OpError{Op: "read", Err: os.ErrDeadlineExceeded}} {
-		a := &attempts{s: &httpSource{c: client(t, time.Second)}, u: mustURL(t, "http://example.org/")}
+		a := &attempts{s: &Source{c: client(t, time.Second)}, u: mustURL(t, "http://example.org/")}
 		if got := a.failed(err); errors.Is(got, context.DeadlineExceeded) || errors.Is(got, context.Canceled) || !errors.Is(err, context.Canceled) && !source.IsOutage(got) {
 			t.Errorf("%v became %v", err, got)
 		}
@@ -460,6 +461,6 @@ func TestDeadConnectionIsFoundOut(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close() // it never accepts: the kernel does, and nobody answers
-	src := &httpSource{c: client(t, 300*time.Millisecond), url: "http://" + l.Addr().String() + "/", size: 3}
-	wantClass(t, get(t, src, []byte("abc"), 0, 3), true, "")
+	src := &Source{c: client(t, 300*time.Millisecond), url: "http://" + l.Addr().String() + "/", size: 3}
+	sourcetest.WantClass(t, sourcetest.Fetch(t, src, []byte("abc"), 0, 3), true, "")
 }
