@@ -47,7 +47,7 @@ func newApp() *cli.App {
 			mountCommand(), unmountCommand(), getCommand(), listCommand(),
 			prefetchCommand(), pinCommand(), unpinCommand(), evictCommand(), verifyCommand(),
 			statusCommand(), cleanCommand(), doctorCommand(), demoCommand(),
-			completionCommand(), versionCommand(), daemonCommand(), checkIndexCommand(),
+			completionCommand(), versionCommand(), manCommand(), daemonCommand(), checkIndexCommand(),
 		},
 	}
 	for _, c := range app.Commands {
