@@ -26,7 +26,7 @@ var layers = [][]string{
 	{"internal/control"},
 	{"internal/daemon", "internal/doctor"},
 	{"internal/demo"},
-	{"internal/demo/serve", "cmd/uniharmonyfs", "scripts/report"},
+	{"internal/demo/serve", "cmd/uniharmonyfs", "scripts/report", "scripts/wheel"},
 }
 
 // owners are the packages that may import a library: one place to change when
@@ -40,6 +40,7 @@ var owners = map[string]struct {
 	"github.com/go-git/go-git":       {[]string{"internal/gitstore", "fetch"}, "git objects are read in one place and cloned in one"},
 	"github.com/urfave/cli":          {[]string{"cmd/uniharmonyfs"}, "words for people are the business of the command"},
 	"net/http":                       {[]string{"fetch", "internal/control", "internal/daemon", "internal/demo", "internal/demo/serve"}, "only fetch talks to the outside; the daemon serves its own socket"},
+	"github.com/BurntSushi/toml":     {[]string{"scripts/wheel"}, "only the release reads what the Python package says of itself"},
 	"github.com/schollz/progressbar": {[]string{"cmd/uniharmonyfs"}, "words for people are the business of the command"},
 }
 
