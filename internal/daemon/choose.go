@@ -76,6 +76,17 @@ func (c *chooser) chooseBeside(ctx context.Context, s bids.Selection, beside fun
 	return chosen, nil
 }
 
+// plain leaves a selection at the files that were asked for, as they are in the
+// dataset.
+func (s *selection) plain(v *version) {
+	asked := make(map[int]bool, len(s.primary))
+	for _, n := range slices.Concat(s.primary, s.root) {
+		asked[n] = true
+	}
+	s.files = slices.DeleteFunc(s.files, func(n int) bool { return !asked[n] })
+	s.view = v.View(slices.Sorted(slices.Values(s.files)), nil)
+}
+
 // maxDeciding is the size in bytes of the largest file that is read to choose.
 const maxDeciding = 64 << 20
 

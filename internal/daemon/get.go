@@ -155,6 +155,9 @@ func (d *daemon) newGet(ctx context.Context, req control.GetRequest, r *reply) (
 	if err != nil {
 		return nil, err
 	}
+	if req.Plain {
+		chosen.plain(v)
+	}
 	from, err := d.origin(v)
 	if err != nil {
 		return nil, err
@@ -170,10 +173,6 @@ func (d *daemon) newGet(ctx context.Context, req control.GetRequest, r *reply) (
 	g := &get{
 		d: d, req: req, v: v, view: chosen.view, files: chosen.files, from: from, target: root, made: made,
 		wait: newPatience(req.Timeout), owner: owner, done: make(map[int]bool),
-	}
-	if req.Plain {
-		g.files = slices.Compact(slices.Sorted(slices.Values(slices.Concat(chosen.primary, chosen.root))))
-		g.view = v.View(g.files, nil)
 	}
 	if req.Direct {
 		// Its own object store keeps the content: no need for two.

@@ -31,6 +31,9 @@ func (d *daemon) listRequest(ctx context.Context, req control.ListRequest, r *re
 	if err != nil {
 		return res, err
 	}
+	if req.Plain {
+		chosen.plain(v)
+	}
 	res = control.ListResult{Files: chosen.view.Files(), Bytes: chosen.view.Bytes(), Commit: string(v.Commit), Hints: chosen.Hints}
 	for _, n := range chosen.files {
 		if ctx.Err() != nil {
