@@ -55,6 +55,9 @@ func (c *chooser) chooseBeside(ctx context.Context, s bids.Selection, beside fun
 		result, err = catalog.SelectBeside(s, read, beside)
 		return err
 	})
+	if err != nil || len(result.Files) == 0 {
+		err = c.nothingFound(ctx, err)
+	}
 	if err != nil {
 		return nil, err
 	}

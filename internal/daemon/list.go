@@ -82,6 +82,9 @@ func (d *daemon) describeSelection(ctx context.Context, v *version, req control.
 			res.Facets, err = catalog.Facets(req.Selection, read, func(i int) int64 { return v.Size(c.nodes[i]) })
 			return err
 		})
+		if err != nil || len(res.Facets) == 0 {
+			err = c.nothingFound(ctx, err)
+		}
 		if err != nil {
 			return res, err
 		}
