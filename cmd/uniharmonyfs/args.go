@@ -20,7 +20,7 @@ var arguments = map[string]int{"list": 0, "mount": 1, "get": 1}
 // permute puts a command's flags before its arguments: urfave/cli stops
 // reading flags at the first argument, people do not.
 func permute(app *cli.App, args []string) ([]string, error) {
-	if len(args) < 2 || args[len(args)-1] == "--generate-bash-completion" {
+	if len(args) < 2 {
 		return args, nil
 	}
 	at := slices.IndexFunc(args[1:], func(a string) bool { return !strings.HasPrefix(a, "-") }) + 1

@@ -55,7 +55,7 @@ func selectionFlags() []cli.Flag {
 		list("suffix", "suffixes: T1w, bold …", "suffixes"),
 		list("ext", "extensions: .nii.gz, .json …", "extension", "extensions"),
 		list("root-files", "files at the root: all, none, or names"),
-		&cli.StringFlag{Name: "companions", Usage: "files that come along (sidecars …): full, required or none", Value: "full", Category: catSelection},
+		&cli.StringFlag{Name: "companions", Usage: "files that come along (sidecars …): full, required, or none, with which tables and files at the root still come", Value: "full", Category: catSelection},
 		&cli.StringSliceFlag{Name: "derivatives", Usage: "derivatives too: all, or those of one pipeline: --derivatives NAME", Category: catSelection},
 		&cli.BoolFlag{Name: "sourcedata", Usage: "sourcedata too", Category: catSelection},
 		&cli.BoolFlag{Name: "code", Usage: "code too", Category: catSelection},

@@ -64,34 +64,43 @@ var quoted = regexp.MustCompile("`([^`]*)`")
 
 // flagLine is a flag in a line of --help, its names once.
 func flagLine(f cli.Flag) string {
-	doc, ok := f.(cli.DocGenerationFlag)
-	if !ok {
-		return ""
+	doc := documentFlag(f)
+	left := strings.Join(doc.names, ", ")
+	if doc.value != "" {
+		left += " " + doc.value
 	}
-	var names []string
+	return left + "\t" + doc.usage
+}
+
+// documentFlag says what there is to say of a flag.
+func documentFlag(f cli.Flag) (d flagDoc) {
 	for _, n := range f.Names() {
 		if len(n) == 1 {
-			names = append(names, "-"+n)
+			d.names = append(d.names, "-"+n)
 		} else {
-			names = append(names, "--"+n)
+			d.names = append(d.names, "--"+n)
 		}
 	}
-	usage, value := doc.GetUsage(), "VALUE"
-	if m := quoted.FindStringSubmatch(usage); m != nil {
-		value = m[1]
-		usage = strings.ReplaceAll(usage, "`", "")
+	doc, ok := f.(cli.DocGenerationFlag)
+	if !ok {
+		return d
 	}
-	left := strings.Join(names, ", ")
+	d.usage = doc.GetUsage()
+	value := "VALUE"
+	if m := quoted.FindStringSubmatch(d.usage); m != nil {
+		value = m[1]
+		d.usage = strings.ReplaceAll(d.usage, "`", "")
+	}
 	if doc.TakesValue() {
-		left += " " + value
-		if d := doc.GetDefaultText(); d != "" && !strings.Contains(usage, "(default: ") {
-			usage += " (default: " + strings.Trim(d, `"`) + ")"
+		d.value = value
+		if def := doc.GetDefaultText(); def != "" && !strings.Contains(d.usage, "(default: ") {
+			d.usage += " (default: " + strings.Trim(def, `"`) + ")"
 		}
 	}
 	if env := doc.GetEnvVars(); len(env) > 0 {
-		usage += " [$" + strings.Join(env, ", $") + "]"
+		d.usage += " [$" + strings.Join(env, ", $") + "]"
 	}
-	return left + "\t" + usage
+	return d
 }
 
 // wantsAllHelp reports whether --help-all is asked for, and returns the arguments

@@ -17,8 +17,9 @@ func listCommand() *cli.Command {
 		Name:    "list",
 		Aliases: []string{"ls"},
 		Usage:   "list the files of a selection; no data is fetched",
-		Description: `One path a line, relative to the dataset's root, in byte order. Only sidecars
-and tables that git-annex holds, and the selection depends on, are fetched.
+		Description: `One path a line, relative to the dataset's root, in byte order: what a mount
+would show, or with --plain exactly what matches. Only sidecars and tables that
+git-annex holds, and the selection depends on, are fetched.
 
 A program gets paths exactly as they are; on a terminal, what is not printable in
 them is replaced. With --json a path that is not UTF-8 is exact in path_base64.
@@ -27,6 +28,7 @@ EXAMPLES:
    uniharmonyfs list --sub 03286
    uniharmonyfs list --sub 03286 --suffix T1w -l
    uniharmonyfs list --modality dwi --count
+   uniharmonyfs list --suffix bold --ext .nii.gz --plain   # the images alone
    uniharmonyfs list --dataset ds000001 --missing --json
    uniharmonyfs list --where 'age > 40 and sex == "F"' --suffix T1w
    uniharmonyfs list --facets
@@ -35,6 +37,7 @@ EXAMPLES:
 			&cli.BoolFlag{Name: "long", Aliases: []string{"l"}, Usage: "with size and state"},
 			&cli.BoolFlag{Name: "tree", Usage: "as a tree of directories"},
 			&cli.BoolFlag{Name: "count", Usage: "only how many files and bytes"},
+			&cli.BoolFlag{Name: "plain", Usage: "only what matches the selection, nothing that comes along"},
 			&cli.BoolFlag{Name: "cached", Usage: "only files whose content is here"},
 			&cli.BoolFlag{Name: "missing", Usage: "only files whose content would have to be fetched"},
 			&cli.StringSliceFlag{Name: "explain", Usage: "instead: why `PATH` is in the selection's view, or not"},
@@ -60,7 +63,10 @@ func runList(c *cli.Context) error {
 	if req.Dataset, err = dataset(c); err != nil {
 		return err
 	}
-	req.Explain, req.Facets = c.StringSlice("explain"), c.Bool("facets")
+	req.Explain, req.Facets, req.Plain = c.StringSlice("explain"), c.Bool("facets"), c.Bool("plain")
+	if req.Plain && (req.Facets || len(req.Explain) > 0) {
+		return usage("--plain chooses which files are listed, and --facets and --explain list none")
+	}
 	client, err := connect(c)
 	if err != nil {
 		return err

@@ -4,15 +4,11 @@ import (
 	"context"
 	"os"
 	"os/signal"
-	"runtime/debug"
 	"strings"
 	"syscall"
 
 	"github.com/urfave/cli/v2"
 )
-
-// version is set by the build (-ldflags "-X main.version=…").
-var version = "devel"
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
@@ -22,6 +18,9 @@ func main() {
 
 // run is main without the process: arguments in, exit code out.
 func run(ctx context.Context, args []string) int {
+	if len(args) > 1 && args[len(args)-1] == oldCompletion {
+		return exitDone
+	}
 	args, all := wantsAllHelp(args)
 	setHelp(all)
 	app := newApp()
@@ -38,7 +37,6 @@ func newApp() *cli.App {
 		Usage:                  "git-annex BIDS datasets as folders of plain files, fetched as they are read",
 		Version:                programVersion(),
 		HideVersion:            true,
-		EnableBashCompletion:   true,
 		UseShortOptionHandling: false,
 		// Errors are reported once, by run.
 		ExitErrHandler:  func(*cli.Context, error) {},
@@ -49,7 +47,7 @@ func newApp() *cli.App {
 			mountCommand(), unmountCommand(), getCommand(), listCommand(),
 			prefetchCommand(), pinCommand(), unpinCommand(), evictCommand(), verifyCommand(),
 			statusCommand(), cleanCommand(), doctorCommand(), demoCommand(),
-			completionCommand(), versionCommand(), daemonCommand(), checkIndexCommand(),
+			completionCommand(), versionCommand(), manCommand(), daemonCommand(), checkIndexCommand(),
 		},
 	}
 	for _, c := range app.Commands {
@@ -77,24 +75,3 @@ EXIT CODES:
    0 done; 1 failed; 2 wrong usage; 3 nothing matches the selection;
    4 dataset or source unreachable; 5 no space; 6 cannot mount or unmount;
    7 part of the files failed; 130 interrupted`
-
-// programVersion is the version set by the build, else the module's own or
-// the commit the program was built from.
-func programVersion() string {
-	if version != "devel" {
-		return version
-	}
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return version
-	}
-	if v := info.Main.Version; v != "" && v != "(devel)" {
-		return v
-	}
-	for _, s := range info.Settings {
-		if s.Key == "vcs.revision" && len(s.Value) >= 12 {
-			return version + "-" + s.Value[:12]
-		}
-	}
-	return version
-}

@@ -34,25 +34,32 @@ func oddRepository(t *testing.T, u *user) string {
 	return repo
 }
 
-// onTerminal runs a command whose output is a terminal.
-func (u *user) onTerminal(args ...string) string {
-	u.t.Helper()
+// terminal returns the two ends of a terminal: the person's and the program's.
+func terminal(t testing.TB) (master, slave *os.File) {
+	t.Helper()
 	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR|syscall.O_NOCTTY, 0)
 	if err != nil {
-		u.t.Skip("skipped: no terminal can be made: ", err)
+		t.Skip("skipped: no terminal can be made: ", err)
 	}
-	defer master.Close()
+	t.Cleanup(func() { master.Close() })
 	n, err := unix.IoctlGetInt(int(master.Fd()), unix.TIOCGPTN)
 	if err == nil {
 		err = unix.IoctlSetPointerInt(int(master.Fd()), unix.TIOCSPTLCK, 0)
 	}
 	if err != nil {
-		u.t.Skip("skipped: no terminal can be made: ", err)
+		t.Skip("skipped: no terminal can be made: ", err)
 	}
-	slave, err := os.OpenFile(fmt.Sprintf("/dev/pts/%d", n), os.O_RDWR|syscall.O_NOCTTY, 0)
+	slave, err = os.OpenFile(fmt.Sprintf("/dev/pts/%d", n), os.O_RDWR|syscall.O_NOCTTY, 0)
 	if err != nil {
-		u.t.Skip("skipped: no terminal can be made: ", err)
+		t.Skip("skipped: no terminal can be made: ", err)
 	}
+	return master, slave
+}
+
+// onTerminal runs a command whose output is a terminal.
+func (u *user) onTerminal(args ...string) string {
+	u.t.Helper()
+	master, slave := terminal(u.t)
 	cmd := u.command(u.t.Context(), args...)
 	cmd.Stdout, cmd.Stderr = slave, slave
 	said := make(chan string, 1)

@@ -102,6 +102,7 @@ type UnmountResult struct {
 type ListRequest struct {
 	Dataset
 	Selection bids.Selection `json:"selection"`
+	Plain     bool           `json:"plain,omitempty"`   // primary files only
 	Explain   []string       `json:"explain,omitempty"` // instead: why these paths are in the view or not
 	Facets    bool           `json:"facets,omitempty"`  // instead: what there is to select by
 }

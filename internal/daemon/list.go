@@ -30,6 +30,9 @@ func (d *daemon) listRequest(ctx context.Context, req control.ListRequest, r *re
 	if err != nil {
 		return res, err
 	}
+	if req.Plain {
+		chosen.Plain(v)
+	}
 	res = control.ListResult{Files: chosen.View.Files(), Bytes: chosen.View.Bytes(), Commit: string(v.Commit), Hints: chosen.Hints}
 	for _, n := range chosen.Files {
 		if ctx.Err() != nil {

@@ -60,6 +60,9 @@ func (c *Chooser) ChooseBeside(ctx context.Context, s bids.Selection, beside fun
 		result, err = catalog.Select(s, read, beside)
 		return err
 	})
+	if err != nil || len(result.Files) == 0 {
+		err = c.nothingFound(ctx, err)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -81,12 +84,26 @@ func (c *Chooser) ChooseBeside(ctx context.Context, s bids.Selection, beside fun
 	return chosen, nil
 }
 
+// Plain leaves a selection at the files that were asked for, as they are in the
+// dataset.
+func (s *Selection) Plain(v *Version) {
+	asked := make(map[int]bool, len(s.Primary))
+	for _, n := range slices.Concat(s.Primary, s.Root) {
+		asked[n] = true
+	}
+	s.Files = slices.DeleteFunc(s.Files, func(n int) bool { return !asked[n] })
+	s.View = v.View(slices.Sorted(slices.Values(s.Files)), nil)
+}
+
 // Facets says what there is to select by.
 func (c *Chooser) Facets(ctx context.Context, s bids.Selection) (all []bids.Facet, err error) {
 	err = c.run(ctx, func(catalog *bids.Catalog, read bids.Read) (err error) {
 		all, err = catalog.Facets(s, read, func(i int) int64 { return c.v.Size(c.nodes[i]) })
 		return err
 	})
+	if err != nil || len(all) == 0 {
+		err = c.nothingFound(ctx, err)
+	}
 	return all, err
 }
 

@@ -216,6 +216,9 @@ func (d *Downloads) newGet(ctx context.Context, req control.GetRequest, out Out)
 	if err != nil {
 		return nil, err
 	}
+	if req.Plain {
+		chosen.Plain(v)
+	}
 	from, err := v.Origin()
 	if err != nil {
 		return nil, err
@@ -231,10 +234,6 @@ func (d *Downloads) newGet(ctx context.Context, req control.GetRequest, out Out)
 	g = &get{
 		d: d, req: req, v: v, view: chosen.View, files: chosen.Files, from: from, target: root, made: made,
 		wait: bulk.NewPatience(req.Timeout), owner: owner, did: outcome{done: make(map[int]bool)},
-	}
-	if req.Plain {
-		g.files = slices.Compact(slices.Sorted(slices.Values(slices.Concat(chosen.Primary, chosen.Root))))
-		g.view = v.View(g.files, nil)
 	}
 	if req.Direct {
 		// Its own object store keeps the content: no need for two.

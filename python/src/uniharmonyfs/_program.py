@@ -17,6 +17,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Sequence
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,10 @@ def find_program() -> str:
             f"the environment variable UNIHARMONYFS names no program: {named}",
             advice=["let it name the program uniharmonyfs, or unset it"],
         )
+    # What came with this package speaks its language, whatever else is on the PATH.
+    for path in _brought():
+        if found := shutil.which(path):
+            return found
     if found := shutil.which(NAME):
         return found
     for directory in _beside():
@@ -45,6 +50,23 @@ def find_program() -> str:
         "it is not on the PATH, and not beside this package",
         ["build it with scripts/quickstart", "or let the variable UNIHARMONYFS name it"],
     )
+
+
+def _brought() -> Iterator[Path]:
+    """Yield where pip put the program, if this package was a wheel that brought it."""
+    package = Path(__file__).resolve().parent
+    try:
+        files = metadata.distribution(NAME).files or []
+    except metadata.PackageNotFoundError:
+        return
+    # Of another installation than this one nothing is taken.
+    if not any(Path(str(f.locate())).resolve() == package / "__init__.py" for f in files):
+        return
+    for f in files:
+        if f.name == NAME and f.parent.name == "bin":
+            yield Path(str(f.locate())).resolve()
+            # pip install --target puts it here, and lists it as if it did not.
+            yield package.parent / "bin" / NAME
 
 
 def _beside() -> Iterator[Path]:
