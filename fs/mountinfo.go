@@ -1,14 +1,10 @@
 package fs
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
-	"io"
-	"os"
-	"strconv"
-	"strings"
 
+	"github.com/moby/sys/mountinfo"
 	"golang.org/x/sys/unix"
 )
 
@@ -61,53 +57,18 @@ func topMount(target string) (top MountInfo, ok bool, err error) {
 }
 
 func allMounts() ([]MountInfo, error) {
-	f, err := os.Open("/proc/self/mountinfo")
+	all, err := mountinfo.GetMounts(nil)
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
-	return parseMountinfo(f)
+	return fromKernel(all), nil
 }
 
-// parseMountinfo reads the format of proc(5), /proc/pid/mountinfo.
-func parseMountinfo(r io.Reader) ([]MountInfo, error) {
-	var mounts []MountInfo
-	lines := bufio.NewScanner(r)
-	lines.Buffer(nil, 1<<20)
-	for lines.Scan() {
-		left, right, ok := strings.Cut(lines.Text(), " - ")
-		l, r := strings.Fields(left), strings.Fields(right)
-		if !ok || len(l) < 6 || len(r) < 1 {
-			return nil, fmt.Errorf("unexpected line in mountinfo: %q", lines.Text())
-		}
-		id, err := strconv.Atoi(l[0])
-		if err != nil {
-			return nil, fmt.Errorf("unexpected line in mountinfo: %q", lines.Text())
-		}
-		m := MountInfo{ID: id, Device: l[2], Target: unescape(l[4]), fstype: unescape(r[0])}
-		if len(r) > 1 { // the source can be empty
-			m.FsName = unescape(r[1])
-		}
-		mounts = append(mounts, m)
+func fromKernel(all []*mountinfo.Info) (mounts []MountInfo) {
+	for _, i := range all {
+		mounts = append(mounts, MountInfo{
+			ID: i.ID, Device: fmt.Sprintf("%d:%d", i.Major, i.Minor), Target: i.Mountpoint, FsName: i.Source, fstype: i.FSType,
+		})
 	}
-	return mounts, lines.Err()
-}
-
-// unescape decodes the octal escapes (\040 is a space).
-func unescape(s string) string {
-	if !strings.Contains(s, `\`) {
-		return s
-	}
-	var b strings.Builder
-	for i := 0; i < len(s); i++ {
-		if s[i] == '\\' && i+3 < len(s) {
-			if c, err := strconv.ParseUint(s[i+1:i+4], 8, 8); err == nil {
-				b.WriteByte(byte(c))
-				i += 3
-				continue
-			}
-		}
-		b.WriteByte(s[i])
-	}
-	return b.String()
+	return mounts
 }

@@ -264,12 +264,8 @@ func (d *daemon) checkTarget(req *control.MountRequest) (made bool, err error) {
 	if d.mounts.at(real) != nil {
 		return undo("it is mounted already", "unmount it first: uniharmonyfs unmount "+real)
 	}
-	if points, err := cachedir.MountPoints(); err == nil {
-		for _, p := range points {
-			if p == real {
-				return undo("something else is mounted there", "choose an empty directory, or unmount that first")
-			}
-		}
+	if is, err := cachedir.IsMountPoint(real); err == nil && is {
+		return undo("something else is mounted there", "choose an empty directory, or unmount that first")
 	}
 	entries, err := os.ReadDir(real)
 	if err != nil {
