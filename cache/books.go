@@ -36,16 +36,16 @@ type item struct {
 // used + reserved never exceeds the budget, but for pinned files that a smaller
 // budget no longer holds.
 type books struct {
-	budget   int64
-	used     int64 // files at rest
-	reserved int64 // for transfers: what they have on disk, and what they may add
-	unmade   int64 // of reserved, what is not allocated on the disk yet
-	pinned   int64 // of used
-	cold     [3]coldest
-	stuck    []*item
-	waiting  []*roomWaiter
-	clock    uint64 // counts uses
-	changes  uint64 // counts changes of unmade
+	budget      int64
+	used        int64 // files at rest
+	reserved    int64 // for transfers: what they have on disk, and what they may add
+	unallocated int64 // of reserved, what is not allocated on the disk yet
+	pinned      int64 // of used
+	cold        [3]coldest
+	stuck       []*item
+	waiting     []*roomWaiter
+	clock       uint64 // counts uses
+	changes     uint64 // counts changes of unallocated
 }
 
 // set changes what an item takes.
@@ -236,8 +236,8 @@ func (c *Cache) unstick() {
 // account is a transfer's part of the books, in bytes of disk. Guarded by
 // Cache.mu.
 type account struct {
-	reserved int64
-	made     int64 // of them allocated on the disk
+	reserved  int64
+	allocated int64 // of them allocated on the disk
 }
 
 // take makes the partial file that is at rest part of a transfer's
@@ -249,12 +249,12 @@ func (c *Cache) take(t *transfer) {
 	c.books.reserved += n
 }
 
-// allocated notes that n bytes of a reservation are now in the disk's own
+// noteAllocated notes that n bytes of a reservation are now in the disk's own
 // books; less than nothing, that they no longer are. Callers hold mu.
-func (c *Cache) allocated(t *transfer, n int64) {
-	n = max(min(n, t.account.reserved-t.account.made), -t.account.made)
-	t.account.made += n
-	c.books.unmade -= n
+func (c *Cache) noteAllocated(t *transfer, n int64) {
+	n = max(min(n, t.account.reserved-t.account.allocated), -t.account.allocated)
+	t.account.allocated += n
+	c.books.unallocated -= n
 	c.books.changes++
 }
 
@@ -264,7 +264,7 @@ func (c *Cache) allocated(t *transfer, n int64) {
 func (c *Cache) release(t *transfer, object, left int64) {
 	b, o, pinned := &c.books, t.o, c.pinned[t.o.key]
 	b.reserved -= t.account.reserved
-	b.unmade -= t.account.reserved - t.account.made
+	b.unallocated -= t.account.reserved - t.account.allocated
 	b.changes++
 	t.account = account{}
 	if object >= 0 {

@@ -264,7 +264,7 @@ func (c *Cache) SetBudget(bytes int64) {
 		victims = c.victims(c.books.used+c.books.reserved-bytes, true)
 	})
 	c.evict(victims)
-	c.pump()
+	c.wakeRoomWaiters()
 }
 
 // Fetch brings a key's content and returns when it is there and verified, or

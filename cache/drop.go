@@ -63,7 +63,7 @@ func (c *Cache) drop(among func() []*object, match func(owner string, key annex.
 			}
 		}
 	}
-	c.pump()
+	c.wakeRoomWaiters()
 	return files, bytes, err
 }
 

@@ -161,7 +161,7 @@ func (t *transfer) overtaken() {
 			t.disown(p)
 		}
 	}
-	left := t.account.made // of a partial file that was never opened
+	left := t.account.allocated // of a partial file that was never opened
 	if p != nil {
 		left = t.discard(p)
 	}
@@ -176,7 +176,7 @@ func (t *transfer) overtaken() {
 // rest ends a transfer that nobody needs, or whose object cannot be put into its
 // place: what has come is kept.
 func (t *transfer) rest() {
-	left := t.account.made // of a partial file that was never opened
+	left := t.account.allocated // of a partial file that was never opened
 	c := &t.content
 	var err error
 	switch p := c.part; {
@@ -225,7 +225,7 @@ func (t *transfer) end(books func()) {
 	})
 	t.c.evict(useless)
 	t.cancel()
-	t.c.pump()
+	t.c.wakeRoomWaiters()
 }
 
 // crash ends a transfer whose driver panicked.

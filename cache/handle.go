@@ -282,7 +282,7 @@ func (h *Handle) Close() error {
 		}
 		c.settle(h.o)
 	})
-	c.pump()
+	c.wakeRoomWaiters()
 	return nil
 }
 

@@ -43,7 +43,7 @@ func (c *Cache) keepLedger() {
 				l := &c.ledger
 				due = len(l.unsynced)+len(l.resting) > 0 || len(l.dirty) > 0 && now.Sub(last) >= noteEvery
 			})
-			c.pump()
+			c.wakeRoomWaiters()
 			if !due {
 				continue
 			}
@@ -163,7 +163,7 @@ func (c *Cache) flushObject(o *object) error {
 		}
 		c.settle(o)
 	})
-	c.pump()
+	c.wakeRoomWaiters()
 	return err
 }
 
@@ -265,5 +265,5 @@ func (c *Cache) flushFill(f *fill) {
 		f.flushing = nil
 		c.settle(f.o)
 	})
-	c.pump()
+	c.wakeRoomWaiters()
 }

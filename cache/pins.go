@@ -167,7 +167,7 @@ func (c *Cache) Pin(keys []annex.Key) error { return c.changePins(keys, true) }
 // Unpin is the reverse of Pin.
 func (c *Cache) Unpin(keys []annex.Key) error {
 	err := c.changePins(keys, false)
-	c.pump()
+	c.wakeRoomWaiters()
 	return err
 }
 

@@ -146,11 +146,11 @@ func (t *transfer) bringWhole(ctx context.Context, from Placer) (*partial.File, 
 		if removeErr := t.c.store.Remove(path); removeErr != nil && !errors.Is(removeErr, fs.ErrNotExist) {
 			t.c.log.Error("what a source brought cannot be removed", "key", t.o.key, "err", removeErr)
 			left := t.c.store.leftPlaced(t.f)
-			t.c.do(func() { t.c.allocated(t, left) })
+			t.c.do(func() { t.c.noteAllocated(t, left) })
 		}
 		return nil, err
 	}
-	t.c.do(func() { t.c.allocated(t, disk.RoundUp(t.o.size)) })
+	t.c.do(func() { t.c.noteAllocated(t, disk.RoundUp(t.o.size)) })
 	t.settlePast(p)
 	return p, nil
 }
@@ -192,7 +192,7 @@ func (t *transfer) makeWay() error {
 	t.c.do(func() {
 		c := &t.content
 		old, have, exposed = c.part, c.stock.Have, t.f.exposed
-		never = old == nil && t.account.made == 0
+		never = old == nil && t.account.allocated == 0
 		c.part, c.stock = nil, partial.Stock{} // nobody is served of it from now on
 		t.reclaim()
 	})
@@ -229,7 +229,7 @@ func (t *transfer) throwAway(p *partial.File) error {
 		c.part, c.stock = nil, partial.Stock{}
 		t.f.file = partial.New(t.c.store, t.c.store.partials(), t.f.file.Ident, t.o.size)
 		t.reclaim()
-		t.c.allocated(t, min(left, t.account.made)-t.account.made)
+		t.c.noteAllocated(t, min(left, t.account.allocated)-t.account.allocated)
 	})
 	return err
 }

@@ -187,9 +187,9 @@ func (r *request) makeRoom() error {
 		return r.ctx.Err()
 	}
 	defer func() { t.room <- struct{}{} }()
-	var rest, made, limit int64
+	var rest, allocated, limit int64
 	t.c.do(func() {
-		rest, made, limit = t.cost()-t.account.reserved, t.account.made, t.content.limit
+		rest, allocated, limit = t.cost()-t.account.reserved, t.account.allocated, t.content.limit
 		if limit > 0 {
 			rest = windowCost(limit) - t.account.reserved
 		}
@@ -217,14 +217,14 @@ func (r *request) makeRoom() error {
 		if err != nil {
 			return err
 		}
-	} else if limit == 0 && made >= disk.RoundUp(t.o.size) {
+	} else if limit == 0 && allocated >= disk.RoundUp(t.o.size) {
 		return nil // all of it was allocated at once
 	}
 	err := r.part.Allocate(where)
 	if isDiskFull(err) && t.c.evictForDisk(where.Len()) {
 		err = r.part.Allocate(where)
 	}
-	t.c.do(func() { t.c.allocated(t, disk.RoundUp(where.Len())) })
+	t.c.do(func() { t.c.noteAllocated(t, disk.RoundUp(where.Len())) })
 	if err != nil {
 		r.setDiskErr(err)
 	}

@@ -31,7 +31,7 @@ func (c *Cache) reserve(ctx context.Context, t *transfer, need int64, as queue.C
 		}
 		c.books.waiting = slices.Insert(c.books.waiting, i, w)
 	})
-	defer c.pump()
+	defer c.wakeRoomWaiters()
 	defer c.do(func() {
 		c.books.waiting = slices.DeleteFunc(c.books.waiting, func(x *roomWaiter) bool { return x == w })
 	})
@@ -93,11 +93,11 @@ func (c *Cache) space() (free, floor int64, err error) {
 // decide is tryReserve's decision. Callers hold mu.
 func (c *Cache) decide(w *roomWaiter, late bool, free, floor int64) (done bool, victims []*item, err error) {
 	b := &c.books
-	over := max(b.used+b.reserved+w.need-b.budget, w.need+b.unmade+floor-free)
+	over := max(b.used+b.reserved+w.need-b.budget, w.need+b.unallocated+floor-free)
 	if over <= 0 {
 		w.t.account.reserved += w.need
 		b.reserved += w.need
-		b.unmade += w.need
+		b.unallocated += w.need
 		b.changes++
 		return true, nil, nil
 	}
@@ -127,8 +127,8 @@ func (c *Cache) evictForDisk(need int64) bool {
 	return len(victims) > 0 && c.evict(victims) == nil
 }
 
-// pump wakes those that wait for room.
-func (c *Cache) pump() {
+// wakeRoomWaiters wakes those that wait for room.
+func (c *Cache) wakeRoomWaiters() {
 	c.do(func() {
 		for _, w := range c.books.waiting {
 			select {

@@ -135,9 +135,9 @@ func (w *world) atRest() {
 	if n := w.cache.queue.Used(); n != 0 {
 		w.broken("at rest: %d turns are taken", n)
 	}
-	var unmade, waiting, pinned int64
+	var unallocated, waiting, pinned int64
 	w.cache.do(func() {
-		unmade, waiting = w.cache.books.unmade, int64(len(w.cache.books.waiting))
+		unallocated, waiting = w.cache.books.unallocated, int64(len(w.cache.books.waiting))
 		for _, o := range w.cache.objects {
 			if w.cache.pinned[o.key] {
 				for _, i := range o.items() {
@@ -154,8 +154,8 @@ func (w *world) atRest() {
 			w.broken("at rest: %d bytes are pinned, the books say %d", pinned, w.cache.books.pinned)
 		}
 	})
-	if unmade != 0 || waiting != 0 {
-		w.broken("at rest: %d bytes are to be allocated, %d wait for room", unmade, waiting)
+	if unallocated != 0 || waiting != 0 {
+		w.broken("at rest: %d bytes are to be allocated, %d wait for room", unallocated, waiting)
 	}
 	for id, p := range w.kernel {
 		for _, c := range w.contents {

@@ -201,7 +201,7 @@ func (t *transfer) next() (step func(), again time.Time) {
 
 // mustOpen reports whether the partial file is needed before sources are.
 func (t *transfer) mustOpen() bool {
-	return t.wants() && (t.account.made > 0 || t.o.size == 0)
+	return t.wants() && (t.account.allocated > 0 || t.o.size == 0)
 }
 
 // isWhole reports whether all bytes are in the partial file.

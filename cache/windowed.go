@@ -149,7 +149,7 @@ func (t *transfer) giveBack(i interval) {
 	// place is claimed until they are.
 	err := p.Punch(i)
 	t.c.do(func() {
-		t.c.allocated(t, -i.Len())
+		t.c.noteAllocated(t, -i.Len())
 		t.reclaim()
 		if err != nil {
 			t.failLocally(nil, err)
