@@ -132,19 +132,25 @@ bind -x '"\C-o": dump'
 
 func TestZshCompletionRunsNothing(t *testing.T) {
 	t.Parallel()
-	dir, script, env := completing(t, "zsh")
-	dump := filepath.Join(dir, "dump")
-	write(t, filepath.Join(dir, ".zshrc"), fmt.Sprintf(`autoload -Uz compinit
-compinit -u -D
-source %s
-dump() { print -r -- "$BUFFER" >%s.new; mv %[2]s.new %[2]s; }
+	for how, load := range map[string]string{
+		"sourced":   "autoload -Uz compinit; compinit -u -D; source %[1]s",
+		"installed": "mkdir %[1]s.d; ln -s %[1]s %[1]s.d/_uniharmonyfs; fpath=(%[1]s.d $fpath); autoload -Uz compinit; compinit -u -D",
+	} {
+		t.Run(how, func(t *testing.T) {
+			t.Parallel()
+			dir, script, env := completing(t, "zsh")
+			dump := filepath.Join(dir, "dump")
+			write(t, filepath.Join(dir, ".zshrc"), fmt.Sprintf(load+`
+dump() { print -r -- "$BUFFER" >%[2]s.new; mv %[2]s.new %[2]s; }
 zle -N dump
 bindkey -e
 bindkey '^O' dump
 `, script, dump))
-	cmd := exec.CommandContext(t.Context(), "zsh", "-d", "-i")
-	cmd.Env = env
-	typeAll(t, cmd, dump)
+			cmd := exec.CommandContext(t.Context(), "zsh", "-d", "-i")
+			cmd.Env = env
+			typeAll(t, cmd, dump)
+		})
+	}
 }
 
 func TestFishCompletionRunsNothing(t *testing.T) {

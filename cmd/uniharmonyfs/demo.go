@@ -10,8 +10,10 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"github.com/urfave/cli/v2"
 
@@ -52,6 +54,8 @@ func runDemo(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	// Whoever reads what it says may go: it still takes away what it made.
+	signal.Ignore(syscall.SIGPIPE)
 	dir := c.String("keep")
 	if dir == "" {
 		if dir, err = os.MkdirTemp("", "uniharmonyfs-demo-"); err != nil {
