@@ -21,7 +21,7 @@ var layers = [][]string{
 	{"bids/filter", "bids/internal/layout", "bids/internal/tsv"},
 	{"bids/sidecar"},
 	{"bids", "index", "internal/cachedir", "internal/demo", "internal/gitstore", "internal/source/sourcetest", "internal/tree", "fetch/internal/remedy", "cache/internal/disk", "cache/internal/queue"},
-	{"cache/internal/partial", "fetch/internal/web"},
+	{"cache/internal/partial", "fetch/internal/program", "fetch/internal/web"},
 	{"cache/internal/readplan"},
 	{"cache", "fetch", "internal/beneath", "internal/commit"},
 	{"fs"},
