@@ -21,7 +21,7 @@ var layers = [][]string{
 	{"bids/filter", "bids/internal/layout", "bids/internal/tsv"},
 	{"bids/sidecar"},
 	{"bids", "index", "internal/cachedir", "internal/demo", "internal/gitstore", "internal/source/sourcetest", "internal/tree", "fetch/internal/remedy", "cache/internal/disk", "cache/internal/queue"},
-	{"cache/internal/partial", "fetch/internal/web"},
+	{"cache/internal/partial", "fetch/internal/program", "fetch/internal/web"},
 	{"cache/internal/readplan"},
 	{"cache", "fetch", "internal/beneath", "internal/commit"},
 	{"fs"},
@@ -149,6 +149,31 @@ func TestFilesAreShort(t *testing.T) {
 			if n := strings.Count(string(content), "\n"); n > most {
 				t.Errorf("%s/%s has %d lines, more than %d", name, f, n, most)
 			}
+		}
+	}
+}
+
+// larger are the packages that are larger than they should be, and may only
+// become smaller.
+var larger = map[string]int{"cache": 5_300}
+
+// Packages stay small enough to be one room.
+func TestPackagesAreSmall(t *testing.T) {
+	const most = 3_000
+	for name, p := range packages(t) {
+		lines := 0
+		for _, f := range p.GoFiles {
+			content, err := os.ReadFile(filepath.Join(name, f))
+			if err != nil {
+				t.Fatal(err)
+			}
+			lines += strings.Count(string(content), "\n")
+		}
+		if limit := max(most, larger[name]); lines > limit {
+			t.Errorf("%s has %d lines, more than %d", name, lines, limit)
+		}
+		if larger[name] > 0 && lines <= most {
+			t.Errorf("%s has %d lines: it is none of the larger ones any more", name, lines)
 		}
 	}
 }

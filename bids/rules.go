@@ -137,13 +137,8 @@ func (sel *selector) calibration(i int32) {
 
 // ofFieldmap adds the other images of a fieldmap.
 func (sel *selector) ofFieldmap(i int32, suffix string) {
-	groups := [...][]string{{"phasediff", "phase1", "phase2", "magnitude1", "magnitude2"}, {"fieldmap", "magnitude"}}
-	for _, group := range groups {
-		if slices.Contains(group, suffix) {
-			for _, s := range group {
-				sel.likeIt(i, s, "", ruleFieldmap, sel.isImage)
-			}
-		}
+	for _, s := range schema.FieldmapOf(suffix) {
+		sel.likeIt(i, s, "", ruleFieldmap, sel.isImage)
 	}
 	if suffix == "epi" {
 		sel.likeIt(i, "epi", "dir", ruleDirection, sel.isImage)

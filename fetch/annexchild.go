@@ -15,6 +15,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/uniharmony/uniharmonyfs/fetch/internal/program"
 	"github.com/uniharmony/uniharmonyfs/internal/annex"
 	"github.com/uniharmony/uniharmonyfs/internal/source"
 )
@@ -122,9 +123,9 @@ func (p annexProgram) command(args ...string) *exec.Cmd {
 	}
 	cmd := exec.Command(AnnexProgram(), args...)
 	cmd.Dir = p.dir
-	cmd.Env = append(without(gitProgram{env: p.env}.environment(), "PATH"), "PATH="+minimalPath())
+	cmd.Env = append(program.Without(program.Git{Env: p.env}.Environment(), "PATH"), "PATH="+minimalPath())
 	if p.tmp != "" {
-		cmd.Env = append(without(cmd.Env, "TMPDIR"), "TMPDIR="+p.tmp)
+		cmd.Env = append(program.Without(cmd.Env, "TMPDIR"), "TMPDIR="+p.tmp)
 	}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	cmd.WaitDelay = 5 * time.Second
@@ -267,7 +268,7 @@ func (c *annexChild) running(ctx context.Context) (*annexRun, error) {
 		c.starting = s
 		before := c.run
 		c.work.Go(func() {
-			s.err = attempt(func() (err error) {
+			s.err = program.Attempt(func() (err error) {
 				s.run, err = c.start(before)
 				return err
 			})

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/uniharmony/uniharmonyfs/fetch/internal/program"
 	"github.com/uniharmony/uniharmonyfs/internal/annex"
 )
 
@@ -72,26 +73,26 @@ func (e *annexRemotes) enable(ctx context.Context, p annexProgram, mu *sync.Mute
 
 func (p annexProgram) enableRemote(ctx context.Context, name string) error {
 	cmd := p.command("enableremote", name, "autoenable=false")
-	var words progressWriter
+	var words program.Words
 	cmd.Stdout, cmd.Stderr = &words, &words
-	if err := runGroup(ctx, cmd); err != nil {
-		return &gitError{args: []string{"annex enableremote"}, said: words.text(), err: err}
+	if err := program.RunGroup(ctx, cmd); err != nil {
+		return &program.GitError{Args: []string{"annex enableremote"}, Said: words.Text(), Err: err}
 	}
 	// Newer versions of git-annex ask the user to look at a remote first. What
 	// it sends is verified here anyway.
-	git := gitProgram{path: FindGit(), env: p.env}
-	_, err := git.run(ctx, nil, "-C", p.dir, "config", "remote."+name+".annex-verified", "verified")
+	git := program.Git{Path: FindGit(), Env: p.env}
+	_, err := git.Run(ctx, nil, "-C", p.dir, "config", "remote."+name+".annex-verified", "verified")
 	return err
 }
 
 // safeRemotes names the special remotes of the git-annex branch that hold
 // content behind public URLs.
 func (p annexProgram) safeRemotes(ctx context.Context) (names []string, err error) {
-	git := gitProgram{path: FindGit(), env: p.env}
-	if git.path == "" {
+	git := program.Git{Path: FindGit(), Env: p.env}
+	if git.Path == "" {
 		return nil, nil
 	}
-	log, err := git.run(ctx, nil, "-C", p.dir, "cat-file", "blob", "refs/heads/git-annex:remote.log")
+	log, err := git.Run(ctx, nil, "-C", p.dir, "cat-file", "blob", "refs/heads/git-annex:remote.log")
 	if err != nil {
 		if ctx.Err() != nil {
 			return nil, ctx.Err()

@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/uniharmony/uniharmonyfs/fetch/internal/program"
 	"github.com/uniharmony/uniharmonyfs/fetch/internal/remedy"
 	"github.com/uniharmony/uniharmonyfs/internal/annex"
 	"github.com/uniharmony/uniharmonyfs/internal/source"
@@ -23,7 +24,7 @@ type annexRun struct {
 	cmd   *exec.Cmd
 	in    io.WriteCloser
 	ended chan struct{} // closed when the process is gone
-	said  *progressWriter
+	said  *program.Words
 
 	mu      sync.Mutex // guards the following
 	waiting map[annex.Key]*annexWait
@@ -52,7 +53,7 @@ type annexLine struct {
 
 // startAnnex starts a git-annex that takes keys from its input.
 func startAnnex(dir string, cmd *exec.Cmd) (*annexRun, error) {
-	r := &annexRun{dir: dir, cmd: cmd, ended: make(chan struct{}), said: &progressWriter{}, waiting: make(map[annex.Key]*annexWait)}
+	r := &annexRun{dir: dir, cmd: cmd, ended: make(chan struct{}), said: &program.Words{}, waiting: make(map[annex.Key]*annexWait)}
 	cmd.Stderr = r.said
 	in, err := cmd.StdinPipe()
 	if err != nil {
@@ -63,9 +64,9 @@ func startAnnex(dir string, cmd *exec.Cmd) (*annexRun, error) {
 		return nil, err
 	}
 	r.in = in
-	err = startLocked(cmd, func() {
+	err = program.StartLocked(cmd, func() {
 		defer close(r.ended)
-		r.end(attempt(func() error {
+		r.end(program.Attempt(func() error {
 			r.read(out)
 			return nil
 		}))
@@ -195,7 +196,7 @@ func (r *annexRun) end(fault error) {
 	why := "no reason given"
 	if fault != nil {
 		why = fault.Error()
-	} else if text := remedy.LastLines(r.said.text(), 3); text != "" {
+	} else if text := remedy.LastLines(r.said.Text(), 3); text != "" {
 		why = text
 	} else if err != nil {
 		why = err.Error()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"path/filepath"
 
+	"github.com/uniharmony/uniharmonyfs/fetch/internal/program"
 	"github.com/uniharmony/uniharmonyfs/fetch/internal/remedy"
 	"github.com/uniharmony/uniharmonyfs/internal/advice"
 	"github.com/uniharmony/uniharmonyfs/internal/gitstore"
@@ -52,7 +53,7 @@ func (h *Hidden) startBranch(c *Clone) *coming {
 	h.coming = b
 	h.work.Go(func() {
 		var caught []gitstore.OID
-		err := attempt(func() (err error) {
+		err := program.Attempt(func() (err error) {
 			caught, err = h.fetchBranch(c.Spec, c.options)
 			return err
 		})
@@ -85,12 +86,12 @@ func (h *Hidden) fetchBranch(spec Spec, o CloneOptions) ([]gitstore.OID, error) 
 	case o.Git == "":
 		return nil, &advice.Error{Kind: advice.Unreachable, Reason: advice.NoGit, What: what, Why: "the program git is missing", Do: []string{"install it: apt-get install git"}}
 	}
-	w := &withGit{spec: spec, git: gitProgram{path: o.Git, env: o.Env}, progress: func(Progress) {}}
+	w := &withGit{spec: spec, git: program.Git{Path: o.Git, Env: o.Env}, progress: func(Progress) {}}
 	if err := w.fetchRefs(h.ctx, h.dir, []string{"+" + m.Annex + ":" + annexRef}); err != nil {
 		if h.ctx.Err() != nil {
 			return nil, h.ctx.Err()
 		}
-		return nil, remedy.Of(what, spec.URL, gitSaid(err))
+		return nil, remedy.Of(what, spec.URL, program.Said(err))
 	}
 	caught := m.Behind
 	m.Behind = nil

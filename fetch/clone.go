@@ -11,17 +11,14 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/uniharmony/uniharmonyfs/fetch/internal/program"
 	"github.com/uniharmony/uniharmonyfs/fetch/internal/remedy"
 	"github.com/uniharmony/uniharmonyfs/internal/advice"
 	"github.com/uniharmony/uniharmonyfs/internal/gitstore"
 )
 
 // Progress of a clone. Total is 0 while unknown.
-type Progress struct {
-	Phase       string
-	Done, Total int64
-	Text        string
-}
+type Progress = program.Progress
 
 // CloneOptions tune [Hidden.Clone].
 type CloneOptions struct {
@@ -186,7 +183,7 @@ type fetched struct {
 
 func newFetcher(spec Spec, o CloneOptions) (fetcher, error) {
 	if o.Git != "" {
-		return &withGit{spec: spec, git: gitProgram{path: o.Git, env: o.Env}, progress: o.Progress}, nil
+		return &withGit{spec: spec, git: program.Git{Path: o.Git, Env: o.Env}, progress: o.Progress}, nil
 	}
 	if filepath.IsAbs(spec.URL) {
 		return nil, &advice.Error{Kind: advice.Unreachable, Reason: advice.NoGit, What: "cannot read " + spec.String(), Why: "the program git is missing, and without it only datasets behind a URL can be read", Do: []string{"install it: apt-get install git"}}
@@ -293,5 +290,5 @@ func cloneError(ctx context.Context, spec Spec, version string, err error) error
 	if ctx.Err() != nil || errors.As(err, &known) {
 		return errors.Join(ctx.Err(), err)
 	}
-	return remedy.Of("cannot get the dataset "+describe(spec, version), spec.URL, gitSaid(err))
+	return remedy.Of("cannot get the dataset "+describe(spec, version), spec.URL, program.Said(err))
 }

@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/uniharmony/uniharmonyfs/fetch/internal/program"
 	"github.com/uniharmony/uniharmonyfs/fetch/internal/remedy"
 	"github.com/uniharmony/uniharmonyfs/internal/advice"
 	"github.com/uniharmony/uniharmonyfs/internal/annex"
@@ -22,7 +23,7 @@ import (
 // content of its own, for git-annex and datalad to use afterwards.
 type Direct struct {
 	Dir  string
-	git  gitProgram
+	git  program.Git
 	uuid string
 }
 
@@ -40,7 +41,7 @@ func CloneDirect(ctx context.Context, spec Spec, version, commit, dir string, o 
 	if o.Progress == nil {
 		o.Progress = func(Progress) {}
 	}
-	d := &Direct{Dir: dir, git: gitProgram{path: o.Git, env: o.Env}}
+	d := &Direct{Dir: dir, git: program.Git{Path: o.Git, Env: o.Env}}
 	if st, err := os.Lstat(d.gitDir()); err == nil {
 		if !st.IsDir() {
 			return nil, notOurs(what, "its .git is no directory")
@@ -55,7 +56,7 @@ func CloneDirect(ctx context.Context, spec Spec, version, commit, dir string, o 
 	if filepath.IsAbs(spec.URL) {
 		// git-annex would look into the repository that it is a clone of, with
 		// programs that its configuration names, and change it.
-		d.git.env = append(d.git.env, "GIT_CONFIG_COUNT=1", "GIT_CONFIG_KEY_0=remote.origin.annex-ignore", "GIT_CONFIG_VALUE_0=true")
+		d.git.Env = append(d.git.Env, "GIT_CONFIG_COUNT=1", "GIT_CONFIG_KEY_0=remote.origin.annex-ignore", "GIT_CONFIG_VALUE_0=true")
 	}
 	if err := d.checkOut(ctx); err != nil {
 		return nil, cloneError(ctx, spec, version, err)
@@ -83,25 +84,25 @@ func withoutConfig(env []string) []string {
 func (d *Direct) seclude(ctx context.Context) {
 	for _, who := range []string{"AUTHOR", "COMMITTER"} {
 		name, email := "uniharmonyfs", "uniharmonyfs@localhost"
-		if ident, err := d.git.run(ctx, nil, "-C", d.Dir, "var", "GIT_"+who+"_IDENT"); err == nil {
+		if ident, err := d.git.Run(ctx, nil, "-C", d.Dir, "var", "GIT_"+who+"_IDENT"); err == nil {
 			first, rest, _ := strings.Cut(ident, " <")
 			name = first
 			email, _, _ = strings.Cut(rest, ">")
 		}
-		d.git.env = append(d.git.env[:len(d.git.env):len(d.git.env)], "GIT_"+who+"_NAME="+name, "GIT_"+who+"_EMAIL="+email)
+		d.git.Env = append(d.git.Env[:len(d.git.Env):len(d.git.Env)], "GIT_"+who+"_NAME="+name, "GIT_"+who+"_EMAIL="+email)
 	}
-	d.git.env = append(d.git.env, "GIT_CONFIG_GLOBAL=/dev/null", "GIT_CONFIG_NOSYSTEM=1", "GIT_ATTR_NOSYSTEM=1")
-	d.git.env = withoutConfig(d.git.env)
+	d.git.Env = append(d.git.Env, "GIT_CONFIG_GLOBAL=/dev/null", "GIT_CONFIG_NOSYSTEM=1", "GIT_ATTR_NOSYSTEM=1")
+	d.git.Env = withoutConfig(d.git.Env)
 }
 
 // check makes sure that what is there is a clone of the dataset, at the commit
 // or after it.
 func (d *Direct) check(ctx context.Context, spec Spec, commit, what string) error {
-	url, err := d.git.run(ctx, nil, "-C", d.Dir, "config", "remote.origin.url")
+	url, err := d.git.Run(ctx, nil, "-C", d.Dir, "config", "remote.origin.url")
 	if err != nil || strings.TrimSpace(url) != spec.URL {
 		return errors.Join(ctx.Err(), notOurs(what, fmt.Sprintf("another repository is there (%s)", strings.TrimSpace(url))))
 	}
-	if _, err := d.git.run(ctx, nil, "-C", d.Dir, "merge-base", "--is-ancestor", commit, "HEAD"); err != nil {
+	if _, err := d.git.Run(ctx, nil, "-C", d.Dir, "merge-base", "--is-ancestor", commit, "HEAD"); err != nil {
 		return errors.Join(ctx.Err(), &advice.Error{Kind: advice.Unreachable, Reason: advice.UnknownVersion, What: what, Why: "the dataset there is at another version, not at or after commit " + commit,
 			Do: []string{"choose an empty or new directory", "or check that version out there: git -C " + d.Dir + " checkout " + commit}})
 	}
@@ -175,7 +176,7 @@ func (d *Direct) checkOut(ctx context.Context) error {
 	if err := os.Remove(index + ".lock"); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
-	_, err := d.git.run(ctx, nil, "--git-dir="+d.gitDir(), "--work-tree="+d.Dir, "-c", "core.protectHFS=true", "-c", "core.protectNTFS=true",
+	_, err := d.git.Run(ctx, nil, "--git-dir="+d.gitDir(), "--work-tree="+d.Dir, "-c", "core.protectHFS=true", "-c", "core.protectNTFS=true",
 		"reset", "--quiet", "--hard", "HEAD")
 	if err != nil {
 		return err
@@ -187,7 +188,7 @@ func (d *Direct) checkOut(ctx context.Context) error {
 
 // initAnnex initialises git-annex once.
 func (d *Direct) initAnnex(ctx context.Context, what string) error {
-	if out, err := d.git.run(ctx, nil, "-C", d.Dir, "config", "annex.uuid"); err == nil {
+	if out, err := d.git.Run(ctx, nil, "-C", d.Dir, "config", "annex.uuid"); err == nil {
 		d.uuid = strings.TrimSpace(out)
 		return nil
 	}
@@ -195,17 +196,17 @@ func (d *Direct) initAnnex(ctx context.Context, what string) error {
 	cmd := child.command("init", "--quiet", "--no-autoenable")
 	var said bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &said, &said
-	if err := runGroup(ctx, cmd); err != nil {
+	if err := program.RunGroup(ctx, cmd); err != nil {
 		return errors.Join(ctx.Err(), remedy.Of(what, d.Dir, said.String()))
 	}
 	new(annexRemotes).enable(ctx, child, new(sync.Mutex), discard)
-	out, err := d.git.run(ctx, nil, "-C", d.Dir, "config", "annex.uuid")
+	out, err := d.git.Run(ctx, nil, "-C", d.Dir, "config", "annex.uuid")
 	d.uuid = strings.TrimSpace(out)
 	return err
 }
 
 // annex is git-annex for this dataset.
-func (d *Direct) annex() annexProgram { return annexProgram{dir: d.Dir, env: d.git.env} }
+func (d *Direct) annex() annexProgram { return annexProgram{dir: d.Dir, env: d.git.Env} }
 
 // ObjectPath returns where a dataset keeps a key's content, below its .git/annex.
 func ObjectPath(key annex.Key) string {
@@ -231,7 +232,7 @@ func (d *Direct) Present(ctx context.Context, keys []annex.Key, unlocked []strin
 		cmd.Stdout, cmd.Stderr = &said, &said
 		ctx, cancel := context.WithTimeout(ctx, time.Hour)
 		defer cancel()
-		if err := runGroup(ctx, cmd); err != nil {
+		if err := program.RunGroup(ctx, cmd); err != nil {
 			return fmt.Errorf("git-annex %s: %w: %s", args[0], err, remedy.LastLines(said.String(), 3))
 		}
 		return nil

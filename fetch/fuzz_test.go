@@ -8,6 +8,7 @@ import (
 	"testing"
 	"unicode"
 
+	"github.com/uniharmony/uniharmonyfs/fetch/internal/program"
 	"github.com/uniharmony/uniharmonyfs/internal/gitstore"
 )
 
@@ -116,12 +117,12 @@ func FuzzProgress(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, words string) {
-		w := &progressWriter{tell: func(p Progress) {
+		w := &program.Words{Tell: func(p Progress) {
 			if p.Done < 0 || p.Total < 0 || strings.ContainsFunc(p.Text, unicode.IsControl) {
 				t.Errorf("progress %+v", p)
 			}
 		}}
 		w.Write([]byte(words))
-		w.text()
+		w.Text()
 	})
 }

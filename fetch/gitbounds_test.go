@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/uniharmony/uniharmonyfs/fetch/internal/program"
 	"github.com/uniharmony/uniharmonyfs/internal/advice"
 	"github.com/uniharmony/uniharmonyfs/internal/source/sourcetest"
 )
@@ -84,12 +85,12 @@ func (c counting) Write(p []byte) (int, error) {
 // started.
 func TestGitThatNeverEndsIsKilled(t *testing.T) {
 	bin := t.TempDir()
-	script := func(text string) gitProgram {
+	script := func(text string) program.Git {
 		path := filepath.Join(bin, "git")
 		if err := os.WriteFile(path, []byte("#!/bin/sh\n"+text+"\n"), 0o755); err != nil {
 			t.Fatal(err)
 		}
-		return gitProgram{path: path}
+		return program.Git{Path: path}
 	}
 	w := &withGit{spec: Spec{URL: "https://example.org/ds"}, git: script("sleep 1000 & wait"), progress: func(Progress) {}, silence: 300 * time.Millisecond}
 	start := time.Now()
@@ -103,14 +104,14 @@ func TestGitThatNeverEndsIsKilled(t *testing.T) {
 	}
 	w.silence = 20 * time.Second
 	w.git = script("exec cat /dev/zero")
-	if _, err = w.offered(t.Context()); !errors.Is(err, errTooMuch) {
+	if _, err = w.offered(t.Context()); !errors.Is(err, program.ErrTooMuch) {
 		t.Error(err)
 	}
 	w.git = script("yes '\033]0;x\007 \302\233 fatal' | head -c 1000000 >&2; exit 1")
 	_, err = w.offered(t.Context())
 	sourcetest.WantClass(t, cloneError(t.Context(), w.spec, "", err), false, "")
 	w.git = script("exec yes remote: x >&2")
-	if err = w.fetchRefs(t.Context(), bin, []string{"a"}); !errors.Is(err, errTooMuch) {
+	if err = w.fetchRefs(t.Context(), bin, []string{"a"}); !errors.Is(err, program.ErrTooMuch) {
 		t.Error(err)
 	}
 	if d := time.Since(start); d > time.Minute {
@@ -123,7 +124,7 @@ func TestParseRefsBoundsTheirNumber(t *testing.T) {
 	for i := range maxRefs + 1 {
 		fmt.Fprintf(&b, "%040x\trefs/heads/%d\n", i, i)
 	}
-	if _, err := parseRefs(b.String()); !errors.Is(err, errTooMuch) {
+	if _, err := parseRefs(b.String()); !errors.Is(err, program.ErrTooMuch) {
 		t.Error(err)
 	}
 }

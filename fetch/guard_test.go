@@ -2,35 +2,13 @@ package fetch
 
 import (
 	"errors"
-	"os/exec"
 	"testing"
 
+	"github.com/uniharmony/uniharmonyfs/fetch/internal/program"
 	"github.com/uniharmony/uniharmonyfs/internal/demo"
 	"github.com/uniharmony/uniharmonyfs/internal/gitstore"
 	"github.com/uniharmony/uniharmonyfs/internal/source/sourcetest"
 )
-
-// A fault of this program in a goroutine of its own ends what that did, not the
-// process and its mounts.
-func TestPanicsEndOneThingOnly(t *testing.T) {
-	err := attempt(func() error { panic("\x1b[2J") })
-	sourcetest.WantClass(t, err, false, "guard_test.go")
-	if !errors.Is(err, errPanic) {
-		t.Error(err)
-	}
-	ended := make(chan struct{})
-	err = startLocked(exec.Command("true"), func() {
-		defer close(ended)
-		panic("x")
-	})
-	if err != nil {
-		t.Error(err)
-	}
-	<-ended
-	if err := startLocked(exec.Command("/nothing"), func() {}); err == nil {
-		t.Error("no error")
-	}
-}
 
 // Nor does one of whoever is told of git's progress.
 func TestPanicOfWhoIsToldOfProgress(t *testing.T) {
@@ -39,7 +17,7 @@ func TestPanicOfWhoIsToldOfProgress(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &progressWriter{tell: func(Progress) { panic("x") }}
+	w := &program.Words{Tell: func(Progress) { panic("x") }}
 	w.Write([]byte("Receiving objects: 10% (1/10)\r"))
 	h := NewHidden(t.TempDir() + "/ds")
 	defer h.Close()
@@ -50,7 +28,7 @@ func TestPanicOfWhoIsToldOfProgress(t *testing.T) {
 	c.options.Git = "/nothing"
 	c.hidden = &Hidden{} // a fault: nothing of it can work
 	c.hidden.behind = map[gitstore.OID]bool{c.Commit: true}
-	if err := c.WaitBranch(t.Context()); !errors.Is(err, errPanic) {
+	if err := c.WaitBranch(t.Context()); !errors.Is(err, program.ErrPanic) {
 		t.Errorf("a fault while the branch comes gives %v", err)
 	}
 }

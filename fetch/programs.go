@@ -51,3 +51,12 @@ func AnnexLacks(version string) string {
 // ContentAdvice returns what to do about files whose content could not be had
 // for these reasons, each piece of advice once.
 func ContentAdvice(reasons []string) []string { return remedy.OfContent(reasons, AnnexProgram() != "") }
+
+// FindGit returns the path of the git program, or "" when there is none.
+func FindGit() string {
+	path, err := exec.LookPath("git")
+	if err != nil {
+		return ""
+	}
+	return path
+}

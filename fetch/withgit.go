@@ -9,24 +9,25 @@ import (
 	"strings"
 	"time"
 
+	"github.com/uniharmony/uniharmonyfs/fetch/internal/program"
 	"github.com/uniharmony/uniharmonyfs/internal/gitstore"
 )
 
 // withGit fetches with the git program.
 type withGit struct {
 	spec     Spec
-	git      gitProgram
+	git      program.Git
 	progress func(Progress)
 	silence  time.Duration // 0: gitSilence, and listTime
 }
 
 func (w *withGit) run(ctx context.Context, args ...string) (string, error) {
-	return w.git.run(ctx, w.progress, args...)
+	return w.git.Run(ctx, w.progress, args...)
 }
 
 // transfer is run for what may talk to another machine.
 func (w *withGit) transfer(ctx context.Context, args ...string) (string, error) {
-	return w.git.bounded(ctx, limits{silence: cmp.Or(w.silence, gitSilence)}, w.progress, args...)
+	return w.git.Bounded(ctx, program.Limits{Silence: cmp.Or(w.silence, program.TransferSilence)}, w.progress, args...)
 }
 
 func (w *withGit) init(ctx context.Context, dir string) error {
@@ -93,8 +94,8 @@ func (w *withGit) fetchRefs(ctx context.Context, dir string, refspecs []string) 
 	shallow := append(append(append([]string(nil), args...), "--depth=1", "--", w.spec.URL), refspecs...)
 	if !w.spec.Bundle {
 		_, err := w.transfer(ctx, shallow...)
-		g, ok := isGitError(err)
-		if !ok || !strings.Contains(g.said, "shallow") {
+		g, ok := program.AsGitError(err)
+		if !ok || !strings.Contains(g.Said, "shallow") {
 			return err
 		}
 	}
@@ -132,8 +133,8 @@ func (w *withGit) offered(ctx context.Context) (refs, error) {
 		}
 	}
 	// It says nothing before it has all.
-	bounds := limits{memory: listMemory, silence: cmp.Or(w.silence, listTime)}
-	out, err := w.git.bounded(ctx, bounds, w.progress, "ls-remote", "--quiet", "--symref", "--", url)
+	bounds := program.Limits{Memory: program.ListMemory, Silence: cmp.Or(w.silence, program.ListTime)}
+	out, err := w.git.Bounded(ctx, bounds, w.progress, "ls-remote", "--quiet", "--symref", "--", url)
 	if err != nil {
 		return refs{}, err
 	}
@@ -162,7 +163,7 @@ func parseRefs(out string) (refs, error) {
 			continue // git does not say such things
 		}
 		if r.commit[name] = gitstore.OID(left); len(r.commit) > maxRefs {
-			return refs{}, fmt.Errorf("%w: it has more than %d branches and tags", errTooMuch, maxRefs)
+			return refs{}, fmt.Errorf("%w: it has more than %d branches and tags", program.ErrTooMuch, maxRefs)
 		}
 	}
 	if len(r.commit) == 0 {

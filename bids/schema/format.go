@@ -15,6 +15,19 @@ func FormatOf(ext string) []string {
 	return nil
 }
 
+// FieldmapOf returns the suffixes of the images that only together are a
+// fieldmap, or nil if one of this suffix stands for itself.
+func FieldmapOf(suffix string) []string {
+	for _, set := range [...][]string{
+		{"phasediff", "phase1", "phase2", "magnitude1", "magnitude2"}, {"fieldmap", "magnitude"},
+	} {
+		if slices.Contains(set, suffix) {
+			return set
+		}
+	}
+	return nil
+}
+
 // IsNIfTI reports whether an extension is that of an image.
 func IsNIfTI(ext string) bool { return ext == ".nii.gz" || ext == ".nii" }
 

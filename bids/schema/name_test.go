@@ -80,6 +80,11 @@ func TestFormats(t *testing.T) {
 			t.Errorf("%s: %s", ext, got)
 		}
 	}
+	for suffix, want := range map[string]string{"magnitude": "[fieldmap magnitude]", "phase1": "[phasediff phase1 phase2 magnitude1 magnitude2]", "epi": "[]", "": "[]"} {
+		if got := fmt.Sprint(FieldmapOf(suffix)); got != want {
+			t.Errorf("%s: %s", suffix, got)
+		}
+	}
 	if !IsNIfTI(".nii") || !IsNIfTI(".nii.gz") || IsNIfTI(".json") {
 		t.Error("images are .nii and .nii.gz")
 	}

@@ -1,4 +1,4 @@
-package fetch
+package program
 
 import (
 	"errors"
@@ -12,15 +12,15 @@ import (
 	"github.com/uniharmony/uniharmonyfs/internal/plain"
 )
 
-// errPanic is what a panic in here becomes: the program has mounts that must
+// ErrPanic is what a panic in here becomes: the program has mounts that must
 // not end with it.
-var errPanic = errors.New("a fault in this program")
+var ErrPanic = errors.New("a fault in this program")
 
-// attempt runs fn and turns a panic into an error that says where it was.
-func attempt(fn func() error) (err error) {
+// Attempt runs fn and turns a panic into an error that says where it was.
+func Attempt(fn func() error) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			err = fmt.Errorf("%w: %s (%s)", errPanic, plain.Short(fmt.Sprint(p), remedy.MaxSaid), origins())
+			err = fmt.Errorf("%w: %s (%s)", ErrPanic, plain.Short(fmt.Sprint(p), remedy.MaxSaid), origins())
 		}
 	}()
 	return fn()
@@ -43,21 +43,21 @@ func origins() string {
 	return strings.Join(names, ", ")
 }
 
-// startLocked starts a command from a thread that lives as long as it: the
+// StartLocked starts a command from a thread that lives as long as it: the
 // kernel ties Pdeathsig to the thread. then must wait for the command; what
 // has to be known of a panic in it, it must see to itself.
-func startLocked(cmd *exec.Cmd, then func()) error {
+func StartLocked(cmd *exec.Cmd, then func()) error {
 	started := make(chan error, 1)
 	go func() {
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()
 		var err error
-		if p := attempt(func() error { err = cmd.Start(); return nil }); p != nil {
+		if p := Attempt(func() error { err = cmd.Start(); return nil }); p != nil {
 			err = p
 		}
 		started <- err
 		if err == nil {
-			attempt(func() error { then(); return nil })
+			Attempt(func() error { then(); return nil })
 		}
 	}()
 	return <-started

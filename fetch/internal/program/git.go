@@ -1,4 +1,4 @@
-package fetch
+package program
 
 import (
 	"bytes"
@@ -19,34 +19,34 @@ import (
 	"github.com/uniharmony/uniharmonyfs/fetch/internal/remedy"
 )
 
-// FindGit returns the path of the git program, or "" when there is none.
-func FindGit() string {
-	path, err := exec.LookPath("git")
-	if err != nil {
-		return ""
-	}
-	return path
+// Progress is what a program says of how far it is. Total is 0 while unknown.
+type Progress struct {
+	Phase       string
+	Done, Total int64
+	Text        string
 }
 
-// gitProgram runs git for us. The user's configuration holds (proxies,
+// Git runs git for us. The user's configuration holds (proxies,
 // credential helpers, rewritten URLs), but nothing of a repository's runs.
-type gitProgram struct {
-	path string
-	env  []string // of the caller; goes before ours
+type Git struct {
+	Path string
+	Env  []string // of the caller; goes before ours
 }
 
-// gitError is a failed run of git.
-type gitError struct {
-	args []string
-	said string
-	err  error
+// GitError is a failed run of git.
+type GitError struct {
+	Args []string
+	Said string
+	Err  error
 }
 
-func (e *gitError) Error() string { return "git " + e.args[0] + ": " + remedy.LastLines(e.said, 3) }
-func (e *gitError) Unwrap() error { return e.err }
+func (e *GitError) Error() string { return "git " + e.Args[0] + ": " + remedy.LastLines(e.Said, 3) }
+func (e *GitError) Unwrap() error { return e.Err }
 
-func (g gitProgram) environment() []string {
-	env := append(os.Environ(), g.env...)
+// Environment returns what git is started with: it asks nobody, waits for nobody
+// for ever, and knows no repository but the one that it is given.
+func (g Git) Environment() []string {
+	env := append(os.Environ(), g.Env...)
 	// Git waits for ever for a server that says nothing.
 	if !has(env, "GIT_SSH_COMMAND") && !has(env, "GIT_SSH") {
 		env = append(env, "GIT_SSH_COMMAND=ssh -oBatchMode=yes -oConnectTimeout=20 -oServerAliveInterval=20")
@@ -56,7 +56,7 @@ func (g gitProgram) environment() []string {
 	}
 	// A repository that a surrounding command works in is not ours.
 	for _, name := range []string{"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_NAMESPACE", "GIT_COMMON_DIR"} {
-		env = without(env, name)
+		env = Without(env, name)
 	}
 	return append(env, "LC_ALL=C", "GIT_TERMINAL_PROMPT=0", "GIT_OPTIONAL_LOCKS=0", "GIT_NO_LAZY_FETCH=1")
 }
@@ -65,7 +65,8 @@ func has(env []string, name string) bool {
 	return slices.ContainsFunc(env, func(kv string) bool { return strings.HasPrefix(kv, name+"=") })
 }
 
-func without(env []string, name string) []string {
+// Without returns an environment that lacks a variable.
+func Without(env []string, name string) []string {
 	out := env[:0:0]
 	for _, kv := range env {
 		if !strings.HasPrefix(kv, name+"=") {
@@ -82,62 +83,64 @@ const (
 	// in bytes: others decide how much there is. It holds what index-pack needs
 	// for objects that it does not stream.
 	gitMemory = 4 << 30
-	// listMemory is the same for a list of refs, of which there may be a million.
-	listMemory = 256 << 20
-	// gitSilence is how long git may be silent about what it gets: a server may
+	// ListMemory is the same for a list of refs, of which there may be a million.
+	ListMemory = 256 << 20
+	// TransferSilence is how long git may be silent about what it gets: a server may
 	// count objects for some minutes.
-	gitSilence = 10 * time.Minute
-	// listTime is how long a list of refs may take.
-	listTime = 2 * time.Minute
+	TransferSilence = 10 * time.Minute
+	// ListTime is how long a list of refs may take.
+	ListTime = 2 * time.Minute
 )
 
-// limits bound a run of git. The zero value has those for what is done on this
+// Limits bound a run of git. The zero value has those for what is done on this
 // machine: it may take as long as it takes.
-type limits struct {
-	memory  uint64        // of data, in bytes; 0: gitMemory
-	silence time.Duration // 0: no bound
+type Limits struct {
+	Memory  uint64        // of data, in bytes; 0: gitMemory
+	Silence time.Duration // 0: no bound
 }
 
-// run runs git and returns what it prints. Its progress goes to progress.
-func (g gitProgram) run(ctx context.Context, progress func(Progress), args ...string) (string, error) {
-	return g.bounded(ctx, limits{}, progress, args...)
+// Run runs git and returns what it prints. Its progress goes to progress, which
+// may be nil. The error is a *GitError, or ctx's.
+func (g Git) Run(ctx context.Context, progress func(Progress), args ...string) (string, error) {
+	return g.Bounded(ctx, Limits{}, progress, args...)
 }
 
-// bounded is run with bounds.
-func (g gitProgram) bounded(ctx context.Context, l limits, progress func(Progress), args ...string) (string, error) {
+// Bounded is Run with bounds. The error is a *GitError, or ctx's.
+func (g Git) Bounded(ctx context.Context, l Limits, progress func(Progress), args ...string) (string, error) {
 	all := append([]string{
 		"-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false", "-c", "protocol.ext.allow=never",
 		"-c", "gc.auto=0", "-c", "maintenance.auto=false", "-c", "submodule.recurse=false", "-c", "fetch.recurseSubmodules=false",
 	}, args...)
-	cmd := withMemory(cmp.Or(l.memory, gitMemory), g.path, all...)
-	cmd.Env = g.environment()
+	cmd := withMemory(cmp.Or(l.Memory, gitMemory), g.Path, all...)
+	cmd.Env = g.Environment()
 	within, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
-	out := &boundedBuffer{full: func() { stop(errTooMuch) }}
-	words := &progressWriter{tell: progress}
-	if l.silence > 0 {
-		silent := time.AfterFunc(l.silence, func() { stop(fmt.Errorf("git was silent for %v", l.silence)) })
+	out := &boundedBuffer{full: func() { stop(ErrTooMuch) }}
+	words := &Words{Tell: progress}
+	if l.Silence > 0 {
+		silent := time.AfterFunc(l.Silence, func() { stop(fmt.Errorf("git was silent for %v", l.Silence)) })
 		defer silent.Stop()
 		words.heard = func(all int) {
-			if silent.Reset(l.silence); all > maxOutput {
-				stop(errTooMuch) // a server can chat for ever
+			if silent.Reset(l.Silence); all > maxOutput {
+				stop(ErrTooMuch) // a server can chat for ever
 			}
 		}
 	}
 	cmd.Stdout, cmd.Stderr = out, words
-	err := runGroup(within, cmd)
+	err := RunGroup(within, cmd)
 	switch {
 	case ctx.Err() != nil:
 		return "", ctx.Err()
 	case within.Err() != nil:
-		return "", &gitError{args: args, said: context.Cause(within).Error(), err: context.Cause(within)}
+		return "", &GitError{Args: args, Said: context.Cause(within).Error(), Err: context.Cause(within)}
 	case err != nil:
-		return "", &gitError{args: args, said: words.text(), err: err}
+		return "", &GitError{Args: args, Said: words.Text(), Err: err}
 	}
 	return out.kept.String(), nil
 }
 
-var errTooMuch = errors.New("git says too much")
+// ErrTooMuch says that a program printed more than anybody has need of.
+var ErrTooMuch = errors.New("git says too much")
 
 // boundedBuffer keeps what a command prints, up to maxOutput. It offers no way
 // around Write.
@@ -149,7 +152,7 @@ type boundedBuffer struct {
 func (b *boundedBuffer) Write(p []byte) (int, error) {
 	if b.kept.Len()+len(p) > maxOutput {
 		b.full()
-		return 0, errTooMuch
+		return 0, ErrTooMuch
 	}
 	return b.kept.Write(p)
 }
@@ -161,14 +164,14 @@ func withMemory(bytes uint64, path string, args ...string) *exec.Cmd {
 	return exec.Command("/bin/sh", append([]string{"-c", script, strconv.FormatUint(bytes>>10, 10), path}, args...)...)
 }
 
-// runGroup runs a command in a process group of its own, which dies with this
+// RunGroup runs a command in a process group of its own, which dies with this
 // process and is killed as a whole when ctx ends: git's helpers are not its
 // direct children only.
-func runGroup(ctx context.Context, cmd *exec.Cmd) error {
+func RunGroup(ctx context.Context, cmd *exec.Cmd) error {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	cmd.WaitDelay = 5 * time.Second
 	ended := make(chan error, 1)
-	if err := startLocked(cmd, func() { ended <- cmd.Wait() }); err != nil {
+	if err := StartLocked(cmd, func() { ended <- cmd.Wait() }); err != nil {
 		return err
 	}
 	select {
@@ -181,9 +184,9 @@ func runGroup(ctx context.Context, cmd *exec.Cmd) error {
 	}
 }
 
-// progressWriter keeps the end of what git says and finds its progress in it.
-type progressWriter struct {
-	tell  func(Progress)
+// Words keeps the end of what git says and finds its progress in it.
+type Words struct {
+	Tell  func(Progress)
 	heard func(all int) // is told how many bytes were said so far; or nil
 	all   int
 	tail  []byte
@@ -192,7 +195,7 @@ type progressWriter struct {
 
 var percent = regexp.MustCompile(`^(?:remote: )?([A-Z][A-Za-z ]+): +\d+% \((\d+)/(\d+)\)`)
 
-func (w *progressWriter) Write(b []byte) (int, error) {
+func (w *Words) Write(b []byte) (int, error) {
 	w.all += len(b)
 	if w.heard != nil {
 		w.heard(w.all)
@@ -209,14 +212,14 @@ func (w *progressWriter) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-func (w *progressWriter) endLine() {
+func (w *Words) endLine() {
 	m := percent.FindSubmatch(w.line)
 	switch {
-	case m != nil && w.tell != nil:
+	case m != nil && w.Tell != nil:
 		done, _ := strconv.ParseInt(string(m[2]), 10, 64)
 		total, _ := strconv.ParseInt(string(m[3]), 10, 64)
-		attempt(func() error { // this is a goroutine of os/exec
-			w.tell(Progress{Phase: string(m[1]), Done: done, Total: total, Text: string(m[1])})
+		Attempt(func() error { // this is a goroutine of os/exec
+			w.Tell(Progress{Phase: string(m[1]), Done: done, Total: total, Text: string(m[1])})
 			return nil
 		})
 	case m == nil:
@@ -228,25 +231,27 @@ func (w *progressWriter) endLine() {
 	w.line = w.line[:0]
 }
 
-func (w *progressWriter) text() string {
+// Text returns the end of what was said, but for progress.
+func (w *Words) Text() string {
 	if len(w.line) > 0 {
 		w.endLine()
 	}
 	return string(w.tail)
 }
 
-var _ io.Writer = (*progressWriter)(nil)
+var _ io.Writer = (*Words)(nil)
 
-func isGitError(err error) (*gitError, bool) {
-	var g *gitError
+// AsGitError finds the failed run of git in an error.
+func AsGitError(err error) (*GitError, bool) {
+	var g *GitError
 	ok := errors.As(err, &g)
 	return g, ok
 }
 
-// gitSaid returns what git said of its failure.
-func gitSaid(err error) string {
-	if g, ok := isGitError(err); ok {
-		return g.said
+// Said returns what git said of its failure.
+func Said(err error) string {
+	if g, ok := AsGitError(err); ok {
+		return g.Said
 	}
 	return err.Error()
 }
