@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/uniharmony/uniharmonyfs/bids"
 	"github.com/uniharmony/uniharmonyfs/fs"
 	"github.com/uniharmony/uniharmonyfs/internal/advice"
 	"github.com/uniharmony/uniharmonyfs/internal/cachedir"
@@ -211,6 +212,25 @@ func TestCacheThatWasJustRemoved(t *testing.T) {
 	}
 }
 
+// Also when it is removed between the look for a daemon and the start of one.
+func TestCacheThatIsRemovedWhileADaemonIsStarted(t *testing.T) {
+	dir := newDir(t)
+	started := 0
+	_, err := Connect(t.Context(), dir, "same", func() *exec.Cmd {
+		if started++; started == 1 {
+			if err := os.RemoveAll(string(dir)); err != nil {
+				t.Fatal(err)
+			}
+			return exec.Command("echo", "locked")
+		}
+		newFakeIn(t, dir, nil)
+		return exec.Command("echo", "ready")
+	})
+	if err != nil || started != 2 || !dir.Exists() {
+		t.Errorf("%v; started %d times", err, started)
+	}
+}
+
 func makeDir(t *testing.T, dir cachedir.Dir) cachedir.Dir {
 	t.Helper()
 	if err := dir.Make(); err != nil {
@@ -385,8 +405,14 @@ func TestDaemonThatSaysNothing(t *testing.T) {
 	if err := hasAdvice(c.reach(t.Context()), advice.Failed, "does not answer", "daemon.log"); err != nil {
 		t.Error(err)
 	}
-	for _, strange := range []string{"", "<html>", `{"version":`} {
-		f := newFake(t, map[string]http.HandlerFunc{"GET /v1/hello": says(strange)})
+	for _, strange := range []string{"", "<html>", `{"version":`, `503 {"version":"same"}`} {
+		f := newFake(t, map[string]http.HandlerFunc{"GET /v1/hello": func(w http.ResponseWriter, r *http.Request) {
+			if text, stopping := strings.CutPrefix(strange, "503 "); stopping {
+				http.Error(w, text, http.StatusServiceUnavailable)
+			} else {
+				says(strange)(w, r)
+			}
+		}})
 		c := newClient(f.dir, "same", func() *exec.Cmd { return exec.Command("echo", "locked") })
 		c.waits.start = 50 * time.Millisecond
 		if err := hasAdvice(c.reach(t.Context()), advice.Failed, "does not answer"); err != nil {
@@ -543,13 +569,16 @@ func TestErrorsBecomeAdvice(t *testing.T) {
 		{fs.ErrStale, advice.CannotMount},
 		{os.NewSyscallError("write", syscall.ENOSPC), advice.NoSpace},
 		{fmt.Errorf("asking: %w", context.Canceled), advice.Interrupted},
+		{fmt.Errorf("choosing: %w", &bids.NoMatchError{Dimension: "sub", Value: "9", Nearest: []string{"01"}}), advice.NoMatch},
+		{fmt.Errorf("choosing: %w", &bids.UsageError{Dimension: "run", Value: "x", Why: "is no number"}), advice.Usage},
+		{os.NewSyscallError("write", syscall.EDQUOT), advice.NoSpace},
 		{errors.New("whatever"), advice.Failed},
 	} {
 		got := ToAdvice(c.err)
 		if got.Kind != c.kind || got.What == "" {
 			t.Errorf("%v becomes %+v, want %s", c.err, got, c.kind)
 		}
-		if c.kind == advice.NoSpace && (len(got.Do) == 0 || got.Why == "") {
+		if (c.kind == advice.NoSpace && got.Why == "" || c.kind == advice.NoMatch || c.kind == advice.CannotMount) && len(got.Do) == 0 {
 			t.Errorf("%v becomes %+v without advice", c.err, got)
 		}
 	}
