@@ -59,9 +59,11 @@ func run(t testing.TB, dir string, args ...string) string {
 	c := exec.Command(args[0], args[1:]...)
 	c.Dir = dir
 	c.Env = append(os.Environ(), "GIT_AUTHOR_NAME=a", "GIT_AUTHOR_EMAIL=a@example.org", "GIT_COMMITTER_NAME=a", "GIT_COMMITTER_EMAIL=a@example.org")
-	out, err := c.CombinedOutput()
+	var said bytes.Buffer // git-annex says there what it thinks of a remote
+	c.Stderr = &said
+	out, err := c.Output()
 	if err != nil {
-		t.Fatalf("%v: %v\n%s", args, err, out)
+		t.Fatalf("%v: %v\n%s%s", args, err, out, said.String())
 	}
 	return string(out)
 }
