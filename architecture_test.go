@@ -17,20 +17,20 @@ const module = "github.com/uniharmony/uniharmonyfs/"
 // layers are the rooms of the house from bottom to top. A package imports
 // only from layers below its own: data flows in one direction.
 var layers = [][]string{
-	{"bids/schema", "internal/advice", "internal/annex", "internal/plain", "internal/readahead", "internal/source"},
+	{"bids/schema", "internal/advice", "internal/annex", "internal/gittest", "internal/plain", "internal/readahead", "internal/source"},
 	{"bids/filter", "bids/internal/layout", "bids/internal/tsv"},
 	{"bids/sidecar"},
-	{"bids", "index", "internal/cachedir", "internal/demo", "internal/gitstore", "internal/source/sourcetest", "internal/tree", "fetch/internal/remedy", "cache/internal/disk", "cache/internal/queue"},
-	{"cache/internal/partial", "fetch/internal/program", "fetch/internal/web"},
+	{"bids", "index", "internal/cachedir", "internal/gitstore", "internal/maker", "internal/source/sourcetest", "internal/tree", "fetch/internal/remedy", "cache/internal/disk", "cache/internal/queue"},
+	{"cache/internal/partial", "fetch/internal/program", "fetch/internal/web", "internal/publisher"},
 	{"cache/internal/readplan"},
-	{"cache", "fetch", "internal/beneath", "internal/commit"},
+	{"cache", "fetch", "internal/beneath", "internal/commit", "internal/demo"},
 	{"fs"},
 	{"internal/control"},
 	{"internal/bulk", "internal/doctor"},
 	{"internal/dataset"},
 	{"internal/dataset/datasettest", "internal/download"},
 	{"internal/daemon"},
-	{"internal/demo/serve", "cmd/uniharmonyfs", "scripts/report", "scripts/wheel"},
+	{"internal/publisher/serve", "cmd/uniharmonyfs", "scripts/report", "scripts/wheel"},
 }
 
 // owners are the packages that may import a library: one place to change when
@@ -44,7 +44,7 @@ var owners = map[string]struct {
 	"github.com/go-git/go-git":       {[]string{"internal/gitstore", "fetch"}, "git objects are read in one place and cloned in one"},
 	"github.com/expr-lang/expr":      {[]string{"bids/filter"}, "the language of conditions is not the selection's business"},
 	"github.com/urfave/cli":          {[]string{"cmd/uniharmonyfs"}, "words for people are the business of the command"},
-	"net/http":                       {[]string{"fetch/internal/web", "internal/control", "internal/daemon", "internal/demo", "internal/demo/serve"}, "only fetch talks to the outside, and in one place; the daemon serves its own socket"},
+	"net/http":                       {[]string{"fetch/internal/web", "internal/control", "internal/daemon", "internal/publisher", "internal/publisher/serve"}, "only fetch talks to the outside, and in one place; the daemon serves its own socket"},
 	"github.com/BurntSushi/toml":     {[]string{"scripts/wheel"}, "only the release reads what the Python package says of itself"},
 	"github.com/schollz/progressbar": {[]string{"cmd/uniharmonyfs"}, "words for people are the business of the command"},
 }

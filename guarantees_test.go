@@ -65,7 +65,7 @@ func TestArchitectureNamesWhatExists(t *testing.T) {
 	}
 	for name := range packages(t) {
 		if !strings.Contains(string(text), "`"+name+"`") && name != "." && !strings.HasPrefix(name, "scripts/") &&
-			name != "internal/source/sourcetest" && name != "internal/demo/serve" {
+			name != "internal/source/sourcetest" && name != "internal/publisher/serve" {
 			t.Errorf("%s is not in it", name)
 		}
 	}

@@ -15,8 +15,9 @@ import (
 	"time"
 
 	"github.com/uniharmony/uniharmonyfs/internal/annex"
-	"github.com/uniharmony/uniharmonyfs/internal/demo"
 	"github.com/uniharmony/uniharmonyfs/internal/gitstore"
+	"github.com/uniharmony/uniharmonyfs/internal/maker"
+	"github.com/uniharmony/uniharmonyfs/internal/publisher"
 	"github.com/uniharmony/uniharmonyfs/internal/source"
 	"github.com/uniharmony/uniharmonyfs/internal/source/sourcetest"
 )
@@ -70,18 +71,18 @@ func run(t testing.TB, dir string, args ...string) string {
 
 // dataset makes a dataset with n annexed files of size bytes, which a server
 // has in this way.
-func dataset(t testing.TB, kind demo.Kind, n int, size int64) (*demo.Server, *demo.Made) {
+func dataset(t testing.TB, kind maker.Kind, n int, size int64) (*publisher.Server, *maker.Made) {
 	t.Helper()
-	s, err := demo.NewServer(demo.ServerOptions{DumbGit: true})
+	s, err := publisher.New(publisher.Options{DumbGit: true})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { s.Close() })
-	d := demo.Dataset{Name: "ds", Remotes: []demo.Remote{{Name: "s3", Kind: kind, URL: s.URL + "/bucket"}}}
+	d := maker.Dataset{Name: "ds", Remotes: []maker.Remote{{Name: "s3", Kind: kind, URL: s.URL + "/bucket"}}}
 	for i := range n {
-		d.Files = append(d.Files, demo.File{Path: fmt.Sprintf("sub-%02d/a.bin", i+1), Size: size, Seed: uint64(i + 1), Annexed: true})
+		d.Files = append(d.Files, maker.File{Path: fmt.Sprintf("sub-%02d/a.bin", i+1), Size: size, Seed: uint64(i + 1), Annexed: true})
 	}
-	m, err := demo.Make(filepath.Join(t.TempDir(), "ds"), d)
+	m, err := maker.Make(filepath.Join(t.TempDir(), "ds"), d)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -141,7 +142,7 @@ func annexOf(t testing.TB, r *Origin, key annex.Key) source.Placer {
 }
 
 // place lets a source place the file's content and checks it.
-func place(t testing.TB, parent context.Context, s source.Placer, f *demo.MadeFile) error {
+func place(t testing.TB, parent context.Context, s source.Placer, f *maker.MadeFile) error {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(parent, 2*time.Minute)
 	defer cancel()
@@ -154,7 +155,7 @@ func place(t testing.TB, parent context.Context, s source.Placer, f *demo.MadeFi
 		return err
 	}
 	got, err := os.ReadFile(path)
-	want, _ := demo.Bytes(f.Content)
+	want, _ := maker.Bytes(f.Content)
 	if err != nil || !bytes.Equal(got, want) {
 		t.Errorf("what was placed is wrong: %d bytes, %v", len(got), err)
 	}
@@ -180,7 +181,7 @@ func aside(t testing.TB, dir string) (names []string) {
 // for all.
 func TestGitAnnexIsSetUpWithoutItsFirstReader(t *testing.T) {
 	eachAnnex(t, func(t *testing.T) {
-		_, m := dataset(t, demo.Export, 1, 1000)
+		_, m := dataset(t, maker.Export, 1, 1000)
 		r, _ := origin(t, m.Dir, OriginOptions{Fetcher: "annex"})
 		s := annexOf(t, r, m.Files[0].Key)
 		for _, wait := range []time.Duration{0, time.Millisecond, 30 * time.Millisecond} {
@@ -203,9 +204,9 @@ func TestGitAnnexIsSetUpWithoutItsFirstReader(t *testing.T) {
 // it stays, and later the key can be had.
 func TestSilentGitAnnexIsEnded(t *testing.T) {
 	eachAnnex(t, func(t *testing.T) {
-		server, m := dataset(t, demo.Web, 2, 100_000)
+		server, m := dataset(t, maker.Web, 2, 100_000)
 		r, dir := origin(t, m.Dir, OriginOptions{Fetcher: "annex", Timeout: 300 * time.Millisecond})
-		server.SetFault(demo.Always(demo.Stall(5000)))
+		server.SetFault(publisher.Always(publisher.Stall(5000)))
 		s := annexOf(t, r, m.Files[0].Key)
 		err := place(t, t.Context(), s, &m.Files[0])
 		sourcetest.WantClass(t, err, true, "silent")
@@ -226,12 +227,12 @@ func TestSilentGitAnnexIsEnded(t *testing.T) {
 // nothing but time.
 func TestKeysGivenUpDoNotFailOthers(t *testing.T) {
 	eachAnnex(t, func(t *testing.T) {
-		server, m := dataset(t, demo.Web, 3, 100_000)
-		server.SetFault(func(r demo.Request) demo.Fault {
+		server, m := dataset(t, maker.Web, 3, 100_000)
+		server.SetFault(func(r publisher.Request) publisher.Fault {
 			if strings.Contains(r.Path, "sub-01") {
-				return demo.Stall(100)
+				return publisher.Stall(100)
 			}
-			return demo.Slow(60_000)
+			return publisher.Slow(60_000)
 		})
 		r, dir := origin(t, m.Dir, OriginOptions{Fetcher: "annex", Timeout: time.Second})
 		var all sync.WaitGroup
@@ -261,7 +262,7 @@ func TestKeysGivenUpDoNotFailOthers(t *testing.T) {
 // fails leaves nothing.
 func TestGitAnnexLeavesNothingAside(t *testing.T) {
 	eachAnnex(t, func(t *testing.T) {
-		server, m := dataset(t, demo.Web, 2, 100_000)
+		server, m := dataset(t, maker.Web, 2, 100_000)
 		r, dir := origin(t, m.Dir, OriginOptions{Fetcher: "annex"})
 		tmp := filepath.Join(dir, "annex", "tmp")
 		if err := os.MkdirAll(filepath.Join(tmp, "work."+m.Files[1].Key.FileName()), 0o700); err != nil {
@@ -270,7 +271,7 @@ func TestGitAnnexLeavesNothingAside(t *testing.T) {
 		if err := os.WriteFile(filepath.Join(tmp, m.Files[1].Key.FileName()), make([]byte, 5000), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		server.SetFault(demo.Always(demo.Drop(5000)))
+		server.SetFault(publisher.Always(publisher.Drop(5000)))
 		if err := place(t, t.Context(), annexOf(t, r, m.Files[0].Key), &m.Files[0]); err == nil {
 			t.Error("no error")
 		}
@@ -284,7 +285,7 @@ func TestGitAnnexLeavesNothingAside(t *testing.T) {
 // the rest of it for ever.
 func TestTooMuchPutAsideIsInNobodysWay(t *testing.T) {
 	eachAnnex(t, func(t *testing.T) {
-		_, m := dataset(t, demo.Web, 2, 20_000)
+		_, m := dataset(t, maker.Web, 2, 20_000)
 		r, dir := origin(t, m.Dir, OriginOptions{Fetcher: "annex"})
 		// It runs, and will sweep no more.
 		if err := place(t, t.Context(), annexOf(t, r, m.Files[0].Key), &m.Files[0]); err != nil {
@@ -304,14 +305,14 @@ func TestTooMuchPutAsideIsInNobodysWay(t *testing.T) {
 // is final.
 func TestGitAnnexFailuresHaveAClass(t *testing.T) {
 	eachAnnex(t, func(t *testing.T) {
-		server, m := dataset(t, demo.Web, 1, 1000)
+		server, m := dataset(t, maker.Web, 1, 1000)
 		r, _ := origin(t, m.Dir, OriginOptions{Fetcher: "annex"})
 		s := annexOf(t, r, m.Files[0].Key)
-		server.SetFault(demo.Always(demo.Status(404, 0)))
+		server.SetFault(publisher.Always(publisher.Status(404, 0)))
 		sourcetest.WantClass(t, place(t, t.Context(), s, &m.Files[0]), false, "")
-		server.SetFault(demo.Always(demo.Status(503, 0)))
+		server.SetFault(publisher.Always(publisher.Status(503, 0)))
 		sourcetest.WantClass(t, place(t, t.Context(), s, &m.Files[0]), true, "")
-		server.SetFault(demo.Always(demo.Flip(10)))
+		server.SetFault(publisher.Always(publisher.Flip(10)))
 		sourcetest.WantClass(t, place(t, t.Context(), s, &m.Files[0]), false, "")
 		server.Close()
 		sourcetest.WantClass(t, place(t, t.Context(), s, &m.Files[0]), true, "")
@@ -334,7 +335,7 @@ func TestBrokenGitAnnex(t *testing.T) {
 				t.Fatal(err)
 			}
 			t.Setenv("PATH", bin+string(os.PathListSeparator)+os.Getenv("PATH"))
-			_, m := dataset(t, demo.Web, 1, 1000)
+			_, m := dataset(t, maker.Web, 1, 1000)
 			r, _ := origin(t, m.Dir, OriginOptions{Fetcher: "annex", Timeout: 100 * time.Millisecond})
 			err := place(t, t.Context(), annexOf(t, r, m.Files[0].Key), &m.Files[0])
 			sourcetest.WantClass(t, err, name != "nonsense", "")

@@ -12,24 +12,25 @@ import (
 	"time"
 
 	"github.com/uniharmony/uniharmonyfs/internal/advice"
-	"github.com/uniharmony/uniharmonyfs/internal/demo"
 	"github.com/uniharmony/uniharmonyfs/internal/gitstore"
+	"github.com/uniharmony/uniharmonyfs/internal/maker"
+	"github.com/uniharmony/uniharmonyfs/internal/publisher"
 )
 
 // history makes a dataset with two versions, and a server that has it.
-func history(t testing.TB) (*demo.Server, *demo.Made) {
+func history(t testing.TB) (*publisher.Server, *maker.Made) {
 	t.Helper()
 	needGit(t)
-	s, err := demo.NewServer(demo.ServerOptions{})
+	s, err := publisher.New(publisher.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { s.Close() })
-	file := demo.File{Path: "sub-01/anat/sub-01_T1w.nii", Size: 1000, Seed: 1, Annexed: true}
-	m, err := demo.Make(filepath.Join(t.TempDir(), "ds"), demo.Dataset{
-		Name: "ds", Files: []demo.File{file, {Path: "README", Data: []byte("new")}}, Tags: []string{"2.0"},
-		Earlier: []demo.Version{{Tag: "1.0", Files: []demo.File{{Path: "README", Data: []byte("old")}}}},
-		Remotes: []demo.Remote{{Name: "s3", Kind: demo.Versioned, URL: s.URL + "/bucket"}},
+	file := maker.File{Path: "sub-01/anat/sub-01_T1w.nii", Size: 1000, Seed: 1, Annexed: true}
+	m, err := maker.Make(filepath.Join(t.TempDir(), "ds"), maker.Dataset{
+		Name: "ds", Files: []maker.File{file, {Path: "README", Data: []byte("new")}}, Tags: []string{"2.0"},
+		Earlier: []maker.Version{{Tag: "1.0", Files: []maker.File{{Path: "README", Data: []byte("old")}}}},
+		Remotes: []maker.Remote{{Name: "s3", Kind: maker.Versioned, URL: s.URL + "/bucket"}},
 	})
 	if err != nil {
 		t.Fatal(err)

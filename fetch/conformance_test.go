@@ -10,8 +10,9 @@ import (
 	"testing"
 
 	"github.com/uniharmony/uniharmonyfs/internal/annex"
-	"github.com/uniharmony/uniharmonyfs/internal/demo"
 	"github.com/uniharmony/uniharmonyfs/internal/gitstore"
+	"github.com/uniharmony/uniharmonyfs/internal/maker"
+	"github.com/uniharmony/uniharmonyfs/internal/publisher"
 	"github.com/uniharmony/uniharmonyfs/internal/source"
 	"github.com/uniharmony/uniharmonyfs/internal/source/sourcetest"
 )
@@ -84,22 +85,22 @@ func TestGitSourceKeepsTheContract(t *testing.T) {
 
 func TestAnnexSourceKeepsTheContract(t *testing.T) {
 	eachAnnex(t, func(t *testing.T) {
-		create := func(t *testing.T, content []byte, fault demo.Fault) (source.Source, *demo.Server) {
-			s, err := demo.NewServer(demo.ServerOptions{DumbGit: true})
+		create := func(t *testing.T, content []byte, fault publisher.Fault) (source.Source, *publisher.Server) {
+			s, err := publisher.New(publisher.Options{DumbGit: true})
 			if err != nil {
 				t.Fatal(err)
 			}
 			t.Cleanup(func() { s.Close() })
-			m, err := demo.Make(filepath.Join(t.TempDir(), "ds"), demo.Dataset{
-				Name: "ds", Files: []demo.File{{Path: "a.bin", Data: content, Annexed: true}},
-				Remotes: []demo.Remote{{Name: "web", Kind: demo.Web, URL: s.URL + "/bucket"}},
+			m, err := maker.Make(filepath.Join(t.TempDir(), "ds"), maker.Dataset{
+				Name: "ds", Files: []maker.File{{Path: "a.bin", Data: content, Annexed: true}},
+				Remotes: []maker.Remote{{Name: "web", Kind: maker.Web, URL: s.URL + "/bucket"}},
 			})
 			if err != nil {
 				t.Fatal(err)
 			}
 			s.Add(m)
 			if fault != nil {
-				s.SetFault(demo.Always(fault))
+				s.SetFault(publisher.Always(fault))
 			}
 			r, _ := origin(t, m.Dir, OriginOptions{Fetcher: "annex"})
 			return annexOf(t, r, m.Files[0].Key), s
@@ -110,7 +111,7 @@ func TestAnnexSourceKeepsTheContract(t *testing.T) {
 		}, sourcetest.Options{
 			Sizes: []int{1000},
 			Missing: func(t *testing.T, content []byte) source.Source {
-				s, _ := create(t, content, demo.Status(404, 0))
+				s, _ := create(t, content, publisher.Status(404, 0))
 				return s
 			},
 			Down: func(t *testing.T, content []byte) source.Source {
@@ -119,7 +120,7 @@ func TestAnnexSourceKeepsTheContract(t *testing.T) {
 				return s
 			},
 			Hanging: func(t *testing.T, content []byte) source.Source {
-				s, _ := create(t, content, demo.Stall(-1))
+				s, _ := create(t, content, publisher.Stall(-1))
 				return s
 			},
 		})

@@ -8,7 +8,7 @@ import (
 
 	"github.com/uniharmony/uniharmonyfs/internal/advice"
 	"github.com/uniharmony/uniharmonyfs/internal/annex"
-	"github.com/uniharmony/uniharmonyfs/internal/demo"
+	"github.com/uniharmony/uniharmonyfs/internal/maker"
 )
 
 // A DataLad dataset is git's and git-annex's own: at its version, with a work
@@ -38,7 +38,7 @@ func TestDirectIsADataset(t *testing.T) {
 		if file.Key.IsZero() {
 			file = &m.Files[1]
 		}
-		content, err := demo.Bytes(file.Content)
+		content, err := maker.Bytes(file.Content)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -5,14 +5,14 @@ import (
 	"testing"
 
 	"github.com/uniharmony/uniharmonyfs/fetch/internal/program"
-	"github.com/uniharmony/uniharmonyfs/internal/demo"
 	"github.com/uniharmony/uniharmonyfs/internal/gitstore"
+	"github.com/uniharmony/uniharmonyfs/internal/maker"
 	"github.com/uniharmony/uniharmonyfs/internal/source/sourcetest"
 )
 
 // Nor does one of whoever is told of git's progress.
 func TestPanicOfWhoIsToldOfProgress(t *testing.T) {
-	_, m := dataset(t, demo.Web, 1, 10)
+	_, m := dataset(t, maker.Web, 1, 10)
 	spec, err := ParseSpec(m.Dir, "")
 	if err != nil {
 		t.Fatal(err)
@@ -37,7 +37,7 @@ func TestPanicOfWhoIsToldOfProgress(t *testing.T) {
 // served.
 func TestPanicWhileGitAnnexWorks(t *testing.T) {
 	eachAnnex(t, func(t *testing.T) {
-		_, m := dataset(t, demo.Web, 1, 300_000)
+		_, m := dataset(t, maker.Web, 1, 300_000)
 		r, _ := origin(t, m.Dir, OriginOptions{Fetcher: "annex"})
 		s := annexOf(t, r, m.Files[0].Key)
 		if err := s.Place(t.Context(), t.TempDir()+"/placed", func(int64) { panic("in the taker") }); err != nil {

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/uniharmony/uniharmonyfs/internal/demo"
+	"github.com/uniharmony/uniharmonyfs/internal/maker"
 )
 
 // trap is a program that leaves a trace in a directory when it is run.
@@ -71,7 +71,7 @@ func samePicture(t testing.TB, what string, before, after map[string]string) {
 
 // hostile makes a local dataset whose hooks, configuration and git-annex branch
 // all name programs, each of which leaves a trace. These are in PATH too.
-func hostile(t *testing.T, m *demo.Made, traces string) {
+func hostile(t *testing.T, m *maker.Made, traces string) {
 	t.Helper()
 	bin := t.TempDir()
 	for _, name := range []string{"git-annex-remote-trap", "trap", "git-remote-trap"} {
@@ -126,10 +126,10 @@ git -c core.hooksPath=/dev/null update-ref refs/heads/git-annex $commit
 func TestHostileLocalRepositoryIsOnlyRead(t *testing.T) {
 	eachAnnex(t, func(t *testing.T) {
 		for _, present := range []bool{true, false} {
-			s, m := dataset(t, demo.Web, 2, 1000)
+			s, m := dataset(t, maker.Web, 2, 1000)
 			d := m.Dataset
 			d.WorkTree, d.Present = true, present
-			m, err := demo.Make(filepath.Join(t.TempDir(), "evil"), d)
+			m, err := maker.Make(filepath.Join(t.TempDir(), "evil"), d)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -171,10 +171,10 @@ func TestHostileLocalRepositoryIsOnlyRead(t *testing.T) {
 // run is not, though it is in PATH.
 func TestHostileBranchRunsNothing(t *testing.T) {
 	eachAnnex(t, func(t *testing.T) {
-		s, m := dataset(t, demo.Web, 1, 1000)
+		s, m := dataset(t, maker.Web, 1, 1000)
 		d := m.Dataset
 		d.WorkTree = true
-		m, err := demo.Make(filepath.Join(t.TempDir(), "evil"), d)
+		m, err := maker.Make(filepath.Join(t.TempDir(), "evil"), d)
 		if err != nil {
 			t.Fatal(err)
 		}

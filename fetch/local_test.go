@@ -6,7 +6,7 @@ import (
 	"testing"
 
 	"github.com/uniharmony/uniharmonyfs/internal/annex"
-	"github.com/uniharmony/uniharmonyfs/internal/demo"
+	"github.com/uniharmony/uniharmonyfs/internal/maker"
 )
 
 // Content in a repository of the user's is found, bare or with a work tree,
@@ -14,9 +14,9 @@ import (
 func TestContentInPlace(t *testing.T) {
 	needGit(t)
 	for _, tree := range []bool{false, true} {
-		m, err := demo.Make(filepath.Join(t.TempDir(), "ds"), demo.Dataset{
+		m, err := maker.Make(filepath.Join(t.TempDir(), "ds"), maker.Dataset{
 			Name: "ds", WorkTree: tree, Present: true,
-			Files: []demo.File{{Path: "a.nii", Size: 100, Seed: 1, Annexed: true}, {Path: "b.nii", Size: 100, Seed: 2, Annexed: true}},
+			Files: []maker.File{{Path: "a.nii", Size: 100, Seed: 1, Annexed: true}, {Path: "b.nii", Size: 100, Seed: 2, Annexed: true}},
 		})
 		if err != nil {
 			t.Fatal(err)

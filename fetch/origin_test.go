@@ -9,13 +9,13 @@ import (
 	"time"
 
 	"github.com/uniharmony/uniharmonyfs/fetch/internal/web"
-	"github.com/uniharmony/uniharmonyfs/internal/demo"
 	"github.com/uniharmony/uniharmonyfs/internal/gitstore"
+	"github.com/uniharmony/uniharmonyfs/internal/maker"
 	"github.com/uniharmony/uniharmonyfs/internal/source/sourcetest"
 )
 
 // addLogs adds files to the git-annex branch of a dataset.
-func addLogs(t testing.TB, m *demo.Made, files map[string]string) {
+func addLogs(t testing.TB, m *maker.Made, files map[string]string) {
 	t.Helper()
 	var in strings.Builder
 	in.WriteString("commit refs/heads/git-annex\ncommitter a <a@example.org> 1700000000 +0000\ndata 1\nx\nfrom refs/heads/git-annex^0\n")
@@ -40,7 +40,7 @@ func httpSources(list []Source) (urls []string) {
 
 // A failure to read what the git-annex branch says passes with its reason.
 func TestOriginForgetsItsFailures(t *testing.T) {
-	_, m := dataset(t, demo.Versioned, 1, 1000)
+	_, m := dataset(t, maker.Versioned, 1, 1000)
 	r, dir := origin(t, m.Dir, OriginOptions{Fetcher: "native"})
 	key := m.Files[0].Key
 	if err := r.clone.WaitBranch(t.Context()); err != nil {
@@ -77,7 +77,7 @@ func TestOriginForgetsItsFailures(t *testing.T) {
 // However many URLs a key has, a few are tried: exact versions first. A log
 // that is far too large is not read at all; git-annex is left.
 func TestURLsOfAKeyAreBounded(t *testing.T) {
-	_, m := dataset(t, demo.Versioned, 2, 1000)
+	_, m := dataset(t, maker.Versioned, 2, 1000)
 	lines := func(n int) string {
 		var b strings.Builder
 		for i := range n {
@@ -107,7 +107,7 @@ func TestURLsOfAKeyAreBounded(t *testing.T) {
 
 // A URL of the git-annex branch leads nowhere it must not, whoever lists it.
 func TestURLsOfTheBranchAreJudged(t *testing.T) {
-	_, m := dataset(t, demo.Versioned, 1, 1000)
+	_, m := dataset(t, maker.Versioned, 1, 1000)
 	k := m.Files[0].Key
 	bad := []string{"file:///etc/passwd", "ftp://example.org/a", "http://10.0.0.1/", "http://[::7f00:1]/", "data:,a", "ext::id", "-x", "http://a:b@example.org/"}
 	var log strings.Builder
@@ -120,7 +120,7 @@ func TestURLsOfTheBranchAreJudged(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	content, _ := demo.Bytes(m.Files[0].Content)
+	content, _ := maker.Bytes(m.Files[0].Content)
 	for _, s := range list[1:] {
 		sourcetest.WantClass(t, sourcetest.Fetch(t, s, content, 0, 1000), false, "")
 	}

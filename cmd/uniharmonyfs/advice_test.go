@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/uniharmony/uniharmonyfs/internal/demo"
+	"github.com/uniharmony/uniharmonyfs/internal/maker"
+	"github.com/uniharmony/uniharmonyfs/internal/publisher"
 )
 
 // gitOnly makes a PATH where there is git, but no git-annex.
@@ -78,7 +80,7 @@ func TestAdviceOnClones(t *testing.T) {
 func TestRewrittenURLs(t *testing.T) {
 	t.Parallel()
 	u := newUser(t)
-	s, m := serve(t, u, demo.DemoDataset())
+	s, m := serve(t, u, demo.Dataset())
 	at := strings.TrimSuffix(s.GitURL(m), "uniharmonyfs-demo.git")
 	write(t, u.path(".gitconfig"), fmt.Sprintf("[url %q]\n\tinsteadOf = git@example.org:\n[url %q]\n\tinsteadOf = git://\n", at, strings.TrimSuffix(at, "git/")))
 	for _, dataset := range []string{"git@example.org:uniharmonyfs-demo.git", "git://git/uniharmonyfs-demo.git"} {
@@ -96,19 +98,19 @@ func TestAdviceOnContent(t *testing.T) {
 		return []string{"get", "--fetcher", "native", "--timeout", "1s", "--plain", "--suffix", "T1w", "--dataset", dataset, u.path("target")}
 	}
 
-	cert, _, err := demo.SelfSigned(time.Now().Add(time.Hour))
+	cert, _, err := publisher.SelfSigned(time.Now().Add(time.Hour))
 	if err != nil {
 		t.Fatal(err)
 	}
-	secure, err := demo.NewServer(demo.ServerOptions{Certificate: &cert})
+	secure, err := publisher.New(publisher.Options{Certificate: &cert})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer secure.Close()
-	d := demo.DemoDataset()
+	d := demo.Dataset()
 	d.Name = "secure"
-	d.Remotes = []demo.Remote{{Name: "s3", Kind: demo.Versioned, URL: secure.URL + "/bucket"}}
-	m, err := demo.Make(u.path(d.Name), d)
+	d.Remotes = []maker.Remote{{Name: "s3", Kind: maker.Versioned, URL: secure.URL + "/bucket"}}
+	m, err := maker.Make(u.path(d.Name), d)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -124,10 +126,10 @@ func TestAdviceOnContent(t *testing.T) {
 	u.must("clean", "--all") // the other datasets have the same content
 	u.env = nil
 
-	d = demo.DemoDataset()
+	d = demo.Dataset()
 	d.Name = "proxied"
-	d.Remotes = []demo.Remote{{Name: "s3", Kind: demo.Versioned, URL: "http://content.invalid/bucket"}}
-	if m, err = demo.Make(u.path(d.Name), d); err != nil {
+	d.Remotes = []maker.Remote{{Name: "s3", Kind: maker.Versioned, URL: "http://content.invalid/bucket"}}
+	if m, err = maker.Make(u.path(d.Name), d); err != nil {
 		t.Fatal(err)
 	}
 	u.env = []string{"http_proxy=" + closedPort(t)}
@@ -136,10 +138,10 @@ func TestAdviceOnContent(t *testing.T) {
 	time.Sleep(4 * time.Second) // the failure is remembered for a moment
 	u.fails(7, []string{"check the network"}, get(m.Dir)...)
 
-	d = demo.DemoDataset()
+	d = demo.Dataset()
 	d.Name = "private"
 	server, m := serve(t, u, d)
-	server.SetFault(demo.Always(demo.Status(http.StatusForbidden, 0)))
+	server.SetFault(publisher.Always(publisher.Status(http.StatusForbidden, 0)))
 	u.fails(7, []string{"403", "not public", "--fetcher annex"}, get(m.Dir)...)
 	u.fails(7, []string{"403", "not public"}, "prefetch", "--fetcher", "native", "--dataset", m.Dir, "--suffix", "T1w")
 }
@@ -149,7 +151,7 @@ func TestAdviceWithoutGitAnnex(t *testing.T) {
 	t.Parallel()
 	u := newUser(t)
 	u.env = []string{gitOnly(t, u)}
-	_, m := serve(t, u, demo.DemoDataset())
+	_, m := serve(t, u, demo.Dataset())
 	const install = "apt-get install git-annex"
 	u.fails(4, []string{"git-annex is missing", install, "--fetcher native"}, "get", "--fetcher", "annex", "--dataset", m.Dir, u.path("target"))
 	u.fails(4, []string{"git-annex", install[:15]}, "get", "--direct", "--dataset", m.Dir, u.path("direct"))
@@ -158,8 +160,8 @@ func TestAdviceWithoutGitAnnex(t *testing.T) {
 	}
 	// What has URLs needs none.
 	u.must("get", "--dataset", m.Dir, "--suffix", "T1w", u.path("target"))
-	d := demo.DemoDataset()
-	d.Name, d.Remotes = "annex-only", []demo.Remote{}
+	d := demo.Dataset()
+	d.Name, d.Remotes = "annex-only", []maker.Remote{}
 	u.must("clean", "--all") // the same content
 	s, m := serve(t, u, d)
 	u.fails(7, []string{"no source is known", install}, "get", "--plain", "--dataset", s.GitURL(m), "--suffix", "T1w", u.path("none"))

@@ -15,13 +15,13 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/uniharmony/uniharmonyfs/internal/demo"
+	"github.com/uniharmony/uniharmonyfs/internal/maker"
 )
 
 // small makes a dataset on this machine whose content nobody serves.
-func small(t testing.TB, u *user, name string) *demo.Made {
+func small(t testing.TB, u *user, name string) *maker.Made {
 	t.Helper()
-	m, err := demo.Make(u.path(name), files(name, 3, 9000))
+	m, err := maker.Make(u.path(name), files(name, 3, 9000))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -234,7 +234,7 @@ func TestFullDisk(t *testing.T) {
 	}
 	u := newUser(t)
 	d := files("big", 2, 9000)
-	d.Files = append(d.Files, demo.File{Path: "code/large.bin", Size: 6 << 20, Seed: 7})
+	d.Files = append(d.Files, maker.File{Path: "code/large.bin", Size: 6 << 20, Seed: 7})
 	_, m := serve(t, u, d)
 	for _, size := range []string{"64k", "2m", "5m"} {
 		t.Run(size, func(t *testing.T) {

@@ -14,14 +14,15 @@ import (
 	"testing"
 	"time"
 
-	"github.com/uniharmony/uniharmonyfs/internal/demo"
+	"github.com/uniharmony/uniharmonyfs/internal/maker"
+	"github.com/uniharmony/uniharmonyfs/internal/publisher"
 )
 
 // gate holds back all replies of a server until it is opened.
-func gate(t testing.TB, server *demo.Server) (open func()) {
+func gate(t testing.TB, server *publisher.Server) (open func()) {
 	shut := make(chan struct{})
 	open = sync.OnceFunc(func() { close(shut) })
-	server.SetFault(func(demo.Request) demo.Fault {
+	server.SetFault(func(publisher.Request) publisher.Fault {
 		<-shut
 		return nil
 	})
@@ -92,7 +93,7 @@ func TestAThousandFilesAtOnce(t *testing.T) {
 }
 
 // lookAtAll looks at all names and sizes of a mount, and opens the files.
-func (u *user) lookAtAll(m *demo.Made, mnt string) {
+func (u *user) lookAtAll(m *maker.Made, mnt string) {
 	seen := 0
 	err := filepath.WalkDir(mnt, func(path string, e fs.DirEntry, err error) error {
 		if err != nil || e.IsDir() {

@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/uniharmony/uniharmonyfs/internal/demo"
+	"github.com/uniharmony/uniharmonyfs/internal/publisher"
 )
 
 // waitForBranch waits until the hidden clones have their git-annex branches.
@@ -35,9 +35,9 @@ func (u *user) waitForBranch() {
 
 // branchGate makes a server answer git's third visit, which is for the
 // git-annex branch, and those after it as answer says.
-func branchGate(s *demo.Server, answer func() demo.Fault) (visits *atomic.Int64) {
+func branchGate(s *publisher.Server, answer func() publisher.Fault) (visits *atomic.Int64) {
 	visits = new(atomic.Int64)
-	s.SetGitFault(func(r demo.Request) demo.Fault {
+	s.SetGitFault(func(r publisher.Request) publisher.Fault {
 		if r.Method == "GET" && visits.Add(1) > 2 {
 			return answer()
 		}
@@ -51,7 +51,7 @@ func TestFilesAreShownBeforeTheBranchIsThere(t *testing.T) {
 	s, m := serve(t, u, files("late", 5, 5000))
 	want := contents(t, m)
 	open := make(chan struct{})
-	visits := branchGate(s, func() demo.Fault { <-open; return nil })
+	visits := branchGate(s, func() publisher.Fault { <-open; return nil })
 	mnt := u.path("mnt")
 	u.must("mount", "--dataset", s.GitURL(m), mnt)
 	if seen := walk(t, mnt); len(seen) != len(want) {
@@ -87,7 +87,7 @@ func TestBranchThatCannotBeHad(t *testing.T) {
 	u := newUser(t)
 	s, m := serve(t, u, files("never", 5, 5000))
 	want := contents(t, m)
-	branchGate(s, func() demo.Fault { return demo.Status(503, 0) })
+	branchGate(s, func() publisher.Fault { return publisher.Status(503, 0) })
 	mnt, image := u.path("mnt"), m.Files[len(m.Files)-1].Path
 	u.must("mount", "--patience", "1s", "--dataset", s.GitURL(m), mnt)
 	if data, err := os.ReadFile(filepath.Join(mnt, image)); !errors.Is(err, syscall.EIO) {
@@ -118,7 +118,7 @@ func TestCleanWhileTheBranchComes(t *testing.T) {
 	s, m := serve(t, u, files("stuck", 5, 5000))
 	stop := make(chan struct{})
 	defer close(stop)
-	branchGate(s, func() demo.Fault { <-stop; return nil })
+	branchGate(s, func() publisher.Fault { <-stop; return nil })
 	mnt := u.path("mnt")
 	u.must("mount", "--dataset", s.GitURL(m), mnt)
 	u.must("unmount", "--clean", mnt)
@@ -137,7 +137,7 @@ func TestKilledWhileTheBranchComes(t *testing.T) {
 	s, m := serve(t, u, files("killed", 5, 5000))
 	want := contents(t, m)
 	stop := make(chan struct{})
-	branchGate(s, func() demo.Fault { <-stop; return nil })
+	branchGate(s, func() publisher.Fault { <-stop; return nil })
 	mnt, image := u.path("mnt"), m.Files[len(m.Files)-1].Path
 	u.must("mount", "--dataset", s.GitURL(m), mnt)
 	clone := u.status().Mounts[0].Clone
@@ -166,7 +166,7 @@ func TestBranchThatNeverEnds(t *testing.T) {
 	s, m := serve(t, u, files("silent", 5, 5000))
 	stop := make(chan struct{})
 	defer close(stop)
-	branchGate(s, func() demo.Fault { <-stop; return nil })
+	branchGate(s, func() publisher.Fault { <-stop; return nil })
 	mnt := u.path("mnt")
 	u.must("mount", "--patience", "1s", "--dataset", s.GitURL(m), mnt)
 	if data, err := os.ReadFile(filepath.Join(mnt, m.Files[len(m.Files)-1].Path)); !errors.Is(err, syscall.EIO) {

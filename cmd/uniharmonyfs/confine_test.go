@@ -15,6 +15,7 @@ import (
 	"testing"
 
 	"github.com/uniharmony/uniharmonyfs/internal/demo"
+	"github.com/uniharmony/uniharmonyfs/internal/maker"
 )
 
 // The daemon and the programs that it runs write below the cache and where
@@ -27,7 +28,7 @@ func TestConfinement(t *testing.T) {
 		t.Skip("skipped: no strace on this machine")
 	}
 	u := newUser(t)
-	server, m := serve(t, u, demo.DemoDataset())
+	server, m := serve(t, u, demo.Dataset())
 	trace, target, mnt := u.path("trace"), u.path("target"), u.path("mnt")
 	cmd := u.command(t.Context(), "daemon", "--cache", u.cache, "--grace", "1m")
 	cmd.Args = append([]string{"strace", "-f", "-q", "-y", "-s", "4096", "-o", trace, "-e",
@@ -243,15 +244,15 @@ func same(t *testing.T, what string, before, after map[string]string) {
 // more.
 func TestSourcesAreNotChanged(t *testing.T) {
 	t.Parallel()
-	for name, kind := range map[string]func(d *demo.Dataset){
-		"bare":      func(*demo.Dataset) {},
-		"work tree": func(d *demo.Dataset) { d.WorkTree, d.Present = true, true },
-		"by URL":    func(*demo.Dataset) {},
+	for name, kind := range map[string]func(d *maker.Dataset){
+		"bare":      func(*maker.Dataset) {},
+		"work tree": func(d *maker.Dataset) { d.WorkTree, d.Present = true, true },
+		"by URL":    func(*maker.Dataset) {},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			u := newUser(t)
-			d := demo.DemoDataset()
+			d := demo.Dataset()
 			kind(&d)
 			server, m := serve(t, u, d)
 			source := m.Dir

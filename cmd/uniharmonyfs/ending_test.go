@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/uniharmony/uniharmonyfs/internal/demo"
+	"github.com/uniharmony/uniharmonyfs/internal/publisher"
 )
 
 // running is a command that has been started.
@@ -86,7 +87,7 @@ func TestOtherVersionCutsNothingOff(t *testing.T) {
 	other := otherVersion(t, u)
 	u.must("list", "--dataset", m.Dir, "--count")
 	before := u.daemon()
-	server.SetLink(demo.Link{Rate: 300 << 10})
+	server.SetLink(publisher.Link{Rate: 300 << 10})
 	get := u.start("get", "--dataset", m.Dir, u.path("target"))
 	eventually(t, "the download runs", func() bool { return server.Counts().Requests > 0 })
 	r := other("list", "--dataset", m.Dir, "--count")
@@ -102,7 +103,7 @@ func TestOtherVersionCutsNothingOff(t *testing.T) {
 	if err != nil || resp.StatusCode != 409 {
 		t.Errorf("stop: %v, %v", resp, err)
 	}
-	server.SetLink(demo.Link{})
+	server.SetLink(publisher.Link{})
 	if code := get.ends(t, time.Minute); code != 0 {
 		t.Errorf("the download: exit %d\n%s", code, get.out.String())
 	}
@@ -119,7 +120,7 @@ func TestOtherVersionCutsNothingOff(t *testing.T) {
 func TestMountIsNotReportedByAnEndingDaemon(t *testing.T) {
 	t.Parallel()
 	u := newUser(t)
-	_, m := serve(t, u, demo.DemoDataset())
+	_, m := serve(t, u, demo.Dataset())
 	u.must("list", "--dataset", m.Dir, "--count")
 	first := u.daemon()
 	detach := u.attach("mount", "delay_enter=1500000")
@@ -157,7 +158,7 @@ func TestDaemonEndsWhenTold(t *testing.T) {
 			server, m := serve(t, u, files("told", 12, 200_000))
 			u.must("mount", "--dataset", m.Dir, u.path("mnt"))
 			u.waitForBranch()
-			server.SetLink(demo.Link{Rate: 50 << 10})
+			server.SetLink(publisher.Link{Rate: 50 << 10})
 			get := u.start("get", "--dataset", m.Dir, u.path("target"))
 			reader := exec.Command("cat", filepath.Join(u.path("mnt"), m.Files[annexedFiles(m)[11]].Path))
 			reader.Start()
@@ -184,7 +185,7 @@ func TestDaemonEndsWhenTold(t *testing.T) {
 				t.Error("it is still mounted")
 			}
 			// What was begun goes on.
-			server.SetLink(demo.Link{})
+			server.SetLink(publisher.Link{})
 			u.must("get", "--dataset", m.Dir, u.path("target"))
 		})
 	}
@@ -289,7 +290,7 @@ func TestCleanWaitsForADownload(t *testing.T) {
 	server, m := serve(t, u, files("downloaded", 12, 100_000))
 	u.must("list", "--dataset", server.GitURL(m), "--count")
 	clone := u.status().Datasets[0]
-	server.SetLink(demo.Link{Rate: 300 << 10})
+	server.SetLink(publisher.Link{Rate: 300 << 10})
 	get := u.start("get", "--jobs", "1", "--fetcher", "native", "--dataset", server.GitURL(m), u.path("target"))
 	eventually(t, "the download runs", func() bool { return server.Counts().Requests > 0 })
 	clean := u.start("clean", clone)

@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/uniharmony/uniharmonyfs/internal/demo"
+	"github.com/uniharmony/uniharmonyfs/internal/maker"
+	"github.com/uniharmony/uniharmonyfs/internal/publisher"
 )
 
 // sameTree compares a download with the dataset, and with nothing else there.
@@ -50,7 +52,7 @@ func TestGetInterruptedOftenEndsTheSame(t *testing.T) {
 	u := newUser(t)
 	server, m := serve(t, u, files("broken", 2000, 15_000))
 	want := contents(t, m)
-	server.SetLink(demo.Link{RTT: 5 * time.Millisecond, Rate: 4 << 20})
+	server.SetLink(publisher.Link{RTT: 5 * time.Millisecond, Rate: 4 << 20})
 	target := u.path("target")
 	rng := rand.New(rand.NewPCG(5, 6))
 	for i := range 20 {
@@ -89,7 +91,7 @@ func TestGetInterruptedOftenEndsTheSame(t *testing.T) {
 			t.Errorf("download %d was not interrupted", i)
 		}
 	}
-	server.SetLink(demo.Link{})
+	server.SetLink(publisher.Link{})
 	u.must("get", "--dataset", m.Dir, target)
 	sameTree(t, target, want)
 	var total int64
@@ -109,7 +111,7 @@ func TestGetInterruptedOftenEndsTheSame(t *testing.T) {
 
 func TestGetKeepsWhatIsThere(t *testing.T) {
 	u := newUser(t)
-	server, m := serve(t, u, demo.DemoDataset())
+	server, m := serve(t, u, demo.Dataset())
 	target := u.path("target")
 	u.must("get", "--dataset", m.Dir, "--sub", "01", "--modality", "anat", target)
 	before := server.Counts().Requests
@@ -133,13 +135,13 @@ func TestGetKeepsWhatIsThere(t *testing.T) {
 
 func TestGetTmpCleanLeavesTheCacheEmpty(t *testing.T) {
 	u := newUser(t)
-	_, m := serve(t, u, demo.DemoDataset())
+	_, m := serve(t, u, demo.Dataset())
 	u.must("get", "--plain", "--tmp-clean", "--dataset", m.Dir, "--sub", "01", "--suffix", "T1w", u.path("target"))
 	if s := u.status(); s.Store.Objects != 0 || s.Store.Used != 0 {
 		t.Errorf("left in the cache: %+v", s.Store)
 	}
 	image := "sub-01/ses-01/anat/sub-01_ses-01_T1w.nii.gz"
-	want, _ := demo.Bytes(m.Find(image).Content)
+	want, _ := maker.Bytes(m.Find(image).Content)
 	if got, err := os.ReadFile(filepath.Join(u.path("target"), image)); err != nil || !bytes.Equal(got, want) {
 		t.Error("wrong content", err)
 	}
@@ -150,11 +152,11 @@ func TestGetTmpCleanLeavesTheCacheEmpty(t *testing.T) {
 
 func TestGetListsWhatFailed(t *testing.T) {
 	u := newUser(t)
-	server, m := serve(t, u, demo.DemoDataset())
+	server, m := serve(t, u, demo.Dataset())
 	bad := "sub-01/ses-01/anat/sub-01_ses-01_T1w.nii.gz"
-	server.SetFault(func(r demo.Request) demo.Fault {
+	server.SetFault(func(r publisher.Request) publisher.Fault {
 		if strings.Contains(r.Path, "sub-01_ses-01_T1w") {
-			return demo.Status(404, 0)
+			return publisher.Status(404, 0)
 		}
 		return nil
 	})
@@ -174,7 +176,7 @@ func TestGetListsWhatFailed(t *testing.T) {
 
 func TestGetJSONEvents(t *testing.T) {
 	u := newUser(t)
-	_, m := serve(t, u, demo.DemoDataset())
+	_, m := serve(t, u, demo.Dataset())
 	events := map[string]map[string]any{}
 	for line := range strings.Lines(u.must("get", "--json", "--dataset", m.Dir, "--sub", "02", u.path("target"))) {
 		var e map[string]any
@@ -209,7 +211,7 @@ func TestGetDirectIsADataLadDataset(t *testing.T) {
 		t.Run(dir, func(t *testing.T) {
 			u := newUser(t)
 			u.env = []string{"PATH=" + dir + ":" + os.Getenv("PATH"), "GIT_AUTHOR_NAME=t", "GIT_AUTHOR_EMAIL=t@example.org", "GIT_COMMITTER_NAME=t", "GIT_COMMITTER_EMAIL=t@example.org"}
-			_, m := serve(t, u, demo.DemoDataset())
+			_, m := serve(t, u, demo.Dataset())
 			target := u.path("target")
 			for range 2 {
 				u.must("get", "--direct", "--dataset", m.Dir, "--sub", "01", "--modality", "anat,func", target)
@@ -278,7 +280,7 @@ func useDataLad(t *testing.T, in func(name string, args ...string) string, targe
 
 func TestVerifyRepairEvictPrefetch(t *testing.T) {
 	u := newUser(t)
-	_, m := serve(t, u, demo.DemoDataset())
+	_, m := serve(t, u, demo.Dataset())
 	all := []string{"--dataset", m.Dir, "--sub", "01"}
 	u.must(append([]string{"prefetch"}, all...)...)
 	n := u.status().Store.Objects

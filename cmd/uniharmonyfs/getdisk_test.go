@@ -15,6 +15,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/uniharmony/uniharmonyfs/internal/demo"
+	"github.com/uniharmony/uniharmonyfs/internal/maker"
+	"github.com/uniharmony/uniharmonyfs/internal/publisher"
 )
 
 // A disk that somebody else fills in the middle: the download stops with what
@@ -25,7 +27,7 @@ func TestDiskFullInTheMiddle(t *testing.T) {
 	}
 	u := newUser(t)
 	server, m := serve(t, u, files("filling", 40, 200_000))
-	server.SetLink(demo.Link{Rate: 4 << 20})
+	server.SetLink(publisher.Link{Rate: 4 << 20})
 	disk := u.path("disk")
 	os.Mkdir(disk, 0o755)
 	if err := syscall.Mount("tmpfs", disk, "tmpfs", 0, "size=16m"); err != nil {
@@ -75,7 +77,7 @@ func TestDiskFullInTheMiddle(t *testing.T) {
 func TestGetWithATinyBudget(t *testing.T) {
 	u := newUser(t)
 	d := files("tiny", 10, 20_000)
-	d.Files = append(d.Files, demo.File{Path: "sub-00/anat/sub-00_run-99_T2w.nii.gz", Size: 5 << 20, Seed: 99, Annexed: true})
+	d.Files = append(d.Files, maker.File{Path: "sub-00/anat/sub-00_run-99_T2w.nii.gz", Size: 5 << 20, Seed: 99, Annexed: true})
 	_, m := serve(t, u, d)
 	u.fails(7, []string{"T2w.nii.gz: ", "no space", "budget"}, "get", "--budget", "1MiB", "--dataset", m.Dir, u.path("target"))
 	want := contents(t, m)
@@ -87,7 +89,7 @@ func TestGetWithATinyBudget(t *testing.T) {
 // through them.
 func TestHardlinksNeverWriteIntoTheCache(t *testing.T) {
 	u := newUser(t)
-	_, m := serve(t, u, demo.DemoDataset())
+	_, m := serve(t, u, demo.Dataset())
 	get := []string{"get", "--hardlink", "--dataset", m.Dir, "--suffix", "T1w", u.path("target")}
 	u.must(get...)
 	image := filepath.Join(u.path("target"), "sub-01/ses-01/anat/sub-01_ses-01_T1w.nii.gz")
@@ -131,7 +133,7 @@ func TestHardlinksNeverWriteIntoTheCache(t *testing.T) {
 	if !bytes.Equal(cached(), want) {
 		t.Error("the cache's file was written into")
 	}
-	sum, _ := demo.Bytes(m.Find("sub-01/ses-02/anat/sub-01_ses-02_T1w.nii.gz").Content)
+	sum, _ := maker.Bytes(m.Find("sub-01/ses-02/anat/sub-01_ses-02_T1w.nii.gz").Content)
 	if got, _ := os.ReadFile(other); !bytes.Equal(got, sum) {
 		t.Error("--force left a wrong file")
 	}
@@ -235,7 +237,7 @@ func TestGetOnATightDisk(t *testing.T) {
 // A dry run, and a download that is refused, leave nothing behind.
 func TestDryRunLeavesNothing(t *testing.T) {
 	u := newUser(t)
-	server, m := serve(t, u, demo.DemoDataset())
+	server, m := serve(t, u, demo.Dataset())
 	target := u.path("new/er/target")
 	for _, more := range [][]string{nil, {"--direct"}, {"--direct", "--copy"}, {"--plain", "--hardlink"}} {
 		r := u.run(append([]string{"get", "--dry-run", "--dataset", m.Dir, "--suffix", "T1w", target}, more...)...)

@@ -49,7 +49,7 @@ func (u *user) trace(calls string, fn func()) (log string) {
 // done when the names are: a power cut leaves no empty file.
 func TestGetOutlastsAPowerCut(t *testing.T) {
 	u := newUser(t)
-	_, m := serve(t, u, demo.DemoDataset())
+	_, m := serve(t, u, demo.Dataset())
 	for _, mode := range []string{"--plain", "--direct"} {
 		target := u.path("target" + mode)
 		u.must("list", "--dataset", m.Dir)
@@ -86,7 +86,7 @@ func TestGetOutlastsAPowerCut(t *testing.T) {
 // else's, whatever the umask.
 func TestUmask(t *testing.T) {
 	u := newUser(t)
-	_, m := serve(t, u, demo.DemoDataset())
+	_, m := serve(t, u, demo.Dataset())
 	with := func(umask string, args ...string) {
 		t.Helper()
 		cmd := u.command(t.Context())

@@ -13,7 +13,7 @@ import (
 	"testing"
 
 	"github.com/uniharmony/uniharmonyfs/internal/annex"
-	"github.com/uniharmony/uniharmonyfs/internal/demo"
+	"github.com/uniharmony/uniharmonyfs/internal/maker"
 )
 
 // bundle returns the path of a git bundle of a real dataset.
@@ -118,12 +118,12 @@ func walk(t testing.TB, dir string) map[string]int64 {
 func lines(s string) []string { return strings.Split(strings.TrimSuffix(s, "\n"), "\n") }
 
 // twoVersions is a dataset whose README and image differ between its tags.
-func twoVersions(name string) demo.Dataset {
+func twoVersions(name string) maker.Dataset {
 	d := files(name, 3, 9000)
 	old := slices.Clone(d.Files)
 	old[1].Data = []byte("the first\n")
 	old[2].Seed = 99
-	d.Earlier = []demo.Version{{Tag: "1.0.0", Files: old}}
+	d.Earlier = []maker.Version{{Tag: "1.0.0", Files: old}}
 	d.Tags = []string{"2.0.0"}
 	return d
 }

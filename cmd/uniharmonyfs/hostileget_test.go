@@ -137,7 +137,7 @@ func TestGetDirectChecksOutTheVersion(t *testing.T) {
 func TestGetDirectCopyKeepsChangedFiles(t *testing.T) {
 	u := newUser(t)
 	u.env = []string{"GIT_AUTHOR_NAME=t", "GIT_AUTHOR_EMAIL=t@example.org", "GIT_COMMITTER_NAME=t", "GIT_COMMITTER_EMAIL=t@example.org"}
-	_, m := serve(t, u, demo.DemoDataset())
+	_, m := serve(t, u, demo.Dataset())
 	target := u.path("target")
 	args := []string{"get", "--direct", "--copy", "--dataset", m.Dir, "--sub", "01", "--modality", "anat", target}
 	u.must("get", "--direct", "--dataset", m.Dir, "--sub", "01", "--modality", "anat", target)
@@ -218,7 +218,7 @@ func TestGetDirectOfALocalRepositoryRunsNothingOfIt(t *testing.T) {
 		t.Run(dir, func(t *testing.T) {
 			u := newUser(t)
 			u.env = []string{"PATH=" + dir + ":" + u.path("bin") + ":" + os.Getenv("PATH"), "GIT_AUTHOR_NAME=t", "GIT_AUTHOR_EMAIL=t@example.org", "GIT_COMMITTER_NAME=t", "GIT_COMMITTER_EMAIL=t@example.org"}
-			_, m := serve(t, u, demo.DemoDataset())
+			_, m := serve(t, u, demo.Dataset())
 			evil, mark := u.path("evil"), u.path("mark")
 			git(t, "clone", "--quiet", m.Dir, evil)
 			git(t, "-C", evil, "branch", "git-annex", "origin/git-annex")

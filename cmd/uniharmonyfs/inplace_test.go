@@ -13,7 +13,7 @@ import (
 // The user's own clone is read in place: not copied, not changed.
 func TestOwnCloneIsReadInPlace(t *testing.T) {
 	u := newUser(t)
-	d := demo.DemoDataset()
+	d := demo.Dataset()
 	d.WorkTree, d.Present = true, true
 	_, m := serve(t, u, d)
 	want := contents(t, m)

@@ -13,7 +13,7 @@ import (
 // An interrupted mount leaves nothing mounted, whenever the interrupt comes.
 func TestInterruptedMountIsNotThere(t *testing.T) {
 	u := newUser(t)
-	_, m := serve(t, u, demo.DemoDataset())
+	_, m := serve(t, u, demo.Dataset())
 	u.must("list", "--dataset", m.Dir, "--count")
 	mounted, interrupted := 0, 0
 	for n := range 60 {

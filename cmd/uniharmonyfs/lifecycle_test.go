@@ -15,13 +15,15 @@ import (
 	"time"
 
 	"github.com/uniharmony/uniharmonyfs/internal/demo"
+	"github.com/uniharmony/uniharmonyfs/internal/maker"
+	"github.com/uniharmony/uniharmonyfs/internal/publisher"
 )
 
 func TestKilledDaemonLosesNothing(t *testing.T) {
 	u := newUser(t)
 	server, m := serve(t, u, files("killed", 100, 60_000))
 	want := contents(t, m)
-	server.SetLink(demo.Link{RTT: 2 * time.Millisecond, Rate: 8 << 20})
+	server.SetLink(publisher.Link{RTT: 2 * time.Millisecond, Rate: 8 << 20})
 	rng := rand.New(rand.NewPCG(3, 4))
 	mnt := u.path("mnt")
 	kills := 50
@@ -55,7 +57,7 @@ func TestKilledDaemonLosesNothing(t *testing.T) {
 		stop()
 		g.Wait()
 	}
-	server.SetLink(demo.Link{})
+	server.SetLink(publisher.Link{})
 	u.must("mount", "--dataset", m.Dir, mnt)
 	readers(t, mnt, want, 8)()
 	s := u.status()
@@ -85,11 +87,11 @@ func TestUnmountAfterTheDaemonWasKilled(t *testing.T) {
 
 func TestTwoMountsShareOneCache(t *testing.T) {
 	u := newUser(t)
-	server, m := serve(t, u, demo.DemoDataset())
+	server, m := serve(t, u, demo.Dataset())
 	u.must("mount", "--dataset", m.Dir, "--sub", "01", u.path("a"))
 	u.must("mount", "--dataset", m.Dir, "--modality", "anat", u.path("b"))
 	image := "sub-01/ses-01/anat/sub-01_ses-01_T1w.nii.gz"
-	want, err := demo.Bytes(m.Find(image).Content)
+	want, err := maker.Bytes(m.Find(image).Content)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -141,11 +143,11 @@ func (u *user) becomeOrdinary() {
 // Who is not root mounts with fusermount3, and reads through the daemon.
 func TestOrdinaryUser(t *testing.T) {
 	u := newUser(t)
-	server, m := serve(t, u, demo.DemoDataset())
+	server, m := serve(t, u, demo.Dataset())
 	u.becomeOrdinary()
 	u.must("mount", "--dataset", server.GitURL(m), "--sub", "01", u.path("mnt"))
 	image := "sub-01/ses-01/anat/sub-01_ses-01_T1w.nii.gz"
-	want, err := demo.Bytes(m.Find(image).Content)
+	want, err := maker.Bytes(m.Find(image).Content)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -173,7 +175,7 @@ func TestOrdinaryUser(t *testing.T) {
 // taken away, and what comes then is new.
 func TestUpdateWithMounts(t *testing.T) {
 	u := newUser(t)
-	_, m := serve(t, u, demo.DemoDataset())
+	_, m := serve(t, u, demo.Dataset())
 	updated := u.path("updated")
 	if out, err := exec.Command("go", "build", "-ldflags", "-X main.version=9.9", "-o", updated, ".").CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
@@ -208,7 +210,7 @@ func TestUpdateWithMounts(t *testing.T) {
 
 func TestForegroundEndsAtSIGTERM(t *testing.T) {
 	u := newUser(t)
-	_, m := serve(t, u, demo.DemoDataset())
+	_, m := serve(t, u, demo.Dataset())
 	mnt := u.path("mnt")
 	cmd := u.command(context.Background(), "mount", "--foreground", "--dataset", m.Dir, mnt)
 	said, err := cmd.StdoutPipe()
@@ -235,7 +237,7 @@ func TestForegroundEndsAtSIGTERM(t *testing.T) {
 
 func TestOffline(t *testing.T) {
 	u := newUser(t)
-	server, m := serve(t, u, demo.DemoDataset())
+	server, m := serve(t, u, demo.Dataset())
 	u.fails(4, []string{"not known here", "--offline"}, "mount", "--offline", "--dataset", m.Dir, u.path("mnt"))
 	u.must("mount", "--dataset", m.Dir, u.path("mnt"))
 	image := "sub-01/ses-01/anat/sub-01_ses-01_T1w.nii.gz"

@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/uniharmony/uniharmonyfs/internal/demo"
+	"github.com/uniharmony/uniharmonyfs/internal/publisher"
 )
 
 // background runs a command and returns what waits for its end.
@@ -40,10 +40,10 @@ func (u *user) background(ctx context.Context, program string, args ...string) (
 
 // held makes the content of a server wait until it is let go. began is closed
 // when the first of it is asked for.
-func held(s *demo.Server) (began chan struct{}, letGo func()) {
+func held(s *publisher.Server) (began chan struct{}, letGo func()) {
 	began, open := make(chan struct{}), make(chan struct{})
 	var first, last sync.Once
-	s.SetFault(func(demo.Request) demo.Fault {
+	s.SetFault(func(publisher.Request) publisher.Fault {
 		first.Do(func() { close(began) })
 		<-open
 		return nil

@@ -17,17 +17,19 @@ import (
 	"time"
 
 	"github.com/uniharmony/uniharmonyfs/internal/demo"
+	"github.com/uniharmony/uniharmonyfs/internal/maker"
+	"github.com/uniharmony/uniharmonyfs/internal/publisher"
 )
 
 // contents reads the true content of every file that a view shows.
-func contents(t testing.TB, m *demo.Made) map[string][]byte {
+func contents(t testing.TB, m *maker.Made) map[string][]byte {
 	t.Helper()
 	all := make(map[string][]byte)
 	for _, f := range m.Files {
 		if strings.HasPrefix(f.Path, ".") {
 			continue // not part of a view
 		}
-		data, err := demo.Bytes(f.Content)
+		data, err := maker.Bytes(f.Content)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -210,21 +212,21 @@ func annexes() (dirs []string) {
 }
 
 func TestSourcesThatLie(t *testing.T) {
-	for name, fault := range map[string]demo.Fault{
-		"flipped byte":  demo.Flip(777),
-		"short":         demo.Resize(500),
-		"captive":       demo.Captive,
-		"gzip":          demo.Gzip,
-		"not found":     demo.Status(404, 0),
-		"ignored range": demo.IgnoreRange,
+	for name, fault := range map[string]publisher.Fault{
+		"flipped byte":  publisher.Flip(777),
+		"short":         publisher.Resize(500),
+		"captive":       publisher.Captive,
+		"gzip":          publisher.Gzip,
+		"not found":     publisher.Status(404, 0),
+		"ignored range": publisher.IgnoreRange,
 	} {
 		t.Run(name, func(t *testing.T) {
 			u := newUser(t)
-			server, m := serve(t, u, demo.DemoDataset())
-			server.SetFault(demo.Always(fault))
+			server, m := serve(t, u, demo.Dataset())
+			server.SetFault(publisher.Always(fault))
 			u.must("mount", "--dataset", m.Dir, "--fetcher", "native", "--timeout", "2s", u.path("mnt"))
 			image := "sub-01/ses-01/anat/sub-01_ses-01_T1w.nii.gz"
-			want, err := demo.Bytes(m.Find(image).Content)
+			want, err := maker.Bytes(m.Find(image).Content)
 			if err != nil {
 				t.Fatal(err)
 			}

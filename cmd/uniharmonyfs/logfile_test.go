@@ -15,7 +15,7 @@ import (
 func TestLogRotatesUnderADaemon(t *testing.T) {
 	t.Parallel()
 	u := newUser(t)
-	_, m := serve(t, u, demo.DemoDataset())
+	_, m := serve(t, u, demo.Dataset())
 	u.must("list", "--count", "--dataset", m.Dir)
 	u.leaveDaemon()
 	log := filepath.Join(u.cache, "daemon.log")

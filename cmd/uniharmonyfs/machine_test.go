@@ -15,7 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/uniharmony/uniharmonyfs/internal/demo"
+	"github.com/uniharmony/uniharmonyfs/internal/maker"
 )
 
 // attach injects faults into the daemon that runs, until the returned function
@@ -163,7 +163,7 @@ func underDiskFault(t *testing.T, begin diskFault) {
 }
 
 // annexedFiles returns the indices of a dataset's annexed files.
-func annexedFiles(m *demo.Made) (at []int) {
+func annexedFiles(m *maker.Made) (at []int) {
 	for i, f := range m.Files {
 		if f.Annexed {
 			at = append(at, i)

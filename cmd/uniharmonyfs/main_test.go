@@ -14,7 +14,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/uniharmony/uniharmonyfs/internal/demo"
+	"github.com/uniharmony/uniharmonyfs/internal/maker"
+	"github.com/uniharmony/uniharmonyfs/internal/publisher"
 )
 
 // binary is the program under test, built once.
@@ -230,17 +231,17 @@ func (u *user) status() (s struct {
 func (u *user) path(name string) string { return filepath.Join(u.dir, name) }
 
 // serve makes a dataset whose content is served with every version by URL.
-func serve(t testing.TB, u *user, d demo.Dataset) (*demo.Server, *demo.Made) {
+func serve(t testing.TB, u *user, d maker.Dataset) (*publisher.Server, *maker.Made) {
 	t.Helper()
-	s, err := demo.NewServer(demo.ServerOptions{})
+	s, err := publisher.New(publisher.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { s.Close() })
 	if d.Remotes == nil {
-		d.Remotes = []demo.Remote{{Name: "s3-PUBLIC", Kind: demo.Versioned, URL: s.URL + "/openneuro.org"}}
+		d.Remotes = []maker.Remote{{Name: "s3-PUBLIC", Kind: maker.Versioned, URL: s.URL + "/openneuro.org"}}
 	}
-	m, err := demo.Make(u.path(d.Name), d)
+	m, err := maker.Make(u.path(d.Name), d)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -249,14 +250,14 @@ func serve(t testing.TB, u *user, d demo.Dataset) (*demo.Server, *demo.Made) {
 }
 
 // files makes a dataset of n annexed files of about size bytes.
-func files(name string, n int, size int64) demo.Dataset {
-	d := demo.Dataset{Name: name, Files: []demo.File{
+func files(name string, n int, size int64) maker.Dataset {
+	d := maker.Dataset{Name: name, Files: []maker.File{
 		{Path: "dataset_description.json", Data: []byte(`{"Name":"made","BIDSVersion":"1.10.0"}`)},
 		{Path: "README", Data: []byte("made for a test\n")},
 	}}
 	for i := range n {
 		sub := fmt.Sprintf("sub-%02d", i/100)
-		d.Files = append(d.Files, demo.File{
+		d.Files = append(d.Files, maker.File{
 			Path: fmt.Sprintf("%s/anat/%s_run-%03d_T1w.nii.gz", sub, sub, i%100),
 			Size: size/2 + size*int64(i%11)/10, Seed: uint64(i) + 1, Annexed: true,
 		})

@@ -9,12 +9,13 @@ import (
 	"testing"
 
 	"github.com/uniharmony/uniharmonyfs/internal/demo"
+	"github.com/uniharmony/uniharmonyfs/internal/publisher"
 )
 
 // Several downloads into one directory end as one download of all of it.
 func TestGetsIntoOneTargetAreOneDataset(t *testing.T) {
 	u := newUser(t)
-	_, m := serve(t, u, demo.DemoDataset())
+	_, m := serve(t, u, demo.Dataset())
 	get := func(target string, selection ...string) {
 		u.must(append([]string{"get", "--dataset", m.Dir, u.path(target)}, selection...)...)
 	}
@@ -68,7 +69,7 @@ func (u *user) sameDirs(a, b string) {
 // A table that a person has changed is theirs.
 func TestGetKeepsChangedTables(t *testing.T) {
 	u := newUser(t)
-	_, m := serve(t, u, demo.DemoDataset())
+	_, m := serve(t, u, demo.Dataset())
 	u.must("get", "--dataset", m.Dir, "--sub", "01", u.path("target"))
 	table := u.path("target/participants.tsv")
 	for _, change := range [][2]string{{"sub-01", "sub-xx"}, {"age", "alter"}} {
@@ -98,7 +99,7 @@ func TestGetKeepsChangedTables(t *testing.T) {
 // the root that are named.
 func TestGetPlainBringsNamedRootFiles(t *testing.T) {
 	u := newUser(t)
-	_, m := serve(t, u, demo.DemoDataset())
+	_, m := serve(t, u, demo.Dataset())
 	want := contents(t, m)
 	image := "sub-01/ses-01/anat/sub-01_ses-01_T1w.nii.gz"
 	for root, names := range map[string][]string{
@@ -129,7 +130,7 @@ func TestGetPlainBringsNamedRootFiles(t *testing.T) {
 func TestJSONProgress(t *testing.T) {
 	u := newUser(t)
 	server, m := serve(t, u, files("slow", 20, 100_000))
-	server.SetLink(demo.Link{Rate: 1 << 20})
+	server.SetLink(publisher.Link{Rate: 1 << 20})
 	r := u.run("get", "--json", "--json-progress", "--dataset", m.Dir, u.path("target"))
 	if r.code != 0 {
 		t.Fatalf("exit %d: %s", r.code, r.errout)
@@ -183,7 +184,7 @@ func TestJSONProgress(t *testing.T) {
 // again, but no password.
 func TestStatusNamesClones(t *testing.T) {
 	u := newUser(t)
-	s, m := serve(t, u, demo.DemoDataset())
+	s, m := serve(t, u, demo.Dataset())
 	u.must("list", "--count", "--dataset", m.Dir)
 	u.must("list", "--count", "--dataset", strings.Replace(s.GitURL(m), "http://", "http://me:hunter2@", 1))
 	var st struct {

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/uniharmony/uniharmonyfs/internal/demo"
+	"github.com/uniharmony/uniharmonyfs/internal/publisher"
 )
 
 // What others do in the cache (git, git-annex, rm, chmod) is noticed, and what
@@ -60,7 +61,7 @@ func TestNoGitAnnexOutlivesTheDaemon(t *testing.T) {
 	}
 	u := newUser(t)
 	server, m := serve(t, u, files("outlive", 1, 3_000_000))
-	server.SetLink(demo.Link{Rate: 20 << 10}) // it takes minutes
+	server.SetLink(publisher.Link{Rate: 20 << 10}) // it takes minutes
 	u.must("mount", "--fetcher", "annex", "--allow-address", "127.0.0.1", "--dataset", server.GitURL(m), u.path("mnt"))
 	cat := exec.Command("cat", filepath.Join(u.path("mnt"), m.Files[len(m.Files)-1].Path))
 	if err := cat.Start(); err != nil {
@@ -90,7 +91,7 @@ func annexIn(dir string) (pids []string) {
 func TestMountGivesNoRights(t *testing.T) {
 	t.Parallel()
 	u := newUser(t)
-	_, m := serve(t, u, demo.DemoDataset())
+	_, m := serve(t, u, demo.Dataset())
 	u.must("mount", "--dataset", m.Dir, u.path("mnt"))
 	table, err := os.ReadFile("/proc/self/mounts")
 	if err != nil {
@@ -126,7 +127,7 @@ func TestMountGivesNoRights(t *testing.T) {
 func TestCleanStaysInTheCache(t *testing.T) {
 	t.Parallel()
 	u := newUser(t)
-	_, m := serve(t, u, demo.DemoDataset())
+	_, m := serve(t, u, demo.Dataset())
 	outside := u.path("outside")
 	keep := filepath.Join(outside, "objects/precious")
 	if err := os.MkdirAll(filepath.Dir(keep), 0o755); err != nil {

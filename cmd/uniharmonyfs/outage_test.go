@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/uniharmony/uniharmonyfs/internal/demo"
+	"github.com/uniharmony/uniharmonyfs/internal/maker"
+	"github.com/uniharmony/uniharmonyfs/internal/publisher"
 )
 
 // network is the way to a server. It can be gone: connections break, and new
@@ -78,16 +80,16 @@ func (n *network) down() {
 }
 
 // behind makes a dataset whose content comes through a network.
-func behind(t testing.TB, u *user, d demo.Dataset) (*network, *demo.Server, *demo.Made) {
+func behind(t testing.TB, u *user, d maker.Dataset) (*network, *publisher.Server, *maker.Made) {
 	t.Helper()
-	s, err := demo.NewServer(demo.ServerOptions{})
+	s, err := publisher.New(publisher.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { s.Close() })
 	n := newNetwork(t, s.URL)
-	d.Remotes = []demo.Remote{{Name: "s3-PUBLIC", Kind: demo.Versioned, URL: "http://" + n.addr + "/openneuro.org"}}
-	m, err := demo.Make(u.path(d.Name), d)
+	d.Remotes = []maker.Remote{{Name: "s3-PUBLIC", Kind: maker.Versioned, URL: "http://" + n.addr + "/openneuro.org"}}
+	m, err := maker.Make(u.path(d.Name), d)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -96,7 +98,7 @@ func behind(t testing.TB, u *user, d demo.Dataset) (*network, *demo.Server, *dem
 }
 
 // sent waits until a server has sent so many bytes more.
-func sent(t testing.TB, s *demo.Server, more int64) {
+func sent(t testing.TB, s *publisher.Server, more int64) {
 	t.Helper()
 	want := s.Counts().Bytes + more
 	for deadline := time.Now().Add(time.Minute); s.Counts().Bytes < want; time.Sleep(time.Millisecond) {
@@ -106,7 +108,7 @@ func sent(t testing.TB, s *demo.Server, more int64) {
 	}
 }
 
-func annexedBytes(m *demo.Made) (total int64) {
+func annexedBytes(m *maker.Made) (total int64) {
 	for _, f := range m.Files {
 		if f.Annexed {
 			total += f.Content.Size()
@@ -121,7 +123,7 @@ func TestGetOutlastsAnOutage(t *testing.T) {
 	t.Parallel()
 	u := newUser(t)
 	n, server, m := behind(t, u, files("outage", 60, 100_000))
-	server.SetLink(demo.Link{Rate: 4 << 20})
+	server.SetLink(publisher.Link{Rate: 4 << 20})
 	r := make(chan result, 1)
 	go func() { r <- u.run("get", "--fetcher", "native", "--dataset", m.Dir, u.path("target")) }()
 	sent(t, server, 1<<20)
@@ -144,7 +146,7 @@ func TestGetGivesUpAfterTheTimeout(t *testing.T) {
 	t.Parallel()
 	u := newUser(t)
 	n, server, m := behind(t, u, files("away", 40, 100_000))
-	server.SetLink(demo.Link{Rate: 4 << 20})
+	server.SetLink(publisher.Link{Rate: 4 << 20})
 	get := []string{"get", "--fetcher", "native", "--timeout", "3s", "--dataset", m.Dir, u.path("target")}
 	r := make(chan result, 1)
 	go func() { r <- u.run(get...) }()
@@ -181,8 +183,8 @@ func TestGetGivesUpAfterTheTimeout(t *testing.T) {
 func TestTwoGetsIntoOneTarget(t *testing.T) {
 	t.Parallel()
 	u := newUser(t)
-	server, m := serve(t, u, demo.DemoDataset())
-	server.SetLink(demo.Link{RTT: 5 * time.Millisecond, Rate: 1 << 20})
+	server, m := serve(t, u, demo.Dataset())
+	server.SetLink(publisher.Link{RTT: 5 * time.Millisecond, Rate: 1 << 20})
 	u.must("list", "--count", "--dataset", m.Dir)
 	var wait sync.WaitGroup
 	for _, selection := range [][]string{{"--sub", "01"}, {"--sub", "02"}, {"--sub", "01", "--modality", "anat"}, {}, {}} {
@@ -205,7 +207,7 @@ func TestInterruptWhileTakingTurns(t *testing.T) {
 	t.Parallel()
 	u := newUser(t)
 	server, m := serve(t, u, files("turns", 30, 100_000))
-	server.SetLink(demo.Link{Rate: 1 << 20})
+	server.SetLink(publisher.Link{Rate: 1 << 20})
 	r := make(chan result, 1)
 	go func() { r <- u.run("get", "--dataset", m.Dir, u.path("target")) }()
 	sent(t, server, 100_000)

@@ -17,6 +17,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/uniharmony/uniharmonyfs/internal/demo"
+	"github.com/uniharmony/uniharmonyfs/internal/maker"
+	"github.com/uniharmony/uniharmonyfs/internal/publisher"
 )
 
 // unmount --clean that is killed at whatever it removes: the next one does the
@@ -69,7 +71,7 @@ func entries(t *testing.T, dir string) (names []string) {
 }
 
 // object returns where the content of a file is cached.
-func (u *user) object(m *demo.Made, name string) string {
+func (u *user) object(m *maker.Made, name string) string {
 	u.t.Helper()
 	key := m.Find(name).Key
 	found, _ := filepath.Glob(filepath.Join(u.cache, "objects", "*", "*", key.FileName(), key.FileName()))
@@ -285,7 +287,7 @@ func TestOneContentAtManyPaths(t *testing.T) {
 func TestWalkersFetchNothing(t *testing.T) {
 	t.Parallel()
 	u := newUser(t)
-	server, m := serve(t, u, demo.DemoDataset())
+	server, m := serve(t, u, demo.Dataset())
 	mnt := u.path("mnt")
 	u.must("mount", "--dataset", m.Dir, mnt)
 	u.waitForBranch()
@@ -322,7 +324,7 @@ func TestWalkersFetchNothing(t *testing.T) {
 func TestNothingIsWritten(t *testing.T) {
 	t.Parallel()
 	u := newUser(t)
-	_, m := serve(t, u, demo.DemoDataset())
+	_, m := serve(t, u, demo.Dataset())
 	mnt := u.path("mnt")
 	u.must("mount", "--dataset", m.Dir, mnt)
 	want := contents(t, m)
@@ -378,8 +380,8 @@ func TestFailuresStayWithTheirFile(t *testing.T) {
 	}
 	read()
 	asked := server.ObjectCounts(m.URLs(&cached)[0]).Requests
-	for i, fault := range []demo.Fault{demo.Status(404, 0), demo.Status(503, 0), demo.Flip(5), demo.Drop(-1), demo.Drop(10_000), demo.Stall(-1), demo.Captive, demo.Gzip, demo.Multipart, demo.Resize(100)} {
-		server.SetFault(demo.Always(fault))
+	for i, fault := range []publisher.Fault{publisher.Status(404, 0), publisher.Status(503, 0), publisher.Flip(5), publisher.Drop(-1), publisher.Drop(10_000), publisher.Stall(-1), publisher.Captive, publisher.Gzip, publisher.Multipart, publisher.Resize(100)} {
+		server.SetFault(publisher.Always(fault))
 		other := m.Files[at[i+1]].Path
 		got, err := os.ReadFile(filepath.Join(u.path("mnt"), other))
 		if err == nil && !bytes.Equal(got, want[other]) {

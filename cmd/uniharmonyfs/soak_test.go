@@ -16,7 +16,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/uniharmony/uniharmonyfs/internal/demo"
+	"github.com/uniharmony/uniharmonyfs/internal/maker"
+	"github.com/uniharmony/uniharmonyfs/internal/publisher"
 )
 
 // A soak is many readers of two datasets that share content, under a budget of
@@ -24,7 +25,7 @@ import (
 type soak struct {
 	*trial // for its commands and checks; it has no strace
 	net    *network
-	sets   []*demo.Made
+	sets   []*maker.Made
 	mnts   []string
 	budget int64
 	stall  time.Duration // nobody waits longer
@@ -74,7 +75,7 @@ func TestSoak(t *testing.T) {
 }
 
 // soakFiles makes a dataset; two of them share half of their content.
-func soakFiles(name string, n, shift int) demo.Dataset {
+func soakFiles(name string, n, shift int) maker.Dataset {
 	d := files(name, n, 24_000)
 	annexed := 0
 	for i := range d.Files {
@@ -98,16 +99,16 @@ func newSoak(t *testing.T, n, readers int) *soak {
 		trial: &trial{user: u, mnt: u.path("mnt-a")}, mnts: []string{u.path("mnt-a"), u.path("mnt-b")},
 		stall: 2 * time.Minute, errnos: make(map[string]int), waits: make([]atomic.Int64, readers),
 	}
-	var first *demo.Made
+	var first *maker.Made
 	s.net, s.server, first = behind(t, u, soakFiles("a", n, 0))
 	b := soakFiles("b", n/2, n/2)
 	b.Remotes = first.Dataset.Remotes
-	second, err := demo.Make(u.path("b-source"), b)
+	second, err := maker.Make(u.path("b-source"), b)
 	if err != nil {
 		t.Fatal(err)
 	}
 	s.server.Add(second)
-	s.sets = []*demo.Made{first, second}
+	s.sets = []*maker.Made{first, second}
 	s.made = first
 	s.budget = max(first.Bytes()/10, 8<<20)
 	s.disk = ownDisk(t, u)
@@ -191,8 +192,8 @@ func (s *soak) chaos(rng *rand.Rand, stop chan struct{}) {
 			some()
 			s.net.up()
 		case 2:
-			faults := []demo.Fault{demo.Status(503, time.Second), demo.Status(404, 0), demo.Flip(1000), demo.Drop(3000), demo.Drop(-1), demo.Stall(-1), demo.Captive, demo.Resize(50), demo.IgnoreRange, demo.Slow(50_000)}
-			s.server.SetFault(demo.Always(faults[rng.IntN(len(faults))]))
+			faults := []publisher.Fault{publisher.Status(503, time.Second), publisher.Status(404, 0), publisher.Flip(1000), publisher.Drop(3000), publisher.Drop(-1), publisher.Stall(-1), publisher.Captive, publisher.Resize(50), publisher.IgnoreRange, publisher.Slow(50_000)}
+			s.server.SetFault(publisher.Always(faults[rng.IntN(len(faults))]))
 			some()
 			s.server.SetFault(nil)
 		case 3:

@@ -14,7 +14,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/uniharmony/uniharmonyfs/internal/demo"
+	"github.com/uniharmony/uniharmonyfs/internal/maker"
 )
 
 var (
@@ -23,7 +23,7 @@ var (
 )
 
 // once reads of a file in one of the ways that programs do.
-func (s *soak) once(path string, want demo.Content, rng *rand.Rand) (n int64, err error) {
+func (s *soak) once(path string, want maker.Content, rng *rand.Rand) (n int64, err error) {
 	switch rng.IntN(8) {
 	case 0, 1, 2:
 		return s.whole(path, want, rng)
@@ -35,7 +35,7 @@ func (s *soak) once(path string, want demo.Content, rng *rand.Rand) (n int64, er
 	return s.part(path, want, 0, 352)
 }
 
-func (s *soak) whole(path string, want demo.Content, _ *rand.Rand) (int64, error) {
+func (s *soak) whole(path string, want maker.Content, _ *rand.Rand) (int64, error) {
 	got, err := os.ReadFile(path)
 	if err != nil {
 		return 0, err
@@ -45,7 +45,7 @@ func (s *soak) whole(path string, want demo.Content, _ *rand.Rand) (int64, error
 
 // agree compares what was read from offset off with what is there, of which n
 // bytes were asked for.
-func agree(got []byte, want demo.Content, off, n int64) error {
+func agree(got []byte, want maker.Content, off, n int64) error {
 	n = min(n, want.Size()-off)
 	if int64(len(got)) != n {
 		return fmt.Errorf("%d bytes instead of %d, and no error", len(got), n)
@@ -60,7 +60,7 @@ func agree(got []byte, want demo.Content, off, n int64) error {
 	return nil
 }
 
-func (s *soak) part(path string, want demo.Content, off, n int64) (int64, error) {
+func (s *soak) part(path string, want maker.Content, off, n int64) (int64, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return 0, err
@@ -73,7 +73,7 @@ func (s *soak) part(path string, want demo.Content, off, n int64) (int64, error)
 	return int64(len(got)), agree(got, want, off, n)
 }
 
-func (s *soak) random(path string, want demo.Content, rng *rand.Rand) (sum int64, err error) {
+func (s *soak) random(path string, want maker.Content, rng *rand.Rand) (sum int64, err error) {
 	for range 4 {
 		if want.Size() == 0 {
 			return sum, nil
@@ -87,7 +87,7 @@ func (s *soak) random(path string, want demo.Content, rng *rand.Rand) (sum int64
 	return sum, nil
 }
 
-func (s *soak) mapped(path string, want demo.Content) (n int64, err error) {
+func (s *soak) mapped(path string, want maker.Content) (n int64, err error) {
 	if want.Size() == 0 {
 		return 0, nil // nothing can be mapped
 	}

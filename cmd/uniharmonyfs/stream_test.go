@@ -14,11 +14,12 @@ import (
 	"testing"
 	"time"
 
-	"github.com/uniharmony/uniharmonyfs/internal/demo"
+	"github.com/uniharmony/uniharmonyfs/internal/maker"
+	"github.com/uniharmony/uniharmonyfs/internal/publisher"
 )
 
 // large makes a dataset of n annexed files of size bytes each.
-func large(name string, n int, size int64) demo.Dataset {
+func large(name string, n int, size int64) maker.Dataset {
 	d := files(name, n, 0)
 	for i := range d.Files {
 		if d.Files[i].Annexed {
@@ -83,7 +84,7 @@ func TestReadersOfAFileOnItsWay(t *testing.T) {
 	u := newUser(t)
 	const size = 24<<20 + 12345
 	server, m := serve(t, u, large("coming", 6, size))
-	server.SetFault(demo.Always(demo.Slow(24 << 20)))
+	server.SetFault(publisher.Always(publisher.Slow(24 << 20)))
 	want := contents(t, m)
 	var names []string
 	for name, data := range want {
@@ -174,7 +175,7 @@ func TestReadersOfAFileOnItsWay(t *testing.T) {
 		// In a cache of its own: in the other, the file may have come ahead.
 		u := newUser(t)
 		u.must("mount", "--dataset", m.Dir, u.path("mnt"))
-		server.SetFault(demo.Always(demo.Slow(1 << 20)))
+		server.SetFault(publisher.Always(publisher.Slow(1 << 20)))
 		f, err := os.Open(filepath.Join(u.path("mnt"), names[5]))
 		if err != nil {
 			t.Fatal(err)
@@ -196,7 +197,7 @@ func TestWrongBytesLeaveThePageCache(t *testing.T) {
 	u := newUser(t)
 	const size = 3 << 20
 	server, m := serve(t, u, large("liar", 1, size))
-	server.SetFault(demo.Always(demo.Flip(100)))
+	server.SetFault(publisher.Always(publisher.Flip(100)))
 	u.must("mount", "--dataset", m.Dir, "--fetcher", "native", u.path("mnt"))
 	var name string
 	want := contents(t, m)

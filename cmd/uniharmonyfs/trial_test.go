@@ -18,7 +18,8 @@ import (
 	"time"
 
 	"github.com/uniharmony/uniharmonyfs/internal/annex"
-	"github.com/uniharmony/uniharmonyfs/internal/demo"
+	"github.com/uniharmony/uniharmonyfs/internal/maker"
+	"github.com/uniharmony/uniharmonyfs/internal/publisher"
 )
 
 // An injection makes a system call of the daemon, or of a program it runs,
@@ -38,8 +39,8 @@ const stepLimit = 60 * time.Second
 // injected faults, and looks after each time whether what is promised holds.
 type trial struct {
 	*user
-	server *demo.Server
-	made   *demo.Made
+	server *publisher.Server
+	made   *maker.Made
 	want   map[string][]byte
 	names  []string // of the annexed files; the last is the large one
 	known  string   // a copy of a cache that knows the dataset
@@ -60,7 +61,7 @@ func newTrial(t *testing.T, where func(u *user) string) *trial {
 	}
 	u := newUser(t)
 	d := files("trial", 10, 30_000)
-	d.Files = append(d.Files, demo.File{Path: "sub-00/func/sub-00_task-rest_bold.nii.gz", Size: 2 << 20, Seed: 77, Annexed: true})
+	d.Files = append(d.Files, maker.File{Path: "sub-00/func/sub-00_task-rest_bold.nii.gz", Size: 2 << 20, Seed: 77, Annexed: true})
 	server, m := serve(t, u, d)
 	tr := &trial{user: u, server: server, made: m, want: contents(t, m), mnt: u.path("mnt"), known: u.path("known")}
 	for _, f := range m.Files {

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/uniharmony/uniharmonyfs/internal/demo"
+	"github.com/uniharmony/uniharmonyfs/internal/maker"
+	"github.com/uniharmony/uniharmonyfs/internal/publisher"
 )
 
 // A reader in a mount waits out an outage and goes on where it stopped; who
@@ -25,7 +27,7 @@ func TestReadsInAMountWaitOutAnOutage(t *testing.T) {
 	}
 	u := newUser(t)
 	n, server, m := behind(t, u, files("outage", 3, 20_000_000))
-	server.SetLink(demo.Link{Rate: 20 << 20})
+	server.SetLink(publisher.Link{Rate: 20 << 20})
 	u.must("mount", "--fetcher", "native", "--patience", "5m", "--dataset", m.Dir, u.path("mnt"))
 	want := contents(t, m)
 	name, other := "sub-00/anat/sub-00_run-002_T1w.nii.gz", "sub-00/anat/sub-00_run-001_T1w.nii.gz"
@@ -79,11 +81,11 @@ func TestReadsInAMountWaitOutAnOutage(t *testing.T) {
 // the kernel's page cache.
 func TestRepairReachesTheReaders(t *testing.T) {
 	u := newUser(t)
-	server, m := serve(t, u, demo.DemoDataset())
+	server, m := serve(t, u, demo.Dataset())
 	u.becomeOrdinary()
 	u.must("mount", "--dataset", server.GitURL(m), "--sub", "01", u.path("mnt"))
 	image := "sub-01/ses-01/anat/sub-01_ses-01_T1w.nii.gz"
-	want, err := demo.Bytes(m.Find(image).Content)
+	want, err := maker.Bytes(m.Find(image).Content)
 	if err != nil {
 		t.Fatal(err)
 	}

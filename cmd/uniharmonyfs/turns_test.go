@@ -9,14 +9,14 @@ import (
 	"testing"
 	"time"
 
-	"github.com/uniharmony/uniharmonyfs/internal/demo"
+	"github.com/uniharmony/uniharmonyfs/internal/publisher"
 )
 
 // heldClone makes git wait at a server until it is let go.
-func heldClone(s *demo.Server) (began chan struct{}, letGo func()) {
+func heldClone(s *publisher.Server) (began chan struct{}, letGo func()) {
 	began, open := make(chan struct{}), make(chan struct{})
 	var first, last sync.Once
-	s.SetGitFault(func(demo.Request) demo.Fault {
+	s.SetGitFault(func(publisher.Request) publisher.Fault {
 		first.Do(func() { close(began) })
 		<-open
 		return nil

@@ -18,7 +18,7 @@ func TestCacheIsPrivateWhateverTheUmask(t *testing.T) {
 		t.Run(umask, func(t *testing.T) {
 			t.Parallel()
 			u := newUser(t)
-			_, m := serve(t, u, demo.DemoDataset())
+			_, m := serve(t, u, demo.Dataset())
 			mnt := u.path("above/mnt")
 			cmd := u.command(t.Context())
 			cmd.Path, cmd.Args = "/bin/sh", []string{"sh", "-c", "umask " + umask + "; exec \"$@\"", "sh", binary, "mount", "--dataset", m.Dir, "--sub", "01", mnt}

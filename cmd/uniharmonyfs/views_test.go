@@ -10,15 +10,15 @@ import (
 	"testing"
 
 	"github.com/uniharmony/uniharmonyfs/bids"
-	"github.com/uniharmony/uniharmonyfs/internal/demo"
+	"github.com/uniharmony/uniharmonyfs/internal/maker"
 )
 
 // annexedSidecars is a dataset whose tables and sidecars git-annex holds.
-func annexedSidecars() demo.Dataset {
-	file := func(path, data string) demo.File {
-		return demo.File{Path: path, Data: []byte(data), Annexed: true}
+func annexedSidecars() maker.Dataset {
+	file := func(path, data string) maker.File {
+		return maker.File{Path: path, Data: []byte(data), Annexed: true}
 	}
-	return demo.Dataset{Name: "annexed", Files: []demo.File{
+	return maker.Dataset{Name: "annexed", Files: []maker.File{
 		{Path: "dataset_description.json", Data: []byte(`{"Name":"made","BIDSVersion":"1.10.0"}`)},
 		file("participants.tsv", "participant_id\tage\nsub-01\t30\nsub-02\t40\n"),
 		file("task-rest_bold.json", `{"TaskName": "rest", "B0FieldSource": "pepolar"}`),

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/uniharmony/uniharmonyfs/bids"
+	"github.com/uniharmony/uniharmonyfs/bids/filter"
 	"github.com/uniharmony/uniharmonyfs/fs"
 	"github.com/uniharmony/uniharmonyfs/internal/advice"
 	"github.com/uniharmony/uniharmonyfs/internal/cachedir"
@@ -570,7 +571,7 @@ func TestErrorsBecomeAdvice(t *testing.T) {
 		{os.NewSyscallError("write", syscall.ENOSPC), advice.NoSpace},
 		{fmt.Errorf("asking: %w", context.Canceled), advice.Interrupted},
 		{fmt.Errorf("choosing: %w", &bids.NoMatchError{Dimension: "sub", Value: "9", Nearest: []string{"01"}}), advice.NoMatch},
-		{fmt.Errorf("choosing: %w", &bids.UsageError{Dimension: "run", Value: "x", Why: "is no number"}), advice.Usage},
+		{fmt.Errorf("choosing: %w", &filter.UsageError{Dimension: "run", Value: "x", Why: "is no number"}), advice.Usage},
 		{os.NewSyscallError("write", syscall.EDQUOT), advice.NoSpace},
 		{errors.New("whatever"), advice.Failed},
 	} {

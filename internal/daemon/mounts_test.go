@@ -16,7 +16,7 @@ import (
 
 	"github.com/uniharmony/uniharmonyfs/internal/advice"
 	"github.com/uniharmony/uniharmonyfs/internal/control"
-	"github.com/uniharmony/uniharmonyfs/internal/demo"
+	"github.com/uniharmony/uniharmonyfs/internal/publisher"
 )
 
 func TestMountIsServed(t *testing.T) {
@@ -81,7 +81,7 @@ func TestMountTellsOfItself(t *testing.T) {
 	if said := read("errors"); len(said) != 0 {
 		t.Errorf("errors: %s", said)
 	}
-	b.server.SetFault(demo.Always(demo.Status(404, 0)))
+	b.server.SetFault(publisher.Always(publisher.Status(404, 0)))
 	if _, err := os.ReadFile(filepath.Join(b.path("mnt"), image1)); err == nil {
 		t.Error("what is not there is read")
 	}
@@ -143,7 +143,7 @@ func TestMountThatIsGivenUp(t *testing.T) {
 	b := newRig(t)
 	began, open := make(chan struct{}), make(chan struct{})
 	var once sync.Once
-	b.server.SetGitFault(func(demo.Request) demo.Fault {
+	b.server.SetGitFault(func(publisher.Request) publisher.Fault {
 		once.Do(func() { close(began) })
 		<-open
 		return nil

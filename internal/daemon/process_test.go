@@ -21,7 +21,8 @@ import (
 	"github.com/uniharmony/uniharmonyfs/internal/cachedir"
 	"github.com/uniharmony/uniharmonyfs/internal/control"
 	"github.com/uniharmony/uniharmonyfs/internal/dataset/datasettest"
-	"github.com/uniharmony/uniharmonyfs/internal/demo"
+	"github.com/uniharmony/uniharmonyfs/internal/maker"
+	"github.com/uniharmony/uniharmonyfs/internal/publisher"
 )
 
 // The daemon runs in a process of its own, the test binary again: a process that
@@ -56,8 +57,8 @@ type rig struct {
 	*control.Client
 	t      *testing.T
 	dir    cachedir.Dir
-	server *demo.Server
-	made   *demo.Made
+	server *publisher.Server
+	made   *maker.Made
 	at     string // a directory for targets
 }
 
@@ -66,8 +67,8 @@ const (
 	image2 = "sub-02/anat/sub-02_T1w.nii.gz"
 )
 
-func rigDataset(name string) demo.Dataset {
-	return demo.Dataset{Name: name, Tags: []string{"1.0"}, Files: []demo.File{
+func rigDataset(name string) maker.Dataset {
+	return maker.Dataset{Name: name, Tags: []string{"1.0"}, Files: []maker.File{
 		{Path: "dataset_description.json", Data: []byte(`{"Name": "x", "BIDSVersion": "1.9.0"}`)},
 		{Path: "participants.tsv", Data: []byte("participant_id\tage\nsub-01\t20\nsub-02\t30\n")},
 		{Path: image1, Size: 300_000, Seed: 1, Annexed: true},

@@ -14,7 +14,8 @@ import (
 	"github.com/uniharmony/uniharmonyfs/bids"
 	"github.com/uniharmony/uniharmonyfs/internal/advice"
 	"github.com/uniharmony/uniharmonyfs/internal/control"
-	"github.com/uniharmony/uniharmonyfs/internal/demo"
+	"github.com/uniharmony/uniharmonyfs/internal/maker"
+	"github.com/uniharmony/uniharmonyfs/internal/publisher"
 )
 
 func (b *rig) list(req control.ListRequest) (control.ListResult, []control.File) {
@@ -269,8 +270,8 @@ func TestErrorsAreTheirDatasets(t *testing.T) {
 	b.mount("mnt")
 	other := b.server
 	d := rigDataset("other")
-	d.Remotes = []demo.Remote{{Name: "s3", Kind: demo.Versioned, URL: other.URL + "/bucket"}}
-	m, err := demo.Make(t.TempDir(), d)
+	d.Remotes = []maker.Remote{{Name: "s3", Kind: maker.Versioned, URL: other.URL + "/bucket"}}
+	m, err := maker.Make(t.TempDir(), d)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -280,9 +281,9 @@ func TestErrorsAreTheirDatasets(t *testing.T) {
 	if _, err := b.Mount(t.Context(), req, nil); err != nil {
 		t.Fatal(err)
 	}
-	b.server.SetFault(func(r demo.Request) demo.Fault {
+	b.server.SetFault(func(r publisher.Request) publisher.Fault {
 		if strings.Contains(r.Path, "/other/") {
-			return demo.Status(404, 0)
+			return publisher.Status(404, 0)
 		}
 		return nil
 	})

@@ -14,12 +14,13 @@ import (
 	"github.com/uniharmony/uniharmonyfs/internal/control"
 	"github.com/uniharmony/uniharmonyfs/internal/dataset"
 	"github.com/uniharmony/uniharmonyfs/internal/dataset/datasettest"
-	"github.com/uniharmony/uniharmonyfs/internal/demo"
+	"github.com/uniharmony/uniharmonyfs/internal/maker"
+	"github.com/uniharmony/uniharmonyfs/internal/publisher"
 )
 
 // small is a dataset with an annexed image and files in git.
-func small(name string) demo.Dataset {
-	return demo.Dataset{Name: name, Tags: []string{"1.0"}, Files: []demo.File{
+func small(name string) maker.Dataset {
+	return maker.Dataset{Name: name, Tags: []string{"1.0"}, Files: []maker.File{
 		{Path: "dataset_description.json", Data: []byte(`{"Name": "x", "BIDSVersion": "1.9.0"}`)},
 		{Path: "sub-01/anat/sub-01_T1w.nii.gz", Size: 3000, Seed: 1, Annexed: true},
 		{Path: "sub-02/anat/sub-02_T1w.nii.gz", Size: 4000, Seed: 2, Annexed: true},
@@ -116,7 +117,7 @@ func TestOneCloneForAllWhoWait(t *testing.T) {
 	s, m := datasettest.Publish(t, small("wanted"))
 	began, open := make(chan struct{}), make(chan struct{})
 	var once sync.Once
-	s.SetGitFault(func(demo.Request) demo.Fault {
+	s.SetGitFault(func(publisher.Request) publisher.Fault {
 		once.Do(func() { close(began) })
 		<-open
 		return nil
@@ -247,7 +248,7 @@ func TestMountedDatasetIsNotRemoved(t *testing.T) {
 func TestRemovalDropsWhatItBrought(t *testing.T) {
 	c := datasettest.New(t, 0)
 	s, m := datasettest.Publish(t, small("gone"))
-	other := datasettest.PublishAt(t, s, demo.Dataset{Name: "stays", Files: []demo.File{{Path: "sub-09/anat/sub-09_T1w.nii.gz", Size: 5000, Seed: 9, Annexed: true}}})
+	other := datasettest.PublishAt(t, s, maker.Dataset{Name: "stays", Files: []maker.File{{Path: "sub-09/anat/sub-09_T1w.nii.gz", Size: 5000, Seed: 9, Annexed: true}}})
 	bring := func(v *dataset.Version) {
 		from, err := v.Origin()
 		if err != nil {

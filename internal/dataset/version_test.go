@@ -15,21 +15,22 @@ import (
 	"github.com/uniharmony/uniharmonyfs/internal/control"
 	"github.com/uniharmony/uniharmonyfs/internal/dataset"
 	"github.com/uniharmony/uniharmonyfs/internal/dataset/datasettest"
-	"github.com/uniharmony/uniharmonyfs/internal/demo"
+	"github.com/uniharmony/uniharmonyfs/internal/maker"
+	"github.com/uniharmony/uniharmonyfs/internal/publisher"
 )
 
 // fieldmaps is a dataset whose sidecars git-annex holds: only their content says
 // which fieldmap belongs to which image.
-func fieldmaps() demo.Dataset {
+func fieldmaps() maker.Dataset {
 	says := func(run string) []byte {
 		return []byte(`{"EchoTime1": 0.1, "EchoTime2": 0.2, "IntendedFor": "func/sub-01_task-x_run-` + run + `_bold.nii.gz"}`)
 	}
-	d := demo.Dataset{Name: "maps", Files: []demo.File{{Path: "dataset_description.json", Data: []byte(`{"Name": "x", "BIDSVersion": "1.9.0"}`)}}}
+	d := maker.Dataset{Name: "maps", Files: []maker.File{{Path: "dataset_description.json", Data: []byte(`{"Name": "x", "BIDSVersion": "1.9.0"}`)}}}
 	for i, run := range []string{"1", "2"} {
 		d.Files = append(d.Files,
-			demo.File{Path: "sub-01/func/sub-01_task-x_run-" + run + "_bold.nii.gz", Size: 2000, Seed: uint64(10 + i), Annexed: true},
-			demo.File{Path: "sub-01/fmap/sub-01_run-" + run + "_phasediff.nii.gz", Size: 1000, Seed: uint64(20 + i), Annexed: true},
-			demo.File{Path: "sub-01/fmap/sub-01_run-" + run + "_phasediff.json", Data: says(run), Annexed: true})
+			maker.File{Path: "sub-01/func/sub-01_task-x_run-" + run + "_bold.nii.gz", Size: 2000, Seed: uint64(10 + i), Annexed: true},
+			maker.File{Path: "sub-01/fmap/sub-01_run-" + run + "_phasediff.nii.gz", Size: 1000, Seed: uint64(20 + i), Annexed: true},
+			maker.File{Path: "sub-01/fmap/sub-01_run-" + run + "_phasediff.json", Data: says(run), Annexed: true})
 	}
 	return d
 }
@@ -85,9 +86,11 @@ func TestChooserFetchesWhatDecides(t *testing.T) {
 
 // What cannot be had is done without: then every fieldmap may belong to it.
 func TestChooserDoesWithoutWhatCannotBeHad(t *testing.T) {
-	for name, change := range map[string]func(*demo.Server, *control.Dataset){
-		"offline": func(_ *demo.Server, r *control.Dataset) { r.Offline = true },
-		"lost":    func(s *demo.Server, _ *control.Dataset) { s.SetFault(demo.First(1000, demo.Status(404, 0))) },
+	for name, change := range map[string]func(*publisher.Server, *control.Dataset){
+		"offline": func(_ *publisher.Server, r *control.Dataset) { r.Offline = true },
+		"lost": func(s *publisher.Server, _ *control.Dataset) {
+			s.SetFault(publisher.First(1000, publisher.Status(404, 0)))
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := datasettest.New(t, 0)
@@ -115,7 +118,7 @@ func TestChooserEndsWithItsContext(t *testing.T) {
 	s, m := datasettest.Publish(t, fieldmaps())
 	v := mustOpen(t, c, datasettest.Request(s, m))
 	ctx, cancel := context.WithCancel(t.Context())
-	s.SetFault(func(demo.Request) demo.Fault { cancel(); return demo.Stall(0) })
+	s.SetFault(func(publisher.Request) publisher.Fault { cancel(); return publisher.Stall(0) })
 	if _, err := v.Chooser("me", new(datasettest.Told).Tell).Choose(ctx, run1); !errors.Is(err, context.Canceled) {
 		t.Errorf("given up: %v", err)
 	}
@@ -147,7 +150,7 @@ func TestChooserExplains(t *testing.T) {
 func TestChooseBeside(t *testing.T) {
 	c := datasettest.New(t, 0)
 	d := small("beside")
-	d.Files = append(d.Files, demo.File{Path: "participants.tsv", Data: []byte("participant_id\tage\nsub-01\t20\nsub-02\t30\n")})
+	d.Files = append(d.Files, maker.File{Path: "participants.tsv", Data: []byte("participant_id\tage\nsub-01\t20\nsub-02\t30\n")})
 	s, m := datasettest.Publish(t, d)
 	v := mustOpen(t, c, datasettest.Request(s, m))
 	sub1 := bids.Selection{Entities: map[string][]string{"sub": {"01"}}}
@@ -221,7 +224,7 @@ func TestContentInPlace(t *testing.T) {
 	c := datasettest.New(t, 0)
 	d := small("own")
 	d.WorkTree, d.Present = true, true
-	m, err := demo.Make(t.TempDir(), d)
+	m, err := maker.Make(t.TempDir(), d)
 	if err != nil {
 		t.Fatal(err)
 	}

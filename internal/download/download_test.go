@@ -20,16 +20,17 @@ import (
 	"github.com/uniharmony/uniharmonyfs/internal/advice"
 	"github.com/uniharmony/uniharmonyfs/internal/control"
 	"github.com/uniharmony/uniharmonyfs/internal/dataset/datasettest"
-	"github.com/uniharmony/uniharmonyfs/internal/demo"
 	"github.com/uniharmony/uniharmonyfs/internal/download"
+	"github.com/uniharmony/uniharmonyfs/internal/maker"
+	"github.com/uniharmony/uniharmonyfs/internal/publisher"
 )
 
 // bench is a cache, a published dataset, and downloads of it.
 type bench struct {
 	*datasettest.Cache
 	t      *testing.T
-	server *demo.Server
-	made   *demo.Made
+	server *publisher.Server
+	made   *maker.Made
 	gets   *download.Downloads
 	target string
 
@@ -49,9 +50,9 @@ func (s *settings) SetSpeed(perSec float64)     { s.perSec = perSec }
 
 const image1, image2 = "sub-01/anat/sub-01_T1w.nii.gz", "sub-02/anat/sub-02_T1w.nii.gz"
 
-func newBench(t *testing.T, budget int64, more ...demo.File) *bench {
+func newBench(t *testing.T, budget int64, more ...maker.File) *bench {
 	t.Helper()
-	d := demo.Dataset{Name: "ds", Tags: []string{"1.0"}, Files: append([]demo.File{
+	d := maker.Dataset{Name: "ds", Tags: []string{"1.0"}, Files: append([]maker.File{
 		{Path: "dataset_description.json", Data: []byte(`{"Name": "x", "BIDSVersion": "1.9.0"}`)},
 		{Path: "participants.tsv", Data: []byte("participant_id\tage\nsub-01\t20\nsub-02\t30\n")},
 		{Path: image1, Size: 300_000, Seed: 1, Annexed: true},
@@ -285,9 +286,9 @@ func TestGetRefusesTargets(t *testing.T) {
 // A failure is told, and stops nobody; a target of which nothing came is gone.
 func TestGetTellsWhatFails(t *testing.T) {
 	b := newBench(t, 0)
-	b.server.SetFault(func(r demo.Request) demo.Fault {
+	b.server.SetFault(func(r publisher.Request) publisher.Fault {
 		if strings.Contains(r.Path, "sub-02") {
-			return demo.Status(404, 0)
+			return publisher.Status(404, 0)
 		}
 		return nil
 	})
@@ -311,12 +312,12 @@ func TestGetTellsWhatFails(t *testing.T) {
 
 func TestGetThatIsCutOffGoesOn(t *testing.T) {
 	const large = "sub-02/anat/sub-02_T2w.nii.gz"
-	b := newBench(t, 0, demo.File{Path: large, Size: 5 << 20, Seed: 3, Annexed: true})
+	b := newBench(t, 0, maker.File{Path: large, Size: 5 << 20, Seed: 3, Annexed: true})
 	ctx, cancel := context.WithCancel(t.Context())
-	b.server.SetFault(func(r demo.Request) demo.Fault {
+	b.server.SetFault(func(r publisher.Request) publisher.Fault {
 		if strings.Contains(r.Path, large) {
 			cancel()
-			return demo.Stall(100_000)
+			return publisher.Stall(100_000)
 		}
 		return nil
 	})
@@ -356,7 +357,7 @@ func TestGetRemovesWhatAKilledOneLeft(t *testing.T) {
 
 func TestGetLargerThanTheBudget(t *testing.T) {
 	const huge = "sub-01/anat/sub-01_T2w.nii.gz"
-	b := newBench(t, 20<<20, demo.File{Path: huge, Size: 30 << 20, Seed: 3, Annexed: true})
+	b := newBench(t, 20<<20, maker.File{Path: huge, Size: 30 << 20, Seed: 3, Annexed: true})
 	b.must(b.request())
 	b.isWhole(huge)
 	if st := b.Cache.Cache.Status(); st.Used > 20<<20 {
@@ -385,7 +386,7 @@ func TestGetPlain(t *testing.T) {
 }
 
 func TestGetKeepsItsSpeed(t *testing.T) {
-	b := newBench(t, 0, demo.File{Path: "sub-01/anat/sub-01_T2w.nii.gz", Size: 2 << 20, Seed: 3, Annexed: true})
+	b := newBench(t, 0, maker.File{Path: "sub-01/anat/sub-01_T2w.nii.gz", Size: 2 << 20, Seed: 3, Annexed: true})
 	b.settings.speed = 1000
 	req := b.request()
 	req.Budget = 5 << 30
@@ -403,7 +404,7 @@ func TestGetsOfOneTargetTakeTurns(t *testing.T) {
 	b := newBench(t, 0)
 	began, open := make(chan struct{}), make(chan struct{})
 	var once sync.Once
-	b.server.SetFault(func(demo.Request) demo.Fault {
+	b.server.SetFault(func(publisher.Request) publisher.Fault {
 		once.Do(func() { close(began) })
 		<-open
 		return nil

@@ -35,7 +35,7 @@ def programs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Programs]:
     built = Programs(bin_dir / "uniharmonyfs", bin_dir / "serve")
     for path, package in (
         (built.uniharmonyfs, "./cmd/uniharmonyfs"),
-        (built.serve, "./internal/demo/serve"),
+        (built.serve, "./internal/publisher/serve"),
     ):
         subprocess.run(["go", "build", "-o", path, package], cwd=REPOSITORY, check=True)
     yield built

@@ -14,7 +14,7 @@ import (
 
 	"golang.org/x/net/dns/dnsmessage"
 
-	"github.com/uniharmony/uniharmonyfs/internal/demo"
+	"github.com/uniharmony/uniharmonyfs/internal/publisher"
 	"github.com/uniharmony/uniharmonyfs/internal/source/sourcetest"
 )
 
@@ -159,7 +159,7 @@ func TestRebindingAfterADropIsRefused(t *testing.T) {
 	u := mustURL(t, src.url)
 	names(t, "127.0.0.1", "127.0.0.2") // the first is allowed, the second is not
 	src.url = "http://rebind.example.org:" + u.Port() + u.RequestURI()
-	s.SetFault(demo.Always(demo.Drop(400)))
+	s.SetFault(publisher.Always(publisher.Drop(400)))
 	err := sourcetest.Fetch(t, src, content, 0, 1000)
 	sourcetest.WantClass(t, err, false, "not allowed")
 	if !errors.Is(err, ErrAddress) {

@@ -7,7 +7,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/uniharmony/uniharmonyfs/internal/demo"
+	"github.com/uniharmony/uniharmonyfs/internal/maker"
+	"github.com/uniharmony/uniharmonyfs/internal/publisher"
 )
 
 // client is a client that may connect to this machine, and uses no proxy.
@@ -25,22 +26,22 @@ func client(t testing.TB, timeout time.Duration, allow ...string) *Client {
 }
 
 // published is a server that has one file of size bytes, and its source.
-func published(t testing.TB, size int64, timeout time.Duration) (*demo.Server, []byte, *Source) {
+func published(t testing.TB, size int64, timeout time.Duration) (*publisher.Server, []byte, *Source) {
 	t.Helper()
-	s, err := demo.NewServer(demo.ServerOptions{DumbGit: true})
+	s, err := publisher.New(publisher.Options{DumbGit: true})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { s.Close() })
-	m, err := demo.Make(t.TempDir(), demo.Dataset{
-		Name: "ds", Files: []demo.File{{Path: "sub-01/a.bin", Size: size, Seed: 7, Annexed: true}},
-		Remotes: []demo.Remote{{Name: "s3", Kind: demo.Versioned, URL: s.URL + "/bucket"}},
+	m, err := maker.Make(t.TempDir(), maker.Dataset{
+		Name: "ds", Files: []maker.File{{Path: "sub-01/a.bin", Size: size, Seed: 7, Annexed: true}},
+		Remotes: []maker.Remote{{Name: "s3", Kind: maker.Versioned, URL: s.URL + "/bucket"}},
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	s.Add(m)
-	content, err := demo.Bytes(m.Files[0].Content)
+	content, err := maker.Bytes(m.Files[0].Content)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,7 +14,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/uniharmony/uniharmonyfs/internal/demo"
+	"github.com/uniharmony/uniharmonyfs/internal/publisher"
 	"github.com/uniharmony/uniharmonyfs/internal/source"
 	"github.com/uniharmony/uniharmonyfs/internal/source/sourcetest"
 )
@@ -28,7 +28,7 @@ func TestDropAtEveryByte(t *testing.T) {
 			t.Run(fmt.Sprint(part.off, k), func(t *testing.T) {
 				t.Parallel()
 				s, content, src := published(t, size, 20*time.Second)
-				s.SetFault(demo.First(1, demo.Drop(k)))
+				s.SetFault(publisher.First(1, publisher.Drop(k)))
 				if err := sourcetest.Fetch(t, src, content, part.off, part.n); err != nil {
 					t.Error(err)
 				}
@@ -40,7 +40,7 @@ func TestDropAtEveryByte(t *testing.T) {
 // A server that breaks the connection at the same byte for ever is given up.
 func TestDropForEverIsAnOutage(t *testing.T) {
 	s, content, src := published(t, 1000, 300*time.Millisecond)
-	s.SetFault(demo.Always(demo.Drop(0)))
+	s.SetFault(publisher.Always(publisher.Drop(0)))
 	sourcetest.WantClass(t, sourcetest.Fetch(t, src, content, 0, 1000), true, "EOF")
 	s.SetFault(nil)
 	if err := sourcetest.Fetch(t, src, content, 0, 1000); err != nil {
@@ -53,32 +53,32 @@ func TestDropForEverIsAnOutage(t *testing.T) {
 func TestWrongRepliesAreFinal(t *testing.T) {
 	const size = 50_000
 	for name, c := range map[string]struct {
-		fault  demo.Fault
+		fault  publisher.Fault
 		off, n int64
 		says   string
 	}{
-		"range ignored":          {demo.IgnoreRange, 100, 200, "ignores what range"},
-		"range shifted":          {demo.ShiftRange(5), 100, 200, "sends bytes 105 to 304"},
-		"range backwards":        {demo.ShiftRange(-5), 100, 200, "sends bytes 95 to 294"},
-		"object shorter":         {demo.Resize(40_000), 0, size, "40000 bytes, not the key's 50000"},
-		"object longer":          {demo.Resize(60_000), 0, size, "60000 bytes, not the key's 50000"},
-		"object longer, ranged":  {demo.Resize(60_000), 100, 200, "60000 bytes, not the key's"},
-		"nothing there, resumed": {demo.Resize(100), 30_000, 200, ""},
-		"length too small":       {demo.WrongLength(-100), 0, size, "49900 bytes, not the key's 50000"},
-		"length too large":       {demo.WrongLength(100), 0, size, "50100 bytes, not the key's 50000"},
-		"encoded":                {demo.Gzip, 0, size, "encoded (gzip)"},
-		"multipart":              {demo.Multipart, 100, 200, "Content-Range is malformed"},
-		"captive portal":         {demo.Captive, 0, size, "bytes, not the key's"},
-		"captive portal, ranged": {demo.Captive, 100, 200, "ignores what range"},
-		"416":                    {demo.Status(416, 0), 100, 200, "416"},
-		"403":                    {demo.Status(403, 0), 0, size, "403"},
-		"404":                    {demo.Status(404, 0), 0, size, "404"},
-		"410":                    {demo.Status(410, 0), 0, size, "410"},
+		"range ignored":          {publisher.IgnoreRange, 100, 200, "ignores what range"},
+		"range shifted":          {publisher.ShiftRange(5), 100, 200, "sends bytes 105 to 304"},
+		"range backwards":        {publisher.ShiftRange(-5), 100, 200, "sends bytes 95 to 294"},
+		"object shorter":         {publisher.Resize(40_000), 0, size, "40000 bytes, not the key's 50000"},
+		"object longer":          {publisher.Resize(60_000), 0, size, "60000 bytes, not the key's 50000"},
+		"object longer, ranged":  {publisher.Resize(60_000), 100, 200, "60000 bytes, not the key's"},
+		"nothing there, resumed": {publisher.Resize(100), 30_000, 200, ""},
+		"length too small":       {publisher.WrongLength(-100), 0, size, "49900 bytes, not the key's 50000"},
+		"length too large":       {publisher.WrongLength(100), 0, size, "50100 bytes, not the key's 50000"},
+		"encoded":                {publisher.Gzip, 0, size, "encoded (gzip)"},
+		"multipart":              {publisher.Multipart, 100, 200, "Content-Range is malformed"},
+		"captive portal":         {publisher.Captive, 0, size, "bytes, not the key's"},
+		"captive portal, ranged": {publisher.Captive, 100, 200, "ignores what range"},
+		"416":                    {publisher.Status(416, 0), 100, 200, "416"},
+		"403":                    {publisher.Status(403, 0), 0, size, "403"},
+		"404":                    {publisher.Status(404, 0), 0, size, "404"},
+		"410":                    {publisher.Status(410, 0), 0, size, "410"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s, content, src := published(t, size, 30*time.Second)
-			s.SetFault(demo.Always(c.fault))
+			s.SetFault(publisher.Always(c.fault))
 			sourcetest.WantClass(t, sourcetest.Fetch(t, src, content, c.off, c.n), false, c.says)
 			if n := s.Counts().Requests; n != 1 {
 				t.Errorf("%d requests", n)
@@ -90,7 +90,7 @@ func TestWrongRepliesAreFinal(t *testing.T) {
 // A place that gives no parts says so in a way that the asker knows.
 func TestRangeIgnoredIsWholeOnly(t *testing.T) {
 	s, content, src := published(t, 5000, 10*time.Second)
-	s.SetFault(demo.Always(demo.IgnoreRange))
+	s.SetFault(publisher.Always(publisher.IgnoreRange))
 	if err := sourcetest.Fetch(t, src, content, 100, 200); !errors.Is(err, source.ErrWholeOnly) {
 		t.Error(err)
 	}
@@ -102,11 +102,11 @@ func TestRangeIgnoredIsWholeOnly(t *testing.T) {
 // Without a length, no more is taken than the key has.
 func TestEndlessBodyIsCut(t *testing.T) {
 	s, content, src := published(t, 5000, 10*time.Second)
-	s.SetFault(demo.Always(demo.Endless))
+	s.SetFault(publisher.Always(publisher.Endless))
 	if err := sourcetest.Fetch(t, src, content, 0, 5000); err != nil {
 		t.Error(err)
 	}
-	s.SetFault(demo.Always(demo.Chunked))
+	s.SetFault(publisher.Always(publisher.Chunked))
 	if err := sourcetest.Fetch(t, src, content, 0, 5000); err != nil {
 		t.Error(err)
 	}
@@ -119,10 +119,10 @@ func TestBusyServersAreOutages(t *testing.T) {
 		t.Run(fmt.Sprint(status), func(t *testing.T) {
 			t.Parallel()
 			s, content, src := published(t, 1000, 250*time.Millisecond)
-			s.SetFault(demo.Always(demo.Status(status, 0)))
+			s.SetFault(publisher.Always(publisher.Status(status, 0)))
 			sourcetest.WantClass(t, sourcetest.Fetch(t, src, content, 0, 1000), true, fmt.Sprint("the server says ", status))
 			s, content, src = published(t, 1000, 20*time.Second)
-			s.SetFault(demo.First(1, demo.Status(status, 0)))
+			s.SetFault(publisher.First(1, publisher.Status(status, 0)))
 			if err := sourcetest.Fetch(t, src, content, 0, 1000); err != nil {
 				t.Error(err)
 			}
@@ -134,7 +134,7 @@ func TestBusyServersAreOutages(t *testing.T) {
 // and others can be asked meanwhile.
 func TestRetryAfterIsHonoured(t *testing.T) {
 	s, content, src := published(t, 1000, 20*time.Second)
-	s.SetFault(demo.First(1, demo.Status(503, time.Second)))
+	s.SetFault(publisher.First(1, publisher.Status(503, time.Second)))
 	start := time.Now()
 	if err := sourcetest.Fetch(t, src, content, 0, 1000); err != nil {
 		t.Error(err)
@@ -143,7 +143,7 @@ func TestRetryAfterIsHonoured(t *testing.T) {
 		t.Errorf("asked again after %v", d)
 	}
 	s, content, src = published(t, 1000, 20*time.Second)
-	s.SetFault(demo.First(1, demo.Status(503, time.Hour)))
+	s.SetFault(publisher.First(1, publisher.Status(503, time.Hour)))
 	start = time.Now()
 	sourcetest.WantClass(t, sourcetest.Fetch(t, src, content, 0, 1000), true, "503")
 	sourcetest.WantClass(t, sourcetest.Fetch(t, src, content, 0, 1000), true, "left alone")
@@ -158,14 +158,14 @@ func TestRetryAfterIsHonoured(t *testing.T) {
 // The content is replaced between two parts: they are not mixed.
 func TestReplacedContentIsNotMixed(t *testing.T) {
 	s, content, src := published(t, 1000, 10*time.Second)
-	s.SetFault(func(r demo.Request) demo.Fault {
+	s.SetFault(func(r publisher.Request) publisher.Fault {
 		if r.N == 1 {
-			return demo.Drop(400)
+			return publisher.Drop(400)
 		}
 		if r.Header.Get("If-Range") == "" {
 			t.Error("no If-Range")
 		}
-		return demo.Retag("other")
+		return publisher.Retag("other")
 	})
 	err := sourcetest.Fetch(t, src, content, 0, 1000)
 	sourcetest.WantClass(t, err, false, "changed")
@@ -182,16 +182,16 @@ func TestReplacedContentIsNotMixed(t *testing.T) {
 // outage: other places can be asked.
 func TestSlowServersAreGivenUp(t *testing.T) {
 	const size = 100_000
-	for name, fault := range map[string]demo.Fault{
-		"before the headers": demo.Stall(-1),
-		"after the headers":  demo.Stall(0),
-		"in the body":        demo.Stall(500),
-		"trickle":            demo.Slow(10),
+	for name, fault := range map[string]publisher.Fault{
+		"before the headers": publisher.Stall(-1),
+		"after the headers":  publisher.Stall(0),
+		"in the body":        publisher.Stall(500),
+		"trickle":            publisher.Slow(10),
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s, content, src := published(t, size, time.Second)
-			s.SetFault(demo.Always(fault))
+			s.SetFault(publisher.Always(fault))
 			start := time.Now()
 			sourcetest.WantClass(t, sourcetest.Fetch(t, src, content, 0, size), true, "")
 			if d := time.Since(start); d > 15*time.Second {
@@ -208,7 +208,7 @@ func TestSlowServersAreGivenUp(t *testing.T) {
 // A byte with every connection is a trickle too.
 func TestTrickleOverManyConnectionsIsGivenUp(t *testing.T) {
 	s, content, src := published(t, 100_000, time.Second)
-	s.SetFault(demo.Always(demo.Drop(1)))
+	s.SetFault(publisher.Always(publisher.Drop(1)))
 	sourcetest.WantClass(t, sourcetest.Fetch(t, src, content, 0, 100_000), true, errSlow.Error())
 }
 
@@ -232,7 +232,7 @@ func (w writer) Write(p []byte) (int, error) { return w(p) }
 // A speed that is just enough is enough, however long it takes.
 func TestSlowButSteadyServerIsKept(t *testing.T) {
 	s, content, src := published(t, 20_000, 1500*time.Millisecond)
-	s.SetFault(demo.Always(demo.Slow(8_000)))
+	s.SetFault(publisher.Always(publisher.Slow(8_000)))
 	if err := sourcetest.Fetch(t, src, content, 0, 20_000); err != nil {
 		t.Error(err)
 	}
@@ -404,7 +404,7 @@ func TestURLsThatAreNotFollowed(t *testing.T) {
 // An interrupted reader is let go at once, whatever the server does.
 func TestFetchEndsWithItsContext(t *testing.T) {
 	s, _, src := published(t, 1000, time.Minute)
-	s.SetFault(demo.Always(demo.Stall(10)))
+	s.SetFault(publisher.Always(publisher.Stall(10)))
 	ctx, cancel := context.WithCancel(t.Context())
 	first := make(chan struct{}, 1)
 	ended := make(chan error, 1)

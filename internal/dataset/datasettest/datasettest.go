@@ -15,7 +15,8 @@ import (
 	"github.com/uniharmony/uniharmonyfs/internal/cachedir"
 	"github.com/uniharmony/uniharmonyfs/internal/control"
 	"github.com/uniharmony/uniharmonyfs/internal/dataset"
-	"github.com/uniharmony/uniharmonyfs/internal/demo"
+	"github.com/uniharmony/uniharmonyfs/internal/maker"
+	"github.com/uniharmony/uniharmonyfs/internal/publisher"
 )
 
 // A Cache is a cache in a directory of its own, for the time of a test.
@@ -76,9 +77,9 @@ func (c *Cache) Clones() (names []string) {
 }
 
 // Publish makes a dataset and serves it with its content, until the test ends.
-func Publish(t testing.TB, d demo.Dataset) (*demo.Server, *demo.Made) {
+func Publish(t testing.TB, d maker.Dataset) (*publisher.Server, *maker.Made) {
 	t.Helper()
-	s, err := demo.NewServer(demo.ServerOptions{DumbGit: true})
+	s, err := publisher.New(publisher.Options{DumbGit: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -87,10 +88,10 @@ func Publish(t testing.TB, d demo.Dataset) (*demo.Server, *demo.Made) {
 }
 
 // PublishAt makes a dataset and has a server serve it.
-func PublishAt(t testing.TB, s *demo.Server, d demo.Dataset) *demo.Made {
+func PublishAt(t testing.TB, s *publisher.Server, d maker.Dataset) *maker.Made {
 	t.Helper()
-	d.Remotes = []demo.Remote{{Name: "s3", Kind: demo.Versioned, URL: s.URL + "/bucket"}}
-	m, err := demo.Make(t.TempDir(), d)
+	d.Remotes = []maker.Remote{{Name: "s3", Kind: maker.Versioned, URL: s.URL + "/bucket"}}
+	m, err := maker.Make(t.TempDir(), d)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -99,14 +100,14 @@ func PublishAt(t testing.TB, s *demo.Server, d demo.Dataset) *demo.Made {
 }
 
 // Request asks for a published dataset, its content by HTTP.
-func Request(s *demo.Server, m *demo.Made) control.Dataset {
+func Request(s *publisher.Server, m *maker.Made) control.Dataset {
 	return control.Dataset{Spec: s.GitURL(m), Fetcher: "native", AllowAddresses: []string{"127.0.0.1"}, Env: os.Environ()}
 }
 
 // Content returns the bytes of a published file.
-func Content(t testing.TB, m *demo.Made, path string) []byte {
+func Content(t testing.TB, m *maker.Made, path string) []byte {
 	t.Helper()
-	data, err := demo.Bytes(m.Find(path).Content)
+	data, err := maker.Bytes(m.Find(path).Content)
 	if err != nil {
 		t.Fatal(err)
 	}

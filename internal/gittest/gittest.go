@@ -1,0 +1,79 @@
+// Package gittest has tests run git and git-annex as they are on a machine without
+// settings.
+package gittest
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// gitEnv makes git and git-annex see nothing of the user's own settings.
+func gitEnv(t testing.TB) {
+	t.Helper()
+	t.Setenv("HOME", t.TempDir())
+	t.Setenv("GIT_CONFIG_NOSYSTEM", "1")
+	t.Setenv("GIT_TERMINAL_PROMPT", "0")
+	for _, who := range []string{"GIT_AUTHOR", "GIT_COMMITTER"} {
+		t.Setenv(who+"_NAME", "a")
+		t.Setenv(who+"_EMAIL", "a@example.org")
+	}
+}
+
+// NeedGit skips a test where there is no git, and has git see nothing of the user's
+// own settings.
+func NeedGit(t testing.TB) {
+	t.Helper()
+	if _, err := exec.LookPath("git"); err != nil {
+		t.Skip("git is not installed")
+	}
+	gitEnv(t)
+}
+
+// Annexes returns every git-annex to be asked: the one in PATH and those
+// named in UNIHARMONYFS_TEST_GIT_ANNEX (colon-separated paths).
+func Annexes(t testing.TB) (programs []string) {
+	t.Helper()
+	NeedGit(t)
+	if p, err := exec.LookPath("git-annex"); err == nil {
+		programs = append(programs, p)
+	}
+	for _, p := range filepath.SplitList(os.Getenv("UNIHARMONYFS_TEST_GIT_ANNEX")) {
+		if p != "" {
+			programs = append(programs, p)
+		}
+	}
+	if len(programs) == 0 {
+		t.Skip("git-annex is not installed")
+	}
+	return programs
+}
+
+// AnnexDir returns a temporary directory that git-annex may lock.
+func AnnexDir(t testing.TB) string {
+	t.Helper()
+	dir := t.TempDir()
+	t.Cleanup(func() {
+		filepath.WalkDir(dir, func(p string, d os.DirEntry, err error) error {
+			if err == nil && d.IsDir() {
+				os.Chmod(p, 0o700)
+			}
+			return nil
+		})
+	})
+	return dir
+}
+
+// Run runs a command that must succeed and returns what it said.
+func Run(t testing.TB, dir string, args ...string) string {
+	t.Helper()
+	c := exec.Command(args[0], args[1:]...)
+	c.Dir = dir
+	out, err := c.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%s: %v\n%s", strings.Join(args, " "), err, out)
+	}
+	return string(out)
+}
