@@ -407,7 +407,7 @@ func TestDaemonThatSaysNothing(t *testing.T) {
 		"nothing":  says(""),
 		"no JSON":  says("<html>"),
 		"half":     says(`{"version":`),
-		"stopping": func(w http.ResponseWriter, _ *http.Request) { http.Error(w, `{"version":"same"}`, 503) },
+		"stopping": func(w http.ResponseWriter, _ *http.Request) { http.Error(w, `{"version":"same"}`, http.StatusServiceUnavailable) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
