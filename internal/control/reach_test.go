@@ -52,7 +52,7 @@ func TestDaemonIsStarted(t *testing.T) {
 	c, err := Connect(t.Context(), dir, "same", func() *exec.Cmd {
 		started.Add(1)
 		f = newFakeIn(t, dir, nil)
-		return exec.Command("sh", "-c", `echo ready; pwd >&2; ps -o sid= -p $$ >&2; echo $$ >&2`)
+		return exec.Command("sh", "-c", `echo ready; pwd >&2; cut -d" " -f6 /proc/$$/stat >&2; echo $$ >&2`)
 	})
 	if err != nil || c == nil || started.Load() != 1 {
 		t.Fatalf("%v, started %d times", err, started.Load())
@@ -408,7 +408,7 @@ func TestDaemonThatSaysNothing(t *testing.T) {
 		"nothing":  says(""),
 		"no JSON":  says("<html>"),
 		"half":     says(`{"version":`),
-		"stopping": func(w http.ResponseWriter, _ *http.Request) { http.Error(w, `{"version":"same"}`, 503) },
+		"stopping": func(w http.ResponseWriter, _ *http.Request) { http.Error(w, `{"version":"same"}`, http.StatusServiceUnavailable) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
