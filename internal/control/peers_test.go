@@ -28,7 +28,9 @@ type crowded struct {
 	served chan struct{} // closed when it serves no more
 }
 
-func newCrowded(t *testing.T, most int) *crowded {
+// newCrowded serves with room for so many connections. within, if not 0, is the
+// time that a request has to come.
+func newCrowded(t *testing.T, most int, within time.Duration) *crowded {
 	t.Helper()
 	c := &crowded{t: t, path: filepath.Join(t.TempDir(), "s"), begun: make(chan string, 100), answer: make(chan struct{}, 100), served: make(chan struct{})}
 	l, err := Listen(c.path)
@@ -54,6 +56,9 @@ func newCrowded(t *testing.T, most int) *crowded {
 		wait(w, r)
 	})
 	c.server, c.peers = NewServer(mux), NewPeers(l, most).(*peers)
+	if within > 0 {
+		c.server.ReadTimeout, c.server.ReadHeaderTimeout = within, within
+	}
 	go func() {
 		defer close(c.served)
 		c.server.Serve(c.peers)
@@ -130,7 +135,7 @@ func (t *talk) answered() error {
 func TestBusyConnectionIsNeverClosedForAnother(t *testing.T) {
 	for path, say := range map[string]string{"/hello": hello, "/ask": request} {
 		t.Run(path, func(t *testing.T) {
-			c := newCrowded(t, 3)
+			c := newCrowded(t, 3, 0)
 			busy := c.dial(say)
 			c.begins(path)
 			for range 20 {
@@ -155,7 +160,7 @@ func TestBusyConnectionIsNeverClosedForAnother(t *testing.T) {
 // While all that there may be are busy, the newest waits, and has its turn when
 // one is done.
 func TestNewestWaitsForBusyOnes(t *testing.T) {
-	c := newCrowded(t, 2)
+	c := newCrowded(t, 2, 0)
 	first, second := c.dial(request), c.dial(request)
 	c.begins("/ask")
 	c.begins("/ask")
@@ -179,7 +184,7 @@ func TestNewestWaitsForBusyOnes(t *testing.T) {
 // A kept connection that was served goes when there is need of room, and of
 // several the one that was served longest ago.
 func TestServedConnectionsGoInTheirOrder(t *testing.T) {
-	c := newCrowded(t, 3)
+	c := newCrowded(t, 3, 0)
 	var kept [3]*talk
 	for i := range kept {
 		kept[i] = c.dial(request)

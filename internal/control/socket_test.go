@@ -186,7 +186,7 @@ func TestOthersAreNotServed(t *testing.T) {
 		fmt.Printf("connected, told %q, %v\n", got, err)
 		return
 	}
-	c := newCrowded(t, 1)
+	c := newCrowded(t, 1, 0)
 	if err := os.Chmod(c.path, 0o666); err != nil {
 		t.Fatal(err)
 	}
@@ -312,11 +312,11 @@ func TestReadRequest(t *testing.T) {
 // A request that was read may take hours, and the next one on its connection is
 // again to be said in time.
 func TestOnlyReadingHasToBeSoon(t *testing.T) {
-	c := newCrowded(t, 2)
-	c.server.ReadTimeout, c.server.ReadHeaderTimeout = 100*time.Millisecond, 100*time.Millisecond
+	const within = time.Second
+	c := newCrowded(t, 2, within)
 	who := c.dial(request)
 	c.begins("/ask")
-	time.Sleep(300 * time.Millisecond)
+	time.Sleep(2 * within)
 	c.answer <- struct{}{}
 	if err := who.answered(); err != nil {
 		t.Error(err)
@@ -329,7 +329,7 @@ func TestOnlyReadingHasToBeSoon(t *testing.T) {
 
 // What is larger than any request is not listened to.
 func TestLargeHeadersAreRefused(t *testing.T) {
-	c := newCrowded(t, 1)
+	c := newCrowded(t, 1, 0)
 	who := c.dial("GET /hello HTTP/1.1\r\nHost: cache\r\nX: " + strings.Repeat("x", 64<<10) + "\r\n\r\n")
 	if resp, err := http.ReadResponse(who.from, nil); err == nil && resp.StatusCode != http.StatusRequestHeaderFieldsTooLarge {
 		t.Errorf("answered %s", resp.Status)
