@@ -90,7 +90,6 @@ func (c *Client) reach(ctx context.Context) error {
 		case ctx.Err() != nil:
 			return advice.New(advice.Interrupted, "interrupted", nil)
 		default:
-			asked = time.Time{}
 			if err := c.start(ctx, c.run()); err != nil {
 				return err
 			}

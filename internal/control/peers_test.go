@@ -240,6 +240,7 @@ func TestCloseEndsTheWaitForRoom(t *testing.T) {
 			t.Errorf("%v is admitted", c)
 		}
 	})
+	time.Sleep(50 * time.Millisecond) // most likely it waits by now
 	p.Close()
 	wait.Wait()
 	if _, err := far.Read(make([]byte, 1)); err != io.EOF {

@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/uniharmony/uniharmonyfs/bids"
 	"github.com/uniharmony/uniharmonyfs/fs"
 	"github.com/uniharmony/uniharmonyfs/internal/advice"
 	"github.com/uniharmony/uniharmonyfs/internal/cachedir"
@@ -50,7 +51,7 @@ func TestDaemonIsStarted(t *testing.T) {
 	c, err := Connect(t.Context(), dir, "same", func() *exec.Cmd {
 		started.Add(1)
 		f = newFakeIn(t, dir, nil)
-		return exec.Command("sh", "-c", `echo ready; pwd >&2; ps -o sid= -p $$ >&2; echo $$ >&2`)
+		return exec.Command("sh", "-c", `echo ready; pwd >&2; cut -d" " -f6 /proc/$$/stat >&2; echo $$ >&2`)
 	})
 	if err != nil || c == nil || started.Load() != 1 {
 		t.Fatalf("%v, started %d times", err, started.Load())
@@ -103,20 +104,22 @@ func TestDaemonThatCannotStart(t *testing.T) {
 func TestStartIsBounded(t *testing.T) {
 	for name, c := range map[string]struct {
 		script string
+		start  time.Duration // enough to say what it says
 		words  []string
 	}{
-		"silent":           {"exec sleep 60", []string{"does not become ready", "daemon.log"}},
-		"ready":            {"echo ready", []string{"does not answer", "daemon.log"}},
-		"another's turn":   {"echo locked", []string{"does not answer", "daemon.log"}},
-		"no end of a line": {"printf ready; exec sleep 60", []string{"does not become ready", "daemon.log"}},
+		"silent":           {"exec sleep 60", 100 * time.Millisecond, []string{"does not become ready", "daemon.log"}},
+		"ready":            {"echo ready", 3 * time.Second, []string{"does not answer", "daemon.log"}},
+		"another's turn":   {"echo locked", 3 * time.Second, []string{"does not answer", "daemon.log"}},
+		"no end of a line": {"printf ready; exec sleep 60", 100 * time.Millisecond, []string{"does not become ready", "daemon.log"}},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			var cmd *exec.Cmd
 			client := newClient(newDir(t), "same", func() *exec.Cmd {
 				cmd = exec.Command("sh", "-c", c.script)
 				return cmd
 			})
-			client.waits.start = 300 * time.Millisecond
+			client.waits.start = c.start
 			err := client.reach(t.Context())
 			if err := hasAdvice(err, advice.Failed, c.words...); err != nil {
 				t.Error(err)
@@ -208,6 +211,25 @@ func TestCacheThatWasJustRemoved(t *testing.T) {
 	}
 	if !dir.Exists() {
 		t.Error("it is no cache")
+	}
+}
+
+// Also when it is removed between the look for a daemon and the start of one.
+func TestCacheThatIsRemovedWhileADaemonIsStarted(t *testing.T) {
+	dir := newDir(t)
+	started := 0
+	_, err := Connect(t.Context(), dir, "same", func() *exec.Cmd {
+		if started++; started == 1 {
+			if err := os.RemoveAll(string(dir)); err != nil {
+				t.Fatal(err)
+			}
+			return exec.Command("echo", "locked")
+		}
+		newFakeIn(t, dir, nil)
+		return exec.Command("echo", "ready")
+	})
+	if err != nil || started != 2 || !dir.Exists() {
+		t.Errorf("%v; started %d times", err, started)
 	}
 }
 
@@ -355,12 +377,13 @@ func TestDaemonOfAnotherVersionThatDoesNotEnd(t *testing.T) {
 		"refuses": func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "no", http.StatusConflict) },
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			f := newFake(t, map[string]http.HandlerFunc{
 				"GET /v1/hello": says(`{"version":"old","pid":4711,"mounts":0,"work":[]}`),
 				"POST /v1/stop": stop,
 			})
 			c := newClient(f.dir, "new", noStart(t))
-			c.waits.word, c.waits.idle = 2*time.Second, 100*time.Millisecond
+			c.waits.word, c.waits.idle = 4*time.Second, 100*time.Millisecond
 			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			defer cancel()
 			if err := hasAdvice(c.reach(ctx), advice.Failed, "version old, this program new", "asked to end", "kill 4711", "--cache"); err != nil {
@@ -368,9 +391,9 @@ func TestDaemonOfAnotherVersionThatDoesNotEnd(t *testing.T) {
 			}
 		})
 	}
-	f := newFake(t, map[string]http.HandlerFunc{"GET /v1/hello": says(`{"version":"old","pid":0,"mounts":0,"work":[]}`), "POST /v1/stop": silent})
+	f := newFake(t, map[string]http.HandlerFunc{"GET /v1/hello": says(`{"version":"old","pid":0,"mounts":0,"work":[]}`), "POST /v1/stop": says("")})
 	c := newClient(f.dir, "new", noStart(t))
-	c.waits.word, c.waits.idle = 10*time.Millisecond, 10*time.Millisecond
+	c.waits.idle = 10 * time.Millisecond
 	if err := c.reach(t.Context()); err == nil || strings.Contains(strings.Join(ToAdvice(err).Do, "\n"), "kill") {
 		t.Errorf("a process that is not known is named: %+v", err)
 	}
@@ -379,19 +402,22 @@ func TestDaemonOfAnotherVersionThatDoesNotEnd(t *testing.T) {
 // One that takes connections and never says who it is, is waited for within a
 // bound.
 func TestDaemonThatSaysNothing(t *testing.T) {
-	f := newFake(t, map[string]http.HandlerFunc{"GET /v1/hello": func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }})
-	c := newClient(f.dir, "same", func() *exec.Cmd { return exec.Command("echo", "locked") })
-	c.waits.start, c.waits.word = 300*time.Millisecond, 50*time.Millisecond
-	if err := hasAdvice(c.reach(t.Context()), advice.Failed, "does not answer", "daemon.log"); err != nil {
-		t.Error(err)
-	}
-	for _, strange := range []string{"", "<html>", `{"version":`} {
-		f := newFake(t, map[string]http.HandlerFunc{"GET /v1/hello": says(strange)})
-		c := newClient(f.dir, "same", func() *exec.Cmd { return exec.Command("echo", "locked") })
-		c.waits.start = 50 * time.Millisecond
-		if err := hasAdvice(c.reach(t.Context()), advice.Failed, "does not answer"); err != nil {
-			t.Errorf("%q: %v", strange, err)
-		}
+	for name, hello := range map[string]http.HandlerFunc{
+		"silence":  func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() },
+		"nothing":  says(""),
+		"no JSON":  says("<html>"),
+		"half":     says(`{"version":`),
+		"stopping": func(w http.ResponseWriter, _ *http.Request) { http.Error(w, `{"version":"same"}`, http.StatusServiceUnavailable) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := newFake(t, map[string]http.HandlerFunc{"GET /v1/hello": hello})
+			c := newClient(f.dir, "same", func() *exec.Cmd { return exec.Command("echo", "locked") })
+			c.waits.start, c.waits.word = 3*time.Second, 500*time.Millisecond
+			if err := hasAdvice(c.reach(t.Context()), advice.Failed, "does not answer", "daemon.log"); err != nil {
+				t.Error(err)
+			}
+		})
 	}
 }
 
@@ -543,13 +569,16 @@ func TestErrorsBecomeAdvice(t *testing.T) {
 		{fs.ErrStale, advice.CannotMount},
 		{os.NewSyscallError("write", syscall.ENOSPC), advice.NoSpace},
 		{fmt.Errorf("asking: %w", context.Canceled), advice.Interrupted},
+		{fmt.Errorf("choosing: %w", &bids.NoMatchError{Dimension: "sub", Value: "9", Nearest: []string{"01"}}), advice.NoMatch},
+		{fmt.Errorf("choosing: %w", &bids.UsageError{Dimension: "run", Value: "x", Why: "is no number"}), advice.Usage},
+		{os.NewSyscallError("write", syscall.EDQUOT), advice.NoSpace},
 		{errors.New("whatever"), advice.Failed},
 	} {
 		got := ToAdvice(c.err)
 		if got.Kind != c.kind || got.What == "" {
 			t.Errorf("%v becomes %+v, want %s", c.err, got, c.kind)
 		}
-		if c.kind == advice.NoSpace && (len(got.Do) == 0 || got.Why == "") {
+		if (c.kind == advice.NoSpace && got.Why == "" || c.kind == advice.NoMatch || c.kind == advice.CannotMount) && len(got.Do) == 0 {
 			t.Errorf("%v becomes %+v without advice", c.err, got)
 		}
 	}
@@ -558,5 +587,19 @@ func TestErrorsBecomeAdvice(t *testing.T) {
 	}
 	if !IsLocked(fmt.Errorf("x: %w", cachedir.ErrLocked)) || IsLocked(known) {
 		t.Error("locked")
+	}
+}
+
+// A connection that is kept could be one that the daemon is just closing.
+func TestConnectionsAreForOneRequest(t *testing.T) {
+	var kept atomic.Int64
+	f := newFake(t, map[string]http.HandlerFunc{"POST /v1/files": func(w http.ResponseWriter, r *http.Request) {
+		if !r.Close {
+			kept.Add(1)
+		}
+		says(`{"result":{}}`)(w, r)
+	}})
+	if _, err := f.client().Files(t.Context(), FilesRequest{}, nil); err != nil || kept.Load() > 0 {
+		t.Errorf("%v, %d kept", err, kept.Load())
 	}
 }
