@@ -404,11 +404,13 @@ func TestDaemonOfAnotherVersionThatDoesNotEnd(t *testing.T) {
 // bound.
 func TestDaemonThatSaysNothing(t *testing.T) {
 	for name, hello := range map[string]http.HandlerFunc{
-		"silence":  func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() },
-		"nothing":  says(""),
-		"no JSON":  says("<html>"),
-		"half":     says(`{"version":`),
-		"stopping": func(w http.ResponseWriter, _ *http.Request) { http.Error(w, `{"version":"same"}`, http.StatusServiceUnavailable) },
+		"silence": func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() },
+		"nothing": says(""),
+		"no JSON": says("<html>"),
+		"half":    says(`{"version":`),
+		"stopping": func(w http.ResponseWriter, _ *http.Request) {
+			http.Error(w, `{"version":"same"}`, http.StatusServiceUnavailable)
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
