@@ -197,15 +197,11 @@ func (g *get) fillAnnexed(ctx context.Context, n int, to halfFile) error {
 	}
 	missing := g.d.Cache.State(key).Presence != cache.Cached
 	use := cache.Use{Origin: g.from, Dataset: g.v.ID(), Owner: g.owner, Name: g.v.Path(n)}
-	h, err := g.d.Cache.Open(key, use)
-	if err != nil {
-		return err
+	err := g.copyCached(ctx, key, use, to)
+	if !missing && errors.Is(err, cache.ErrMismatch) {
+		// What was here was found damaged, and is gone: it is fetched now.
+		err = g.copyCached(ctx, key, use, to)
 	}
-	object, err := h.Wait(ctx)
-	if err == nil {
-		err = g.copyObject(ctx, h, object, to)
-	}
-	h.Close()
 	if full := new(cache.NoSpaceError); errors.As(err, &full) && full.Never {
 		err = g.stream(ctx, key, use, to)
 	}
@@ -219,6 +215,20 @@ func (g *get) fillAnnexed(ctx context.Context, n int, to halfFile) error {
 		err = errors.Join(err, dropErr)
 	}
 	return err
+}
+
+// copyCached copies a file's object, when it is here and verified.
+func (g *get) copyCached(ctx context.Context, key annex.Key, use cache.Use, to halfFile) error {
+	h, err := g.d.Cache.Open(key, use)
+	if err != nil {
+		return err
+	}
+	defer h.Close()
+	object, err := h.Wait(ctx)
+	if err != nil {
+		return err
+	}
+	return g.copyObject(ctx, h, object, to)
 }
 
 // stream copies what is larger than the cache's budget, a window of it at a
