@@ -28,7 +28,7 @@ type crowded struct {
 	served chan struct{} // closed when it serves no more
 }
 
-func newCrowded(t *testing.T, most int) *crowded {
+func newCrowded(t *testing.T, most int, tune ...func(*http.Server)) *crowded {
 	t.Helper()
 	c := &crowded{t: t, path: filepath.Join(t.TempDir(), "s"), begun: make(chan string, 100), answer: make(chan struct{}, 100), served: make(chan struct{})}
 	l, err := Listen(c.path)
@@ -54,6 +54,9 @@ func newCrowded(t *testing.T, most int) *crowded {
 		wait(w, r)
 	})
 	c.server, c.peers = NewServer(mux), NewPeers(l, most).(*peers)
+	for _, fn := range tune {
+		fn(c.server)
+	}
 	go func() {
 		defer close(c.served)
 		c.server.Serve(c.peers)

@@ -312,11 +312,12 @@ func TestReadRequest(t *testing.T) {
 // A request that was read may take hours, and the next one on its connection is
 // again to be said in time.
 func TestOnlyReadingHasToBeSoon(t *testing.T) {
-	c := newCrowded(t, 2)
-	c.server.ReadTimeout, c.server.ReadHeaderTimeout = 100*time.Millisecond, 100*time.Millisecond
+	c := newCrowded(t, 2, func(s *http.Server) {
+		s.ReadTimeout, s.ReadHeaderTimeout = 500*time.Millisecond, 500*time.Millisecond
+	})
 	who := c.dial(request)
 	c.begins("/ask")
-	time.Sleep(300 * time.Millisecond)
+	time.Sleep(800 * time.Millisecond)
 	c.answer <- struct{}{}
 	if err := who.answered(); err != nil {
 		t.Error(err)
@@ -347,5 +348,18 @@ func TestDialGivesUpWithItsContext(t *testing.T) {
 	cancel()
 	if _, err := Dial(ctx, path); !errors.Is(err, context.Canceled) {
 		t.Errorf("error %v", err)
+	}
+}
+
+// A peer that says nothing more is not listened to for longer than a minute.
+func TestServerIsBounded(t *testing.T) {
+	s := NewServer(nil)
+	for what, d := range map[string]time.Duration{"a header": s.ReadHeaderTimeout, "a request": s.ReadTimeout, "the next request": s.IdleTimeout} {
+		if d <= 0 || d > time.Minute {
+			t.Errorf("%s may take %v", what, d)
+		}
+	}
+	if s.WriteTimeout != 0 {
+		t.Errorf("an answer ends after %v", s.WriteTimeout)
 	}
 }
