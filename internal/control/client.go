@@ -32,12 +32,13 @@ type Client struct {
 
 // waits bound what a client waits for.
 type waits struct {
-	start time.Duration // for a daemon to answer after its start: the time to scan a large cache, and to rebuild an index
+	start time.Duration // for a daemon to be ready after its start: the time to scan a large cache, and to rebuild an index
+	reach time.Duration // for a daemon that will do, however many are started
 	word  time.Duration // for an answer that takes no work
 	idle  time.Duration // for the end of a daemon that has nothing to do
 }
 
-var usualWaits = waits{start: 60 * time.Second, word: 5 * time.Second, idle: DefaultGrace + 5*time.Second}
+var usualWaits = waits{start: 60 * time.Second, reach: 60 * time.Second, word: 5 * time.Second, idle: DefaultGrace + 5*time.Second}
 
 // Connect reaches the daemon of the cache in dir, starting it when none runs.
 // start makes the command that runs a daemon; its standard error goes to the
@@ -67,7 +68,7 @@ func (c *Client) reach(ctx context.Context) error {
 	if err := c.dir.Make(); err != nil {
 		return err
 	}
-	deadline := time.Now().Add(c.waits.start)
+	deadline := time.Now().Add(c.waits.reach)
 	var asked time.Time // when one of another version was first asked to end
 	for pause := 10 * time.Millisecond; ; pause = min(2*pause, 200*time.Millisecond) {
 		h, err := c.hello(ctx)

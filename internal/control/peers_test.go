@@ -28,9 +28,7 @@ type crowded struct {
 	served chan struct{} // closed when it serves no more
 }
 
-// newCrowded serves with room for so many connections. within, if not 0, is the
-// time that a request has to come.
-func newCrowded(t *testing.T, most int, within time.Duration) *crowded {
+func newCrowded(t *testing.T, most int, tune ...func(*http.Server)) *crowded {
 	t.Helper()
 	c := &crowded{t: t, path: filepath.Join(t.TempDir(), "s"), begun: make(chan string, 100), answer: make(chan struct{}, 100), served: make(chan struct{})}
 	l, err := Listen(c.path)
@@ -56,8 +54,8 @@ func newCrowded(t *testing.T, most int, within time.Duration) *crowded {
 		wait(w, r)
 	})
 	c.server, c.peers = NewServer(mux), NewPeers(l, most).(*peers)
-	if within > 0 {
-		c.server.ReadTimeout, c.server.ReadHeaderTimeout = within, within
+	for _, fn := range tune {
+		fn(c.server)
 	}
 	go func() {
 		defer close(c.served)
@@ -135,7 +133,7 @@ func (t *talk) answered() error {
 func TestBusyConnectionIsNeverClosedForAnother(t *testing.T) {
 	for path, say := range map[string]string{"/hello": hello, "/ask": request} {
 		t.Run(path, func(t *testing.T) {
-			c := newCrowded(t, 3, 0)
+			c := newCrowded(t, 3)
 			busy := c.dial(say)
 			c.begins(path)
 			for range 20 {
@@ -160,7 +158,7 @@ func TestBusyConnectionIsNeverClosedForAnother(t *testing.T) {
 // While all that there may be are busy, the newest waits, and has its turn when
 // one is done.
 func TestNewestWaitsForBusyOnes(t *testing.T) {
-	c := newCrowded(t, 2, 0)
+	c := newCrowded(t, 2)
 	first, second := c.dial(request), c.dial(request)
 	c.begins("/ask")
 	c.begins("/ask")
@@ -184,7 +182,7 @@ func TestNewestWaitsForBusyOnes(t *testing.T) {
 // A kept connection that was served goes when there is need of room, and of
 // several the one that was served longest ago.
 func TestServedConnectionsGoInTheirOrder(t *testing.T) {
-	c := newCrowded(t, 3, 0)
+	c := newCrowded(t, 3)
 	var kept [3]*talk
 	for i := range kept {
 		kept[i] = c.dial(request)

@@ -105,13 +105,12 @@ func TestDaemonThatCannotStart(t *testing.T) {
 func TestStartIsBounded(t *testing.T) {
 	for name, c := range map[string]struct {
 		script string
-		start  time.Duration // enough to say what it says
 		words  []string
 	}{
-		"silent":           {"exec sleep 60", 100 * time.Millisecond, []string{"does not become ready", "daemon.log"}},
-		"ready":            {"echo ready", 3 * time.Second, []string{"does not answer", "daemon.log"}},
-		"another's turn":   {"echo locked", 3 * time.Second, []string{"does not answer", "daemon.log"}},
-		"no end of a line": {"printf ready; exec sleep 60", 100 * time.Millisecond, []string{"does not become ready", "daemon.log"}},
+		"silent":           {"exec sleep 60", []string{"does not become ready", "daemon.log"}},
+		"ready":            {"echo ready", []string{"does not answer", "daemon.log"}},
+		"another's turn":   {"echo locked", []string{"does not answer", "daemon.log"}},
+		"no end of a line": {"printf ready; exec sleep 60", []string{"does not become ready", "daemon.log"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -120,7 +119,10 @@ func TestStartIsBounded(t *testing.T) {
 				cmd = exec.Command("sh", "-c", c.script)
 				return cmd
 			})
-			client.waits.start = c.start
+			client.waits.reach = 100 * time.Millisecond
+			if strings.Contains(c.script, "sleep") {
+				client.waits.start = 100 * time.Millisecond
+			}
 			err := client.reach(t.Context())
 			if err := hasAdvice(err, advice.Failed, c.words...); err != nil {
 				t.Error(err)
@@ -384,7 +386,7 @@ func TestDaemonOfAnotherVersionThatDoesNotEnd(t *testing.T) {
 				"POST /v1/stop": stop,
 			})
 			c := newClient(f.dir, "new", noStart(t))
-			c.waits.word, c.waits.idle = 4*time.Second, 100*time.Millisecond
+			c.waits.word, c.waits.idle = 3*time.Second, 100*time.Millisecond
 			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			defer cancel()
 			if err := hasAdvice(c.reach(ctx), advice.Failed, "version old, this program new", "asked to end", "kill 4711", "--cache"); err != nil {
@@ -416,7 +418,7 @@ func TestDaemonThatSaysNothing(t *testing.T) {
 			t.Parallel()
 			f := newFake(t, map[string]http.HandlerFunc{"GET /v1/hello": hello})
 			c := newClient(f.dir, "same", func() *exec.Cmd { return exec.Command("echo", "locked") })
-			c.waits.start, c.waits.word = 3*time.Second, 500*time.Millisecond
+			c.waits.reach, c.waits.word = 100*time.Millisecond, 500*time.Millisecond
 			if err := hasAdvice(c.reach(t.Context()), advice.Failed, "does not answer", "daemon.log"); err != nil {
 				t.Error(err)
 			}

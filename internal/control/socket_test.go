@@ -186,7 +186,7 @@ func TestOthersAreNotServed(t *testing.T) {
 		fmt.Printf("connected, told %q, %v\n", got, err)
 		return
 	}
-	c := newCrowded(t, 1, 0)
+	c := newCrowded(t, 1)
 	if err := os.Chmod(c.path, 0o666); err != nil {
 		t.Fatal(err)
 	}
@@ -312,11 +312,12 @@ func TestReadRequest(t *testing.T) {
 // A request that was read may take hours, and the next one on its connection is
 // again to be said in time.
 func TestOnlyReadingHasToBeSoon(t *testing.T) {
-	const within = time.Second
-	c := newCrowded(t, 2, within)
+	c := newCrowded(t, 2, func(s *http.Server) {
+		s.ReadTimeout, s.ReadHeaderTimeout = 2*time.Second, 2*time.Second
+	})
 	who := c.dial(request)
 	c.begins("/ask")
-	time.Sleep(2 * within)
+	time.Sleep(4 * time.Second)
 	c.answer <- struct{}{}
 	if err := who.answered(); err != nil {
 		t.Error(err)
@@ -329,7 +330,7 @@ func TestOnlyReadingHasToBeSoon(t *testing.T) {
 
 // What is larger than any request is not listened to.
 func TestLargeHeadersAreRefused(t *testing.T) {
-	c := newCrowded(t, 1, 0)
+	c := newCrowded(t, 1)
 	who := c.dial("GET /hello HTTP/1.1\r\nHost: cache\r\nX: " + strings.Repeat("x", 64<<10) + "\r\n\r\n")
 	if resp, err := http.ReadResponse(who.from, nil); err == nil && resp.StatusCode != http.StatusRequestHeaderFieldsTooLarge {
 		t.Errorf("answered %s", resp.Status)
@@ -347,5 +348,18 @@ func TestDialGivesUpWithItsContext(t *testing.T) {
 	cancel()
 	if _, err := Dial(ctx, path); !errors.Is(err, context.Canceled) {
 		t.Errorf("error %v", err)
+	}
+}
+
+// A peer that says nothing more is not listened to for longer than a minute.
+func TestServerIsBounded(t *testing.T) {
+	s := NewServer(nil)
+	for what, d := range map[string]time.Duration{"a header": s.ReadHeaderTimeout, "a request": s.ReadTimeout, "the next request": s.IdleTimeout} {
+		if d <= 0 || d > time.Minute {
+			t.Errorf("%s may take %v", what, d)
+		}
+	}
+	if s.WriteTimeout != 0 {
+		t.Errorf("an answer ends after %v", s.WriteTimeout)
 	}
 }
