@@ -74,7 +74,9 @@ func TestAThousandFilesAtOnce(t *testing.T) {
 			eventually(t, "readers to wait", func() bool { return server.Counts().Requests > 0 && len(u.status().Store.Transfers) > 0 })
 			within(t, time.Minute, "looking and opening", func() { u.lookAtAll(m, mnt) })
 			within(t, time.Minute, "a command", func() { u.must("list", "--dataset", m.Dir, "--count") })
-			if p := u.processOf(u.daemon()); p.threads > 150 || p.peak > 256<<20 || p.children > 16 {
+			// How many threads wait for the disk at once is a matter of the machine's
+			// load; those that wait for the network are none.
+			if p := u.processOf(u.daemon()); p.threads > 500 || p.peak > 256<<20 || p.children > 16 {
 				t.Errorf("the daemon: %+v", p)
 			}
 			open()
