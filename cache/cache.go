@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/uniharmony/uniharmonyfs/cache/internal/disk"
+	"github.com/uniharmony/uniharmonyfs/cache/internal/proof"
 	"github.com/uniharmony/uniharmonyfs/cache/internal/queue"
 	"github.com/uniharmony/uniharmonyfs/internal/annex"
 	"github.com/uniharmony/uniharmonyfs/internal/source"
@@ -109,7 +110,7 @@ func (o Options) withDefaults() Options {
 // Cache is an open cache directory. Its methods are safe for concurrent use;
 // one process may have it open.
 //
-// Lock order: pinning, mu, then the locks of package queue and package partial,
+// Lock order: pinning, mu, then the locks of the packages queue, partial and proof,
 // which take none of ours. Nothing that can wait is done with mu held: no file
 // is opened, read, written, hashed or removed, and nobody's function called.
 type Cache struct {
@@ -120,9 +121,10 @@ type Cache struct {
 
 	// ctx ends with Close; work counts the goroutines that it ends.
 	ctx  context.Context
-	stop context.CancelFunc
+	stop func()
 	work sync.WaitGroup
 
+	inPlace proof.Files
 	pinning disk.Turn // held while the pins' file is written
 
 	mu       sync.Mutex // guards the following, and all that hangs on it
@@ -132,7 +134,6 @@ type Cache struct {
 	ledger   ledgerState
 	seen     counters
 	failures failures
-	proofs   proofs
 	closed   bool
 }
 
@@ -154,13 +155,15 @@ func Open(dir string, o Options) (*Cache, error) {
 		return nil, fmt.Errorf("cache: %w", err)
 	}
 	var err error
-	if c.pinned, err = c.store.loadPins(); err != nil {
+	if c.pinned, err = c.store.pins().Load(); err != nil {
 		return nil, err
 	}
 	if err := c.scan(); err != nil {
 		return nil, fmt.Errorf("cache: %w", err)
 	}
-	c.ctx, c.stop = context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancelCause(context.Background())
+	c.ctx, c.stop = ctx, func() { cancel(ErrClosed) }
+	c.inPlace.Disk, c.inPlace.Context, c.inPlace.Spawn = o.disk, ctx, c.spawn
 	c.spawn("ledger", c.keepLedger, nil)
 	return c, nil
 }

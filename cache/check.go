@@ -2,14 +2,12 @@ package cache
 
 import (
 	"context"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"hash"
-	"io"
 	"io/fs"
 
 	"github.com/uniharmony/uniharmonyfs/cache/internal/disk"
+	"github.com/uniharmony/uniharmonyfs/cache/internal/proof"
 	"github.com/uniharmony/uniharmonyfs/internal/annex"
 )
 
@@ -93,28 +91,7 @@ func (s store) check(ctx context.Context, key annex.Key, size int64) (disk.Info,
 	if err != nil {
 		return before, err
 	}
-	return before, compare(ctx, f, before.ID, key)
-}
-
-// compare hashes a file, which must stay the one it was.
-func compare(ctx context.Context, f disk.File, id disk.ID, key annex.Key) error {
-	h, want, ok := key.NewHash()
-	if !ok {
-		return ErrUnverifiable
-	}
-	if err := hashFile(ctx, h, io.NewSectionReader(f, 0, id.Size)); err != nil {
-		return err
-	}
-	after, err := f.Stat()
-	switch {
-	case err != nil:
-		return err
-	case after.ID != id:
-		return errDemoted // it changed meanwhile
-	case hex.EncodeToString(h.Sum(nil)) != want:
-		return ErrMismatch
-	}
-	return nil
+	return before, proof.Compare(ctx, f, before.ID, key)
 }
 
 // Verify hashes what the cache holds of a key, whatever is known of it. A
@@ -151,67 +128,4 @@ func (c *Cache) Verify(ctx context.Context, key annex.Key) error {
 		return fmt.Errorf("%s: %w", key, errors.Join(ErrMismatch, k.err))
 	}
 	return k.err
-}
-
-const hashChunk = 1 << 20
-
-func hashFile(ctx context.Context, h hash.Hash, r io.Reader) error {
-	for {
-		n, err := io.CopyN(h, r, hashChunk)
-		if err == io.EOF && n < hashChunk {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-	}
-}
-
-// proofs are which files outside the cache are known to match their key: a few
-// thousand, the last ones.
-type proofs struct {
-	known map[provenFile]*proof
-	order []provenFile
-}
-
-type provenFile struct {
-	key annex.Key
-	id  disk.ID
-}
-
-// proof is a file that was compared with its key, or is being.
-type proof struct {
-	done chan struct{}
-	err  error // valid after done; nil: it matches
-}
-
-const maxProofs = 1 << 14
-
-// proof returns the proof of a file, and whether it is to be begun. Callers
-// hold mu.
-func (p *proofs) get(of provenFile) (*proof, bool) {
-	if known := p.known[of]; known != nil {
-		return known, false
-	}
-	if p.known == nil {
-		p.known = make(map[provenFile]*proof)
-	}
-	if len(p.order) >= maxProofs {
-		delete(p.known, p.order[0])
-		p.order = p.order[1:]
-	}
-	k := &proof{done: make(chan struct{})}
-	p.known[of] = k
-	p.order = append(p.order, of)
-	return k, true
-}
-
-// drop forgets a proof that came to nothing. Callers hold mu.
-func (p *proofs) drop(of provenFile, k *proof) {
-	if p.known[of] == k {
-		delete(p.known, of)
-	}
 }

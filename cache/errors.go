@@ -10,6 +10,7 @@ import (
 
 	"github.com/uniharmony/uniharmonyfs/cache/internal/disk"
 	"github.com/uniharmony/uniharmonyfs/cache/internal/partial"
+	"github.com/uniharmony/uniharmonyfs/cache/internal/proof"
 	"github.com/uniharmony/uniharmonyfs/internal/annex"
 )
 
@@ -17,7 +18,7 @@ var (
 	// ErrOffline says that content is not here and must not be fetched.
 	ErrOffline = errors.New("not cached, and fetching is switched off (offline)")
 	// ErrUnverifiable says that a key's content could not be verified.
-	ErrUnverifiable = errors.New("content cannot be verified")
+	ErrUnverifiable = proof.ErrUnverifiable
 	// ErrClosed says that the cache, or the handle, was closed.
 	ErrClosed = errors.New("cache is closed")
 	// ErrMismatch says that content is not what its key names.
@@ -85,10 +86,6 @@ func (e *FetchError) Unwrap() []error {
 // that fails at the moment) says nothing about the content.
 func isDamage(err error) bool {
 	return errors.Is(err, ErrMismatch) || errors.Is(err, fs.ErrNotExist) || errors.Is(err, disk.ErrNotRegular)
-}
-
-func isDiskFull(err error) bool {
-	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
 }
 
 // failures are what lately could not be had, and until when that stands: the

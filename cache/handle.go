@@ -13,6 +13,7 @@ import (
 
 	"github.com/uniharmony/uniharmonyfs/cache/internal/disk"
 	"github.com/uniharmony/uniharmonyfs/cache/internal/partial"
+	"github.com/uniharmony/uniharmonyfs/cache/internal/proof"
 	"github.com/uniharmony/uniharmonyfs/cache/internal/queue"
 	"github.com/uniharmony/uniharmonyfs/cache/internal/readplan"
 	"github.com/uniharmony/uniharmonyfs/internal/annex"
@@ -47,7 +48,7 @@ func (c *Cache) Open(key annex.Key, use Use) (*Handle, error) { return c.open(ke
 
 // open is Open, on a reader's behalf or not.
 func (c *Cache) open(key annex.Key, use Use, reader bool) (*Handle, error) {
-	size, err := verifiable(key)
+	size, err := proof.Size(key)
 	if err != nil {
 		return nil, err
 	}
@@ -126,19 +127,6 @@ func (h *Handle) awaitRevocation(over <-chan struct{}) {
 		}
 		h.c.do(func() { over = h.takenBack() })
 	}
-}
-
-// verifiable returns the size of a key's content, in bytes, if it could be
-// verified.
-func verifiable(key annex.Key) (int64, error) {
-	size, ok := key.Size()
-	if !ok {
-		return 0, fmt.Errorf("%w: %s says no size", ErrUnverifiable, key)
-	}
-	if _, _, ok := key.NewHash(); !ok {
-		return 0, fmt.Errorf("%w: %s has no hash that is known here", ErrUnverifiable, key)
-	}
-	return size, nil
 }
 
 // Size returns the content's size in bytes.
@@ -371,14 +359,14 @@ func (h *Handle) attach(ctx context.Context) (t *transfer, err error) {
 	})
 	switch {
 	case here:
-		if err := h.openFile(); err != nil && !errors.Is(err, errDemoted) {
+		if err := h.openFile(); err != nil && !errors.Is(err, proof.ErrChanged) {
 			return nil, err
 		}
 	case k != nil:
 		if err := wait(ctx, k.done); err != nil {
 			return nil, err
 		}
-		if k.err != nil && !isDamage(k.err) && !errors.Is(k.err, errDemoted) {
+		if k.err != nil && !isDamage(k.err) && !errors.Is(k.err, proof.ErrChanged) {
 			return nil, k.err
 		}
 	case gone != nil:
@@ -401,18 +389,18 @@ func (h *Handle) openFile() error {
 	c.do(func() {
 		switch {
 		case o.phase != present:
-			err = errDemoted
+			err = proof.ErrChanged
 		case errors.Is(err, fs.ErrNotExist):
 			c.log.Warn("an object is gone: it is fetched again", "key", o.key)
 			c.vanished(o)
-			err = errDemoted
+			err = proof.ErrChanged
 		case isDamage(err):
 			c.damaged(o, err)
-			err = errDemoted
+			err = proof.ErrChanged
 		case err != nil:
 		case info.ID != o.id:
 			c.move(o, unchecked)
-			err = errDemoted
+			err = proof.ErrChanged
 		case !h.closed && h.file.CompareAndSwap(nil, &openFile{f}):
 			kept, o.served = true, true
 		}
@@ -433,9 +421,6 @@ func (s store) openObject(key annex.Key, size int64) (disk.File, disk.Info, erro
 	}
 	return f, info, err
 }
-
-// errDemoted says that what seemed to be here is not, or no longer the same.
-var errDemoted = errors.New("object is not what it was")
 
 func wait(ctx context.Context, done <-chan struct{}) error {
 	select {

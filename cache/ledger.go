@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/uniharmony/uniharmonyfs/cache/internal/disk"
+	"github.com/uniharmony/uniharmonyfs/cache/internal/proof"
 	"github.com/uniharmony/uniharmonyfs/internal/annex"
 )
 
@@ -233,7 +234,7 @@ func (s store) flush(key annex.Key, size int64, id disk.ID) error {
 		defer f.Close()
 	}
 	if err == nil && info.ID != id {
-		err = errDemoted
+		err = proof.ErrChanged
 	}
 	if err != nil {
 		return errors.Join(errUnopened, err)

@@ -90,7 +90,7 @@ func (t *transfer) place(ctx context.Context, cancel context.CancelFunc, from Pl
 		case errors.Is(err, errSilent):
 			t.pass(at, source.Outage(err))
 		case left:
-		case errors.As(err, &full), isDiskFull(err), errors.Is(err, errLocal):
+		case errors.As(err, &full), disk.IsFull(err), errors.Is(err, errLocal):
 			t.failLocally(nil, err)
 		case errors.Is(err, ErrMismatch):
 			t.blame([]string{from.String()})

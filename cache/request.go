@@ -132,7 +132,7 @@ func (t *transfer) conclude(r *request, err, local error) {
 		if t.content.limit == 0 { // else another request has found out before
 			t.becomeWindowed(full)
 		}
-	case errors.As(err, &full), local != nil, isDiskFull(err):
+	case errors.As(err, &full), local != nil, disk.IsFull(err):
 		t.failLocally(&r.interval, err)
 	case errors.Is(err, source.ErrWholeOnly):
 		if r.at < len(t.supply.list) && t.supply.list[r.at].String() == r.source {
@@ -158,7 +158,7 @@ func (r *request) fetch(from Source) error {
 		err := t.c.guard("Fetch", func() error { return from.Fetch(r.ctx, pos, r.End-pos, r) })
 		if own := r.diskErr(); own != nil {
 			err = own
-			if isDiskFull(err) && try == 0 && t.c.evictForDisk(r.Len()) {
+			if disk.IsFull(err) && try == 0 && t.c.evictForDisk(r.Len()) {
 				r.mend()
 				continue
 			}
@@ -221,7 +221,7 @@ func (r *request) makeRoom() error {
 		return nil // all of it was allocated at once
 	}
 	err := r.part.Allocate(where)
-	if isDiskFull(err) && t.c.evictForDisk(where.Len()) {
+	if disk.IsFull(err) && t.c.evictForDisk(where.Len()) {
 		err = r.part.Allocate(where)
 	}
 	t.c.do(func() { t.c.noteAllocated(t, disk.RoundUp(where.Len())) })

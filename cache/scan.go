@@ -10,6 +10,7 @@ import (
 
 	"github.com/uniharmony/uniharmonyfs/cache/internal/disk"
 	"github.com/uniharmony/uniharmonyfs/cache/internal/partial"
+	"github.com/uniharmony/uniharmonyfs/cache/internal/proof"
 	"github.com/uniharmony/uniharmonyfs/internal/annex"
 )
 
@@ -160,7 +161,7 @@ func (c *Cache) list(dir string) []string {
 }
 
 func (c *Cache) scanObject(key annex.Key, known map[annex.Key]Record) {
-	size, err := verifiable(key)
+	size, err := proof.Size(key)
 	if err != nil {
 		return
 	}
@@ -208,7 +209,7 @@ func (c *Cache) scanAside() {
 		if err != nil {
 			continue
 		}
-		size, err := verifiable(key)
+		size, err := proof.Size(key)
 		info, statErr := c.store.Stat(c.store.setAside(key))
 		if err = errors.Join(err, statErr); err != nil {
 			c.passOver(name, err)

@@ -7,6 +7,7 @@ import (
 
 	"github.com/uniharmony/uniharmonyfs/cache/internal/disk"
 	"github.com/uniharmony/uniharmonyfs/cache/internal/partial"
+	"github.com/uniharmony/uniharmonyfs/cache/internal/pinfile"
 	"github.com/uniharmony/uniharmonyfs/cache/internal/readplan"
 	"github.com/uniharmony/uniharmonyfs/internal/annex"
 )
@@ -32,10 +33,11 @@ type store struct {
 	dir string
 }
 
-func (s store) objects() string  { return filepath.Join(s.dir, "objects") }
-func (s store) partials() string { return filepath.Join(s.dir, "partial") }
-func (s store) placing() string  { return filepath.Join(s.dir, "partial", ".placing") }
-func (s store) aside() string    { return filepath.Join(s.dir, "aside") }
+func (s store) objects() string    { return filepath.Join(s.dir, "objects") }
+func (s store) partials() string   { return filepath.Join(s.dir, "partial") }
+func (s store) placing() string    { return filepath.Join(s.dir, "partial", ".placing") }
+func (s store) pins() pinfile.File { return pinfile.File{Disk: s.Disk, Dir: s.dir} }
+func (s store) aside() string      { return filepath.Join(s.dir, "aside") }
 
 func (s store) object(k annex.Key) string   { return filepath.Join(s.objects(), k.ObjectPath()) }
 func (s store) setAside(k annex.Key) string { return filepath.Join(s.aside(), k.FileName()) }

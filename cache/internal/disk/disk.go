@@ -7,9 +7,11 @@
 package disk
 
 import (
+	"errors"
 	"io"
 	"io/fs"
 	"os"
+	"syscall"
 )
 
 // Block is the unit of disk space in bytes.
@@ -87,4 +89,9 @@ type Disk interface {
 	// Space returns the free bytes for this user, and all bytes, of dir's
 	// file system.
 	Space(dir string) (free, total int64, err error)
+}
+
+// IsFull reports whether an error says that a disk, or a quota on it, is full.
+func IsFull(err error) bool {
+	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
 }
