@@ -20,7 +20,7 @@ var layers = [][]string{
 	{"bids/schema", "internal/advice", "internal/annex", "internal/gittest", "internal/plain", "internal/readahead", "internal/source"},
 	{"bids/filter", "bids/internal/layout", "bids/internal/tsv"},
 	{"bids/sidecar"},
-	{"bids", "index", "internal/cachedir", "internal/gitstore", "internal/maker", "internal/source/sourcetest", "internal/tree", "fetch/internal/remedy", "cache/internal/disk", "cache/internal/queue"},
+	{"bids", "index", "internal/cachedir", "internal/gitstore", "internal/maker", "internal/source/sourcetest", "internal/tree", "fetch/internal/remedy", "cache/internal/disk", "cache/internal/queue", "cache/internal/supply"},
 	{"cache/internal/partial", "fetch/internal/program", "fetch/internal/web", "internal/publisher"},
 	{"cache/internal/pinfile", "cache/internal/proof", "cache/internal/readplan"},
 	{"cache", "fetch", "internal/beneath", "internal/commit", "internal/demo"},

@@ -11,6 +11,7 @@ import (
 	"github.com/uniharmony/uniharmonyfs/cache/internal/disk"
 	"github.com/uniharmony/uniharmonyfs/cache/internal/partial"
 	"github.com/uniharmony/uniharmonyfs/cache/internal/proof"
+	"github.com/uniharmony/uniharmonyfs/cache/internal/supply"
 	"github.com/uniharmony/uniharmonyfs/internal/annex"
 )
 
@@ -43,10 +44,7 @@ func (e *NoSpaceError) Error() string {
 func (e *NoSpaceError) Unwrap() error { return syscall.ENOSPC }
 
 // Attempt is one source that was tried, and how it failed.
-type Attempt struct {
-	Source string
-	Err    error
-}
+type Attempt = supply.Attempt
 
 // FetchError says that a key's content cannot be had from any source.
 type FetchError struct {

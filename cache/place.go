@@ -161,7 +161,7 @@ func (t *transfer) placeWatched(ctx context.Context, from Placer, path string) e
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	out := false
-	t.c.do(func() { out = t.supply.isOut() })
+	t.c.do(func() { out = t.supply.IsOut() })
 	watch := time.AfterFunc(silence, func() {
 		if out {
 			cancel(errSilent)

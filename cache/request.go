@@ -135,10 +135,10 @@ func (t *transfer) conclude(r *request, err, local error) {
 	case errors.As(err, &full), local != nil, disk.IsFull(err):
 		t.failLocally(&r.interval, err)
 	case errors.Is(err, source.ErrWholeOnly):
-		if r.at < len(t.supply.list) && t.supply.list[r.at].String() == r.source {
-			t.supply.list[r.at] = wholly{t.supply.list[r.at], t.o.size, t.c.store}
+		if t.supply.Is(r.at, r.source) {
+			t.supply.Wrap(r.at, func(s Source) Source { return wholly{s, t.o.size, t.c.store} })
 		}
-	case r.at < len(t.supply.list) && t.supply.list[r.at].String() == r.source: // they may have been asked for anew
+	case t.supply.Is(r.at, r.source): // they may have been asked for anew
 		t.pass(r.at, err)
 	}
 }

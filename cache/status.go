@@ -183,10 +183,10 @@ func (t *transfer) status() (TransferStatus, bool) {
 	s := TransferStatus{
 		Key: t.o.key.String(), Name: t.use.Name, Done: t.here(), Total: t.o.size, Waiters: len(t.wanted.waiters),
 	}
-	if from, _ := t.supply.current(); from != nil {
+	if from, _ := t.supply.Current(); from != nil {
 		s.Source = from.String()
 	}
-	out := !t.supply.resume.IsZero()
+	out := !t.supply.Paused().IsZero()
 	if out {
 		s.Out = t.fetchError().Error()
 	}

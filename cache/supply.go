@@ -6,106 +6,27 @@ import (
 	"slices"
 	"time"
 
-	"github.com/uniharmony/uniharmonyfs/internal/source"
+	"github.com/uniharmony/uniharmonyfs/cache/internal/supply"
 )
 
-// supply is which source is asked, and how those asked before failed. A failure
-// has one of two classes: an outage may pass by itself, and the source is asked
-// again for as long as a reader has patience; any other is final. Guarded by
-// Cache.mu.
-type supply struct {
-	origin  Origin // whose sources these are
-	loaded  bool
-	list    []Source
-	failed  []error // by source; nil: it may be asked
-	blamed  []bool  // by source: it had wrong bytes once
-	listErr error   // why there may be more
-	rounds  int     // outages in a row
-	resume  time.Time
+// sources are a transfer's. Guarded by Cache.mu.
+type sources struct {
+	supply.Supply
+	origin  Origin             // whose they are
 	unplace context.CancelFunc // while a Placer is at work
-}
-
-// current returns the source that is asked, and its number; or nil.
-func (s *supply) current() (Source, int) {
-	for i, from := range s.list {
-		if s.failed[i] == nil {
-			return from, i
-		}
-	}
-	return nil, -1
-}
-
-// exact reports whether what comes next is of the exact version, as far as is
-// known.
-func (s *supply) exact() bool {
-	from, _ := s.current()
-	return from == nil || from.Exact()
-}
-
-// tried lists how the sources failed.
-func (s *supply) tried() (all []Attempt) {
-	for i, err := range s.failed {
-		if err != nil {
-			all = append(all, Attempt{Source: s.list[i].String(), Err: err})
-		}
-	}
-	if s.listErr != nil {
-		all = append(all, Attempt{Source: "the list of sources", Err: s.listErr})
-	}
-	return all
-}
-
-// isOut reports whether a source may come back by itself.
-func (s *supply) isOut() bool {
-	return source.IsOutage(s.listErr) || slices.ContainsFunc(s.failed, source.IsOutage)
-}
-
-// again gives the sources that were out of reach another chance.
-func (s *supply) again() {
-	if source.IsOutage(s.listErr) {
-		*s = supply{rounds: s.rounds}
-		return
-	}
-	for i, err := range s.failed {
-		if source.IsOutage(err) {
-			s.failed[i] = nil
-		}
-	}
-	s.resume = time.Time{}
 }
 
 // pass goes on to the next source. Callers hold mu.
 func (t *transfer) pass(i int, err error) {
-	s := &t.supply
-	if i < 0 || i >= len(s.list) || s.failed[i] != nil {
-		return // another request has found out already
+	if t.supply.Fail(i, err) { // else another request has found out already
+		t.c.log.Warn("source failed", "file", t.use.Name, "key", t.o.key, "source", t.supply.Name(i), "err", err)
 	}
-	t.c.log.Warn("source failed", "file", t.use.Name, "key", t.o.key, "source", s.list[i], "err", err)
-	s.failed[i] = err
 }
 
-// blame finds out whose the wrong bytes were. A source gets a second chance,
-// for the fault may lie with the way. Callers hold mu.
+// blame finds out whose the wrong bytes were. Callers hold mu.
 func (t *transfer) blame(names []string) {
-	s := &t.supply
-	var from []int
-	for i, one := range s.list {
-		if slices.Contains(names, one.String()) {
-			from = append(from, i)
-		}
-	}
-	if _, i := s.current(); len(from) == 0 && i >= 0 {
-		from = []int{i}
-	}
-	if len(from) > 1 {
-		// Whose they were shows when one has sent all.
-		from = from[:1]
-	}
-	for _, i := range from {
-		if s.blamed[i] {
-			t.pass(i, ErrMismatch)
-		}
-		s.blamed[i] = true
+	for _, i := range t.supply.Blame(names) {
+		t.pass(i, ErrMismatch)
 	}
 }
 
@@ -115,18 +36,18 @@ func (t *transfer) blame(names []string) {
 func (t *transfer) ask() (step func(), again time.Time) {
 	s := &t.supply
 	now := time.Now()
-	if !s.resume.IsZero() {
+	if resume := s.Paused(); !resume.IsZero() {
 		t.expire(now)
 		if len(t.wanted.waiters) == 0 {
 			t.loseInterest()
 			return nil, again
 		}
-		if now.Before(s.resume) {
-			return nil, t.nextExpiry(s.resume)
+		if now.Before(resume) {
+			return nil, t.nextExpiry(resume)
 		}
-		s.again()
+		s.Again()
 	}
-	if !s.loaded {
+	if !s.Loaded() {
 		if len(t.wanted.waiters) == 0 {
 			return nil, again
 		}
@@ -139,12 +60,12 @@ func (t *transfer) ask() (step func(), again time.Time) {
 		}
 		return t.load, again
 	}
-	from, i := s.current()
+	from, i := s.Current()
 	if from == nil {
 		return t.exhausted()
 	}
 	if p, ok := from.(Placer); ok {
-		if t.content.stock.Have.Sum() > 0 && s.isOut() && s.rounds < patientRounds && t.patient() {
+		if t.content.stock.Have.Sum() > 0 && s.IsOut() && s.Rounds() < patientRounds && t.patient() {
 			// What brings only the whole makes worthless what is here: those
 			// that were out of reach a moment ago are tried once more first.
 			return t.exhausted()
@@ -179,10 +100,8 @@ func (t *transfer) load() {
 		})
 	}
 	t.c.do(func() {
-		t.supply = supply{
-			origin: origin, loaded: true, list: list, listErr: err, rounds: t.supply.rounds,
-			failed: make([]error, len(list)), blamed: make([]bool, len(list)),
-		}
+		t.supply.origin = origin
+		t.supply.Load(list, err)
 	})
 }
 
@@ -191,20 +110,18 @@ func (t *transfer) load() {
 // this origin are. Callers hold mu.
 func (t *transfer) exhausted() (step func(), again time.Time) {
 	s := &t.supply
-	if s.isOut() {
+	if s.IsOut() {
 		t.expire(time.Now())
 		if len(t.wanted.waiters) == 0 {
 			t.loseInterest()
-			s.again() // for who comes next
+			s.Again() // for who comes next
 			return nil, again
 		}
-		s.resume = time.Now().Add(backoff(s.rounds))
-		s.rounds++
-		return nil, t.nextExpiry(s.resume)
+		return nil, t.nextExpiry(s.Pause(time.Now()))
 	}
-	err := t.fetchError()
-	if s.listErr != nil && len(s.list) == 0 {
-		err = s.listErr
+	err := s.Unknown()
+	if err == nil {
+		err = t.fetchError()
 	}
 	mine := func(w *waiter) bool { return w.h.use.Origin == s.origin }
 	told := slices.ContainsFunc(t.wanted.waiters, func(w *waiter) bool { return mine(w) && !w.h.use.Speculative })
@@ -218,18 +135,13 @@ func (t *transfer) exhausted() (step func(), again time.Time) {
 	if len(t.wanted.waiters) == 0 {
 		t.loseInterest()
 	}
-	*s = supply{}
+	*s = sources{}
 	t.kick() // the others have sources of their own
 	return nil, again
 }
 
 func (t *transfer) fetchError() error {
-	return &FetchError{Key: t.o.key, Name: t.use.Name, Tried: t.supply.tried()}
-}
-
-// backoff is how long to leave sources alone after so many outages in a row.
-func backoff(rounds int) time.Duration {
-	return min(200*time.Millisecond<<min(rounds, 10), 5*time.Second)
+	return &FetchError{Key: t.o.key, Name: t.use.Name, Tried: t.supply.Tried()}
 }
 
 // deadline is when a waiter's patience ends, unless bytes come. Callers hold

@@ -51,7 +51,7 @@ type transfer struct {
 	use     Use // on whose behalf sources are asked
 	account account
 	content content
-	supply  supply
+	supply  sources
 	wanted  wishes
 	room    chan struct{} // holds a token while nobody makes room
 	closing bool          // whoever uses it

@@ -180,7 +180,7 @@ func (t *transfer) servable(h *Handle, i interval) bool {
 // Callers hold mu.
 func (t *transfer) needsWhole(w *waiter) bool {
 	c := &t.content
-	if w.whole || !t.inFaith(w.h) || w.End > readplan.Last(t.o.size) || !t.supply.exact() {
+	if w.whole || !t.inFaith(w.h) || w.End > readplan.Last(t.o.size) || !t.supply.Exact() {
 		return true
 	}
 	return c.stock.HasInexact(w.interval)
@@ -216,7 +216,7 @@ func (t *transfer) progressed(n int64) {
 	c := &t.content
 	if c.trickled += n; c.trickled >= readplan.ChunkSize || t.isWhole() {
 		c.progress, c.trickled = time.Now(), 0
-		t.supply.rounds = 0
+		t.supply.Progressed()
 	}
 }
 

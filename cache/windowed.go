@@ -72,7 +72,7 @@ func (t *transfer) hopeless(w *waiter) error {
 		why = "the whole of it would have to be kept"
 	case !t.inFaith(w.h):
 		why = "it streams through, so it cannot be verified before it is read"
-	case !t.supply.exact():
+	case !t.supply.Exact():
 		why = "it streams through, and its source does not name the exact version: it would have to be verified before it is read"
 	case w.Len() > c.limit/2:
 		why = "it streams through, and more was asked for at once than is kept of it"
