@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"time"
 
+	"github.com/uniharmony/uniharmonyfs/cache/internal/layout"
 	"github.com/uniharmony/uniharmonyfs/cache/internal/partial"
 )
 
@@ -165,16 +166,16 @@ func (c *Cache) removeMarked(i *item, aside bool) error {
 	var left int64 // of a partial file that could not be removed
 	switch i.kind {
 	case objectItem:
-		err = c.store.remove(i.o.key, aside)
+		err = c.store.RemoveObject(i.o.key, aside)
 	case partialItem:
-		if err = c.store.removeFill(i.f); err != nil {
-			left = c.store.leftOf(i.f) // some of its files may be gone
-			if c.store.isGone(i.f) {
+		if err = c.store.RemoveFill(i.f.file); err != nil {
+			left = c.store.Left(i.f.file.Ident.Name()) // some of its files may be gone
+			if c.store.IsGone(i.f.file.Ident.Name()) {
 				err = nil
 			}
 		}
 	case asideItem:
-		if err = c.store.Remove(c.store.setAside(i.o.key)); errors.Is(err, fs.ErrNotExist) {
+		if err = c.store.Remove(c.store.SetAside(i.o.key)); errors.Is(err, fs.ErrNotExist) {
 			err = nil
 		}
 	}
@@ -203,7 +204,7 @@ func (c *Cache) removeMarked(i *item, aside bool) error {
 			close(i.f.removed)
 			i.f.removed = nil
 			// A file that was thrown away is not the same when it is made again.
-			i.f.file = partial.New(c.store, c.store.partials(), i.f.file.Ident, o.size)
+			i.f.file = partial.New(c.store, c.store.Partials(), i.f.file.Ident, o.size)
 			c.settle(o)
 		case i.kind == asideItem:
 			i.going = false
@@ -278,6 +279,6 @@ func (c *Cache) release(t *transfer, object, left int64) {
 }
 
 // cost is what a content takes at most, in bytes, when it is fetched whole.
-func (t *transfer) cost() int64 { return charge(t.o.size) }
+func (t *transfer) cost() int64 { return layout.Charge(t.o.size) }
 
 type interval = partial.Interval

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/uniharmony/uniharmonyfs/cache/internal/disk"
+	"github.com/uniharmony/uniharmonyfs/cache/internal/layout"
 	"github.com/uniharmony/uniharmonyfs/cache/internal/proof"
 	"github.com/uniharmony/uniharmonyfs/cache/internal/queue"
 	"github.com/uniharmony/uniharmonyfs/internal/annex"
@@ -114,7 +115,7 @@ func (o Options) withDefaults() Options {
 // which take none of ours. Nothing that can wait is done with mu held: no file
 // is opened, read, written, hashed or removed, and nobody's function called.
 type Cache struct {
-	store   store
+	store   layout.Store
 	options Options
 	log     *slog.Logger
 	queue   *queue.Queue
@@ -142,7 +143,7 @@ type Cache struct {
 func Open(dir string, o Options) (*Cache, error) {
 	o = o.withDefaults()
 	c := &Cache{
-		store:   store{Disk: o.disk, dir: dir},
+		store:   layout.Store{Disk: o.disk, Dir: dir},
 		options: o,
 		log:     o.Log,
 		queue:   queue.New(o.Requests),
@@ -151,11 +152,11 @@ func Open(dir string, o Options) (*Cache, error) {
 		books:   books{budget: o.Budget},
 		ledger:  ledgerState{dirty: make(map[annex.Key]bool), saving: disk.NewTurn()},
 	}
-	if err := c.store.make(); err != nil {
+	if err := c.store.Make(); err != nil {
 		return nil, fmt.Errorf("cache: %w", err)
 	}
 	var err error
-	if c.pinned, err = c.store.pins().Load(); err != nil {
+	if c.pinned, err = c.store.Pins().Load(); err != nil {
 		return nil, err
 	}
 	if err := c.scan(); err != nil {

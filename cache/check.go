@@ -7,7 +7,6 @@ import (
 	"io/fs"
 
 	"github.com/uniharmony/uniharmonyfs/cache/internal/disk"
-	"github.com/uniharmony/uniharmonyfs/cache/internal/proof"
 	"github.com/uniharmony/uniharmonyfs/internal/annex"
 )
 
@@ -47,7 +46,7 @@ func (c *Cache) startCheck(o *object) *check {
 		close(k.done)
 	}
 	c.spawn("a check", func() {
-		info, err := c.store.check(ctx, o.key, o.size)
+		info, err := c.store.Check(ctx, o.key, o.size)
 		if isDamage(err) {
 			c.disavow(o)
 		}
@@ -77,21 +76,6 @@ func (c *Cache) checked(o *object, info disk.Info, err error) {
 	if o.phase == present && !o.synced {
 		c.ledger.unsynced = append(c.ledger.unsynced, o)
 	}
-}
-
-// check compares an object's file, as it is on the disk, with its key.
-func (s store) check(ctx context.Context, key annex.Key, size int64) (disk.Info, error) {
-	f, before, err := s.openObject(key, size)
-	if f != nil {
-		defer f.Close()
-	}
-	if err == nil {
-		err = f.Uncache()
-	}
-	if err != nil {
-		return before, err
-	}
-	return before, proof.Compare(ctx, f, before.ID, key)
 }
 
 // Verify hashes what the cache holds of a key, whatever is known of it. A

@@ -44,15 +44,15 @@ func (t *transfer) publish(p *partial.File) {
 		t.overtaken()
 		return
 	}
-	err = p.Publish(func(from string) error { return t.c.store.publish(t.o.key, from) })
+	err = p.Publish(func(from string) error { return t.c.store.Publish(t.o.key, from) })
 	if err != nil {
 		// Readers that came meanwhile wait for the end and look again.
 		t.c.do(func() { t.failLocally(nil, fmt.Errorf("cannot put it into the cache: %w", err)) })
 		t.rest()
 		return
 	}
-	info, err := t.c.store.Stat(t.c.store.object(t.o.key))
-	refused, left := p.Refused(), t.c.store.leftOf(t.f)
+	info, err := t.c.store.Stat(t.c.store.Object(t.o.key))
+	refused, left := p.Refused(), t.c.store.Left(t.f.file.Ident.Name())
 	t.end(func() {
 		o := t.o
 		if err != nil { // it has gone again already
@@ -81,7 +81,7 @@ func (t *transfer) discard(p *partial.File) (left int64) {
 	if err := p.Discard(); err != nil {
 		t.c.log.Error("a partial file cannot be removed", "key", t.o.key, "err", err)
 	}
-	return t.c.store.leftOf(t.f)
+	return t.c.store.Left(t.f.file.Ident.Name())
 }
 
 // outdo marks what is at rest of an object that is present now: it is of no
@@ -148,7 +148,7 @@ func (t *transfer) claimName() (mine bool, err error) {
 func (t *transfer) overtaken() {
 	p := t.content.part
 	if t.f.exposed || len(t.content.past) > 0 {
-		f, _, err := t.c.store.openObject(t.o.key, t.o.size)
+		f, _, err := t.c.store.OpenObject(t.o.key, t.o.size)
 		wrong := err != nil || !partial.Agrees(f, t.pastDigests())
 		if err == nil && !wrong && p != nil {
 			digests, err := p.Digests(t.content.stock.Have)
@@ -168,7 +168,7 @@ func (t *transfer) overtaken() {
 	t.end(func() {
 		t.c.release(t, -1, left)
 		t.f.exposed = false
-		t.f.file = partial.New(t.c.store, t.c.store.partials(), t.f.file.Ident, t.o.size)
+		t.f.file = partial.New(t.c.store, t.c.store.Partials(), t.f.file.Ident, t.o.size)
 		t.refuse(errEnded, nil)
 	})
 }
@@ -187,7 +187,7 @@ func (t *transfer) rest() {
 			t.c.log.Warn("what came of a content cannot be kept", "key", t.o.key, "err", err)
 			left, c.stock = t.discard(p), partial.Stock{}
 		} else {
-			left += t.c.store.leftPlaced(t.f)
+			left += t.c.store.LeftPlaced(t.f.file.Ident.Name())
 		}
 	}
 	useless := len(c.stock.Have) == 0 && c.part != nil
@@ -198,7 +198,7 @@ func (t *transfer) rest() {
 			t.f.exposed = t.f.exposed && left > 0 && !useless
 		}
 		if left == 0 || useless {
-			t.f.file = partial.New(t.c.store, t.c.store.partials(), t.f.file.Ident, t.o.size)
+			t.f.file = partial.New(t.c.store, t.c.store.Partials(), t.f.file.Ident, t.o.size)
 		} else {
 			t.c.ledger.resting = append(t.c.ledger.resting, t.f)
 		}
@@ -243,14 +243,14 @@ func (t *transfer) crash(err error) {
 	if p := t.content.part; p != nil {
 		t.discard(p)
 	}
-	left := t.c.store.leftOf(t.f)
+	left := t.c.store.Left(t.f.file.Ident.Name())
 	t.end(func() {
 		t.c.release(t, -1, left)
 		if t.f.exposed {
 			t.c.revoke(t.o, t.f.dataset)
 			t.f.exposed = false
 		}
-		t.f.file = partial.New(t.c.store, t.c.store.partials(), t.f.file.Ident, t.o.size)
+		t.f.file = partial.New(t.c.store, t.c.store.Partials(), t.f.file.Ident, t.o.size)
 		t.c.failures.note(t.f.id(), err, t.c.options.FailureTTL)
 	})
 }

@@ -379,7 +379,7 @@ func (h *Handle) attach(ctx context.Context) (t *transfer, err error) {
 // it is not demotes the object; that it cannot be opened at the moment does not.
 func (h *Handle) openFile() error {
 	c, o := h.c, h.o
-	f, info, err := c.store.openObject(o.key, o.size)
+	f, info, err := c.store.OpenObject(o.key, o.size)
 	kept := false
 	defer func() {
 		if f != nil && !kept {
@@ -406,20 +406,6 @@ func (h *Handle) openFile() error {
 		}
 	})
 	return err
-}
-
-// openObject opens an object's file. An error that says something of the
-// object [isDamage].
-func (s store) openObject(key annex.Key, size int64) (disk.File, disk.Info, error) {
-	f, err := s.Open(s.object(key))
-	if err != nil {
-		return nil, disk.Info{}, err
-	}
-	info, err := f.Stat()
-	if err == nil && info.Size != size {
-		err = fmt.Errorf("%w: it has %d bytes, not %d", ErrMismatch, info.Size, size)
-	}
-	return f, info, err
 }
 
 func wait(ctx context.Context, done <-chan struct{}) error {

@@ -4,12 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"syscall"
 	"time"
 
 	"github.com/uniharmony/uniharmonyfs/cache/internal/disk"
-	"github.com/uniharmony/uniharmonyfs/cache/internal/proof"
+	"github.com/uniharmony/uniharmonyfs/cache/internal/layout"
 	"github.com/uniharmony/uniharmonyfs/internal/annex"
 )
 
@@ -146,7 +145,7 @@ func (c *Cache) flushObject(o *object) error {
 	if !begun {
 		return nil
 	}
-	err := c.store.flush(o.key, o.size, id)
+	err := c.store.Flush(o.key, o.size, id)
 	c.do(func() {
 		close(o.flushing)
 		o.flushing = nil
@@ -155,7 +154,7 @@ func (c *Cache) flushObject(o *object) error {
 		case err == nil && same:
 			o.synced = true
 			c.ledger.dirty[o.key] = true
-		case same && !errors.Is(err, errUnopened):
+		case same && !errors.Is(err, layout.ErrUnopened):
 			c.log.Error("not flushed", "key", o.key, "err", err)
 			c.distrust(o, id)
 		case same:
@@ -222,27 +221,6 @@ func (c *Cache) flushKey(ctx context.Context, key annex.Key) error {
 		}
 	}
 	return fmt.Errorf("it changes all the time: %w", syscall.EIO)
-}
-
-// errUnopened says that nothing was flushed.
-var errUnopened = errors.New("not opened")
-
-// flush flushes an object's data, if it is still that file.
-func (s store) flush(key annex.Key, size int64, id disk.ID) error {
-	f, info, err := s.openObject(key, size)
-	if f != nil {
-		defer f.Close()
-	}
-	if err == nil && info.ID != id {
-		err = proof.ErrChanged
-	}
-	if err != nil {
-		return errors.Join(errUnopened, err)
-	}
-	if err := f.Sync(); err != nil {
-		return err
-	}
-	return s.SyncDir(filepath.Dir(s.object(key))) // its name, too
 }
 
 // flushFill flushes a partial file at rest.

@@ -110,7 +110,7 @@ func (c *Cache) fill(o *object, dataset string) *fill {
 	if f == nil {
 		f = &fill{o: o, dataset: dataset}
 		f.item = item{o: o, f: f, kind: partialItem, at: -1}
-		f.file = partial.New(c.store, c.store.partials(), partial.Ident{Key: o.key, Dataset: dataset}, o.size)
+		f.file = partial.New(c.store, c.store.Partials(), partial.Ident{Key: o.key, Dataset: dataset}, o.size)
 		o.fills[dataset] = f
 	}
 	return f

@@ -35,7 +35,7 @@ func (c *Cache) changePins(keys []annex.Key, pinned bool) error {
 		// What is pinned is not evicted from now on, also while the disk writes.
 		c.markPinned(keys, true)
 	}
-	if err := c.store.pins().Save(next); err != nil {
+	if err := c.store.Pins().Save(next); err != nil {
 		if pinned {
 			c.restorePins(keys)
 		}
@@ -83,7 +83,7 @@ func (c *Cache) setPinned(k annex.Key, pinned bool) {
 
 // restorePins takes back what was pinned in memory only.
 func (c *Cache) restorePins(keys []annex.Key) {
-	set, err := c.store.pins().Load()
+	set, err := c.store.Pins().Load()
 	if err != nil {
 		return // too many pins lose nothing
 	}

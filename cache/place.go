@@ -121,7 +121,7 @@ func (t *transfer) bringWhole(ctx context.Context, from Placer) (*partial.File, 
 		return nil, err
 	}
 	defer t.c.queue.Give()
-	path := t.c.store.placed(t.f)
+	path := t.c.store.Placed(t.f.file.Ident.Name())
 	if err := t.c.store.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, errors.Join(errLocal, err)
 	}
@@ -145,7 +145,7 @@ func (t *transfer) bringWhole(ctx context.Context, from Placer) (*partial.File, 
 		}
 		if removeErr := t.c.store.Remove(path); removeErr != nil && !errors.Is(removeErr, fs.ErrNotExist) {
 			t.c.log.Error("what a source brought cannot be removed", "key", t.o.key, "err", removeErr)
-			left := t.c.store.leftPlaced(t.f)
+			left := t.c.store.LeftPlaced(t.f.file.Ident.Name())
 			t.c.do(func() { t.c.noteAllocated(t, left) })
 		}
 		return nil, err
@@ -227,7 +227,7 @@ func (t *transfer) throwAway(p *partial.File) error {
 	t.c.do(func() {
 		c := &t.content
 		c.part, c.stock = nil, partial.Stock{}
-		t.f.file = partial.New(t.c.store, t.c.store.partials(), t.f.file.Ident, t.o.size)
+		t.f.file = partial.New(t.c.store, t.c.store.Partials(), t.f.file.Ident, t.o.size)
 		t.reclaim()
 		t.c.noteAllocated(t, min(left, t.account.allocated)-t.account.allocated)
 	})

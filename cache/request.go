@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/uniharmony/uniharmonyfs/cache/internal/disk"
+	"github.com/uniharmony/uniharmonyfs/cache/internal/layout"
 	"github.com/uniharmony/uniharmonyfs/cache/internal/partial"
 	"github.com/uniharmony/uniharmonyfs/cache/internal/queue"
 	"github.com/uniharmony/uniharmonyfs/cache/internal/readplan"
@@ -205,14 +206,14 @@ func (r *request) makeRoom() error {
 	if rest > 0 {
 		need := rest
 		if !r.steady && limit == 0 {
-			need = min(rest, chargePart(r.interval))
+			need = min(rest, layout.ChargePart(r.interval))
 		}
 		as := t.c.queue.Class(r.ticket)
 		err := t.c.reserve(r.ctx, t, need, as)
 		var full *NoSpaceError
 		if errors.As(err, &full) && r.steady && limit == 0 && as == queue.Demanded && !full.Never {
 			where = r.interval
-			err = t.c.reserve(r.ctx, t, min(rest, chargePart(r.interval)), as)
+			err = t.c.reserve(r.ctx, t, min(rest, layout.ChargePart(r.interval)), as)
 		}
 		if err != nil {
 			return err

@@ -82,7 +82,7 @@ func (c *Cache) tryReserve(w *roomWaiter, late bool) (done bool, victims []*item
 
 // space returns the disk's free bytes, and those that are to stay free.
 func (c *Cache) space() (free, floor int64, err error) {
-	free, total, err := c.store.Space(c.store.dir)
+	free, total, err := c.store.Space(c.store.Dir)
 	floor = c.options.Floor
 	if floor == 0 {
 		floor = min(total/20, 1<<30)

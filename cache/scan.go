@@ -25,7 +25,7 @@ func (c *Cache) scan() error {
 			c.log.Warn("ledger is unreadable: objects are hashed again", "err", err)
 		}
 	}
-	c.removeBelow(c.store.placing())
+	c.removeBelow(c.store.Placing())
 	if err := c.scanPartials(known); err != nil {
 		return err
 	}
@@ -65,7 +65,7 @@ func isPartialName(name string) bool {
 }
 
 func (c *Cache) scanPartials(known map[annex.Key]Record) error {
-	dir := c.store.partials()
+	dir := c.store.Partials()
 	names, err := c.store.List(dir)
 	if err != nil {
 		return err
@@ -127,7 +127,7 @@ func (c *Cache) scanPartial(dir, name string, known map[annex.Key]Record) {
 
 // scanObjects looks through objects/XXX/YYY/KEY/KEY.
 func (c *Cache) scanObjects(known map[annex.Key]Record) error {
-	top := c.store.objects()
+	top := c.store.Objects()
 	first, err := c.store.List(top)
 	if err != nil {
 		return err
@@ -136,7 +136,7 @@ func (c *Cache) scanObjects(known map[annex.Key]Record) error {
 		for _, b := range c.list(filepath.Join(top, a)) {
 			for _, name := range c.list(filepath.Join(top, a, b)) {
 				key, err := annex.ParseFileName(name)
-				if err == nil && c.store.object(key) == filepath.Join(top, a, b, name, name) {
+				if err == nil && c.store.Object(key) == filepath.Join(top, a, b, name, name) {
 					c.scanObject(key, known)
 				}
 			}
@@ -165,11 +165,11 @@ func (c *Cache) scanObject(key annex.Key, known map[annex.Key]Record) {
 	if err != nil {
 		return
 	}
-	path := c.store.object(key)
+	path := c.store.Object(key)
 	info, err := c.store.Stat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		c.store.remove(key, false) // its empty directory
+		c.store.RemoveObject(key, false) // its empty directory
 		return
 	case err != nil:
 		c.passOver(path, err)
@@ -204,13 +204,13 @@ func (c *Cache) scanObject(key annex.Key, known map[annex.Key]Record) {
 }
 
 func (c *Cache) scanAside() {
-	for _, name := range c.listIfAny(c.store.aside()) {
+	for _, name := range c.listIfAny(c.store.Aside()) {
 		key, err := annex.ParseFileName(name)
 		if err != nil {
 			continue
 		}
 		size, err := proof.Size(key)
-		info, statErr := c.store.Stat(c.store.setAside(key))
+		info, statErr := c.store.Stat(c.store.SetAside(key))
 		if err = errors.Join(err, statErr); err != nil {
 			c.passOver(name, err)
 			continue
