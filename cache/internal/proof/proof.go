@@ -28,7 +28,7 @@ var (
 	ErrChanged = errors.New("object is not what it was")
 )
 
-// verifiable returns the size of a key's content, in bytes, if it could be
+// Size returns the size of a key's content, in bytes, if it could be
 // verified.
 func Size(key annex.Key) (int64, error) {
 	size, ok := key.Size()

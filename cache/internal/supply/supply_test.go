@@ -22,8 +22,8 @@ func (p place) Exact() bool                                          { return p.
 func (p place) Fetch(context.Context, int64, int64, io.Writer) error { panic("asked") }
 
 var (
-	outage = source.Outage(errors.New("out of reach"))
-	final  = errors.New("404")
+	errOut   = source.Outage(errors.New("out of reach"))
+	errFinal = errors.New("404")
 )
 
 // of is a supply of sources by name, of which the first is exact.
@@ -53,17 +53,17 @@ func TestSourcesAreAskedInTurn(t *testing.T) {
 	if s.now() != "a" || !s.Exact() {
 		t.Errorf("first %s", s.now())
 	}
-	if !s.Fail(0, final) || s.Fail(0, outage) || s.Fail(-1, final) || s.Fail(3, final) {
+	if !s.Fail(0, errFinal) || s.Fail(0, errOut) || s.Fail(-1, errFinal) || s.Fail(3, errFinal) {
 		t.Error("a failure is news once")
 	}
 	if s.now() != "b" || s.Exact() || s.IsOut() {
 		t.Errorf("then %s", s.now())
 	}
-	s.Fail(1, outage)
+	s.Fail(1, errOut)
 	if s.now() != "c" || !s.IsOut() {
 		t.Errorf("then %s", s.now())
 	}
-	s.Fail(2, final)
+	s.Fail(2, errFinal)
 	if s.now() != "" || !s.Exact() || !s.IsOut() {
 		t.Errorf("none is left, and %s", s.now())
 	}
@@ -86,8 +86,8 @@ func TestListThatCannotBeHad(t *testing.T) {
 	if s.Loaded() || s.IsOut() || s.now() != "" {
 		t.Error("before it was asked for")
 	}
-	s.Load(nil, outage)
-	if !s.Loaded() || !s.IsOut() || !errors.Is(s.Unknown(), outage) || len(s.Tried()) != 1 {
+	s.Load(nil, errOut)
+	if !s.Loaded() || !s.IsOut() || !errors.Is(s.Unknown(), errOut) || len(s.Tried()) != 1 {
 		t.Errorf("%+v", s)
 	}
 	s.Pause(time.Now())
@@ -95,12 +95,12 @@ func TestListThatCannotBeHad(t *testing.T) {
 	if s.Loaded() || s.Rounds() != 1 || !s.Paused().IsZero() {
 		t.Errorf("%+v", s)
 	}
-	s.Load(nil, final)
+	s.Load(nil, errFinal)
 	if s.IsOut() || s.Rounds() != 1 {
 		t.Errorf("%+v", s)
 	}
 	half := of("a")
-	half.Load([]source.Source{place{"a", true}}, final)
+	half.Load([]source.Source{place{"a", true}}, errFinal)
 	if half.Unknown() != nil || half.now() != "a" {
 		t.Error("a list that is not whole has sources")
 	}
