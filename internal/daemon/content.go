@@ -25,7 +25,7 @@ const inMemory = 1 << 20
 // OpenContent opens a file of the mount. It reads nothing.
 func (m *mount) OpenContent(node int) (fs.Content, error) {
 	v := m.version
-	if content, ok := m.view.Content(node); ok {
+	if content, ok := m.shown.view.Content(node); ok {
 		return synthesised{bytes.NewReader(content)}, nil
 	}
 	if v.Kind(node) == tree.Git && v.Size(node) <= inMemory {
@@ -34,7 +34,7 @@ func (m *mount) OpenContent(node int) (fs.Content, error) {
 	if local := v.OpenInPlace(node); local != nil {
 		return local, nil
 	}
-	h, err := m.d.cache.Open(v.Key(node), m.use(node))
+	h, err := m.d.cache.Open(v.Key(node), m.useOf(node))
 	if err != nil {
 		return nil, err
 	}
@@ -44,12 +44,11 @@ func (m *mount) OpenContent(node int) (fs.Content, error) {
 	return h, nil
 }
 
-// use says how the mount's readers want a file.
-func (m *mount) use(node int) cache.Use {
-	return cache.Use{
-		Origin: m.origin, Dataset: m.version.ID(), Owner: m.owner, Name: m.version.Path(node),
-		Strict: m.strict, NoReadAhead: m.noReadAhead, Patience: m.patience,
-	}
+// useOf says how the mount's readers want a file.
+func (m *mount) useOf(node int) cache.Use {
+	use := m.use
+	use.Name = m.version.Path(node)
+	return use
 }
 
 // revoke has the kernel forget what it keeps of a key for the mounts of a
@@ -155,8 +154,8 @@ func (m *mount) Read(name string) ([]byte, error) {
 		return show(m.info())
 	case "synthesised":
 		var b strings.Builder
-		for _, n := range m.files {
-			if _, ok := m.view.Content(n); ok {
+		for _, n := range m.shown.files {
+			if _, ok := m.shown.view.Content(n); ok {
 				b.WriteString(m.version.Path(n) + "\n")
 			}
 		}

@@ -40,7 +40,7 @@ func (d *daemon) annexedFiles(ctx context.Context, req control.FilesRequest, r *
 				return nil, release, err
 			}
 			for _, n := range nodes {
-				add(m.version, n, m.origin, m.owner)
+				add(m.version, n, m.use.Origin, m.use.Owner)
 			}
 		}
 		return files, release, nil
@@ -76,9 +76,9 @@ func (d *daemon) inMount(path string) (*mount, []int, error) {
 	}
 	rel := strings.TrimPrefix(strings.TrimPrefix(path, m.target), "/")
 	if rel == "" {
-		return m, m.files, nil
+		return m, m.shown.files, nil
 	}
-	n, ok := m.view.Find(rel)
+	n, ok := m.shown.view.Find(rel)
 	if !ok {
 		return nil, nil, advice.New(advice.NoMatch, path+" is not in the mount", nil, "list what is there with: uniharmonyfs list")
 	}
@@ -86,7 +86,7 @@ func (d *daemon) inMount(path string) (*mount, []int, error) {
 		return m, []int{n}, nil
 	}
 	var below []int
-	for _, f := range m.files {
+	for _, f := range m.shown.files {
 		if cachedir.Within(m.version.Path(f), rel) {
 			below = append(below, f)
 		}

@@ -22,7 +22,6 @@ import (
 	"github.com/uniharmony/uniharmonyfs/internal/cachedir"
 	"github.com/uniharmony/uniharmonyfs/internal/control"
 	"github.com/uniharmony/uniharmonyfs/internal/dataset"
-	"github.com/uniharmony/uniharmonyfs/internal/readahead"
 	"github.com/uniharmony/uniharmonyfs/internal/tree"
 )
 
@@ -32,24 +31,26 @@ type mount struct {
 	id        string
 	target    string
 	made      bool // the target directory is ours
-	owner     string
 	version   *dataset.Version
 	selection bids.Selection
-	view      *tree.View
-	files     []int
-	hints     []string
-	origin    cache.Origin
+	shown     shown
+	use       cache.Use // of its files, but for their names
 	fs        *fs.Mounted
 	since     time.Time
 
-	strict, noReadAhead bool
-	patience            time.Duration
-	attached            chan struct{} // closed when fs is known, or that there is none
-	prefetching         atomic.Bool
-	ctx                 context.Context // ends with the mount
-	stop                context.CancelFunc
-	guesser             *readahead.Predictor // nil, as known: nothing is guessed
-	known               *mountFiles
+	attached    chan struct{} // closed when fs is known, or that there is none
+	prefetching atomic.Bool
+	ctx         context.Context // ends with the mount
+	stop        context.CancelFunc
+	known       *mountFiles // nil: nothing is read ahead
+}
+
+// shown is what a mount shows. What a selection knows beside that is as large
+// again, and is not kept.
+type shown struct {
+	view  *tree.View
+	files []int    // its nodes, in the order of their paths
+	hints []string // for people
 }
 
 func (d *daemon) mountRequest(ctx context.Context, req control.MountRequest, r *reply) (info control.MountInfo, err error) {
@@ -97,18 +98,23 @@ func (d *daemon) mountRequest(ctx context.Context, req control.MountRequest, r *
 		return info, err
 	}
 	m := &mount{
-		d: d, id: req.ID, target: req.Target, made: made, owner: owner,
-		version: v, selection: req.Selection, view: chosen.View, files: chosen.Files, hints: chosen.Hints,
-		origin: from, since: time.Now(), strict: req.Strict, noReadAhead: req.NoReadAhead,
+		d: d, id: req.ID, target: req.Target, made: made, version: v, selection: req.Selection,
+		shown: shown{chosen.View, chosen.Files, chosen.Hints},
+		use:   cache.Use{Origin: from, Dataset: v.ID(), Owner: owner, Strict: req.Strict, NoReadAhead: req.NoReadAhead},
+		since: time.Now(),
 	}
-	m.patience = control.DefaultPatience
+	m.use.Patience = control.DefaultPatience
 	if req.Patience != nil {
-		m.patience = *req.Patience
+		m.use.Patience = *req.Patience
 	}
 	m.attached = make(chan struct{})
 	m.ctx, m.stop = context.WithCancel(context.Background())
-	if !m.noReadAhead {
+	if !m.use.NoReadAhead {
 		m.guess()
+	}
+	var prefetched []int
+	if req.Prefetch {
+		prefetched = m.inBudget()
 	}
 	if err := d.serve(m, req.AllowOther); err != nil {
 		m.stop()
@@ -116,7 +122,7 @@ func (d *daemon) mountRequest(ctx context.Context, req control.MountRequest, r *
 	}
 	served = true
 	if req.Prefetch {
-		m.prefetch()
+		m.prefetch(prefetched)
 	}
 	tidy()
 	return m.info(), nil
@@ -133,7 +139,7 @@ func (d *daemon) serve(m *mount, allowOther bool) error {
 		return context.Canceled
 	}
 	d.mounts.serve(m)
-	served, err := fs.Mount(m.view, fs.Options{
+	served, err := fs.Mount(m.shown.view, fs.Options{
 		Target:     m.target,
 		Opener:     m,
 		Control:    m,
@@ -164,7 +170,7 @@ func (d *daemon) serve(m *mount, allowOther bool) error {
 	}
 	m.version.Mounted(m.target)
 	d.mounts.add(m)
-	d.log.Info("mounted", "target", m.target, "dataset", m.version.Spec(), "commit", m.version.Commit, "files", m.view.Files(), "passthrough", m.fs.Passthrough())
+	d.log.Info("mounted", "target", m.target, "dataset", m.version.Spec(), "commit", m.version.Commit, "files", m.shown.view.Files(), "passthrough", m.fs.Passthrough())
 	go d.guarded("the end of a mount", func() {
 		<-m.fs.Done()
 		m.stop()
@@ -189,18 +195,18 @@ func (m *mount) info() control.MountInfo {
 	v := m.version
 	i := control.MountInfo{
 		Target: m.target, Dataset: v.Spec(), Version: v.Request.Version, Commit: string(v.Commit),
-		Selection: m.selection, Files: m.view.Files(), Bytes: m.view.Bytes(),
-		Hidden: v.Hidden, Hints: m.hints, Offline: v.Request.Offline,
-		Passthrough: m.fs.Passthrough(), Strict: m.strict, NoReadAhead: m.noReadAhead, Patience: m.patience,
+		Selection: m.selection, Files: m.shown.view.Files(), Bytes: m.shown.view.Bytes(),
+		Hidden: v.Hidden, Hints: m.shown.hints, Offline: v.Request.Offline,
+		Passthrough: m.fs.Passthrough(), Strict: m.use.Strict, NoReadAhead: m.use.NoReadAhead, Patience: m.use.Patience,
 		Prefetching: m.prefetching.Load(), OpenFiles: m.fs.OpenFiles(), Clone: v.Clone.Dir, Since: m.since,
 	}
 	size := func(k int) int64 {
-		if n := m.files[k]; v.Kind(n) == tree.Annexed {
+		if n := m.shown.files[k]; v.Kind(n) == tree.Annexed {
 			return v.Size(n)
 		}
 		return -1
 	}
-	i.Cached = m.d.cache.CountCached(len(m.files), size, func(k int) annex.Key { return v.Key(m.files[k]) })
+	i.Cached = m.d.cache.CountCached(len(m.shown.files), size, func(k int) annex.Key { return v.Key(m.shown.files[k]) })
 	return i
 }
 

@@ -15,23 +15,28 @@ func (m *mount) remote(n int) bool {
 	return m.version.Kind(n) == tree.Annexed && !m.version.InPlace(m.version.Key(n))
 }
 
-// prefetch brings all that the mount shows, in the order of the paths, behind
-// whatever is read. It stops where the budget ends: what comes later would
-// only push out what came before. It ends with the mount.
-func (m *mount) prefetch() {
+// inBudget returns what of a mount that is not served yet can be prefetched, in the
+// order of the paths: what comes after the end of the budget would only push out
+// what came before.
+func (m *mount) inBudget() (files []int) {
 	budget := m.d.cache.Budget()
-	var files []int
 	var bytes int64
-	for _, n := range m.files {
+	for _, n := range m.shown.files {
 		if !m.remote(n) {
 			continue
 		}
 		if bytes += m.version.Size(n); bytes > budget {
-			m.hints = append(m.hints, fmt.Sprintf("the files take more than the budget of %d bytes: only the first %d are prefetched", budget, len(files)))
+			m.shown.hints = append(m.shown.hints, fmt.Sprintf("the files take more than the budget of %d bytes: only the first %d are prefetched", budget, len(files)))
 			break
 		}
 		files = append(files, n)
 	}
+	return files
+}
+
+// prefetch brings files of the mount, behind whatever is read. It ends with the
+// mount.
+func (m *mount) prefetch(files []int) {
 	end, ok := m.d.life.begin("prefetch")
 	if !ok {
 		return
@@ -51,7 +56,7 @@ func (m *mount) prefetch() {
 			}
 			// What fails is in the cache's errors.
 			g.Go(func() error {
-				return m.d.guarded("prefetch", func() { m.d.cache.Fetch(ctx, m.version.Key(n), m.use(n)) })
+				return m.d.guarded("prefetch", func() { m.d.cache.Fetch(ctx, m.version.Key(n), m.useOf(n)) })
 			})
 		}
 		g.Wait()

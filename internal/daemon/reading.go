@@ -13,8 +13,10 @@ import (
 // mountFiles is what the guesser of a mount knows of its files.
 type mountFiles struct {
 	m     *mount
-	place []int32 // by node: index in mount.files
+	place []int32 // by node: index in shown.files
 	slots chan struct{}
+
+	guesser *readahead.Predictor
 }
 
 // guesses bounds the guesses that are fetched at once.
@@ -23,17 +25,17 @@ const guesses = 2 * readahead.MaxDepth
 // guess makes the mount fetch what is likely to be read next.
 func (m *mount) guess() {
 	a := &mountFiles{m: m, place: make([]int32, m.version.Len()), slots: make(chan struct{}, guesses)}
-	for i, n := range m.files {
+	for i, n := range m.shown.files {
 		a.place[n] = int32(i)
 	}
 	m.known = a
-	m.guesser = readahead.New(a, len(m.files), min(1<<30, m.d.cache.Budget()/8))
+	a.guesser = readahead.New(a, len(m.shown.files), min(1<<30, m.d.cache.Budget()/8))
 }
 
 // Kind returns what the names of like files have in common: the directory's,
 // which is the datatype, and suffix and extension.
 func (a *mountFiles) Kind(file int) string {
-	n := a.m.files[file]
+	n := a.m.shown.files[file]
 	if !a.m.remote(n) {
 		return ""
 	}
@@ -45,22 +47,22 @@ func (a *mountFiles) Kind(file int) string {
 func suffix(name string) string { return name[strings.LastIndexByte(name, '_')+1:] }
 
 func (a *mountFiles) IsKind(file int, kind string) bool {
-	v, n := a.m.version, a.m.files[file]
+	v, n := a.m.version, a.m.shown.files[file]
 	dir, end, _ := strings.Cut(kind, "/")
 	return suffix(v.Name(n)) == end && v.Name(v.Parent(n)) == dir && a.m.remote(n)
 }
 
 func (a *mountFiles) Partners(x, y int) bool {
-	v, n, o := a.m.version, a.m.files[x], a.m.files[y]
+	v, n, o := a.m.version, a.m.shown.files[x], a.m.shown.files[y]
 	one, _, _ := strings.Cut(v.Name(n), ".")
 	two, _, _ := strings.Cut(v.Name(o), ".")
 	return one == two && v.Parent(n) == v.Parent(o)
 }
 
-func (a *mountFiles) Size(file int) int64 { return a.m.version.Size(a.m.files[file]) }
+func (a *mountFiles) Size(file int) int64 { return a.m.version.Size(a.m.shown.files[file]) }
 
 func (a *mountFiles) Fetch(file int, whole bool) bool {
-	n, c := a.m.files[file], a.m.d.cache
+	n, c := a.m.shown.files[file], a.m.d.cache
 	if !a.m.remote(n) || c.State(a.m.version.Key(n)).Presence == cache.Cached {
 		return true
 	}
@@ -78,7 +80,7 @@ func (a *mountFiles) Fetch(file int, whole bool) bool {
 	}
 	go a.m.d.guarded("reading ahead", func() {
 		defer func() { <-a.slots }()
-		use := a.m.use(n)
+		use := a.m.useOf(n)
 		use.Speculative = true
 		bring(a.m.ctx, a.m.version.Key(n), use) // who reads it is told what failed
 	})
@@ -97,7 +99,7 @@ type reading struct {
 // watch tells the guesser of a file that is read. What is here already the
 // kernel reads by itself: its opening must do.
 func (a *mountFiles) watch(n int, h *cache.Handle) *reading {
-	r := &reading{Handle: h, guesser: a.m.guesser, file: int(a.place[n])}
+	r := &reading{Handle: h, guesser: a.guesser, file: int(a.place[n])}
 	if h.File() != nil {
 		r.told.Do(func() { r.guesser.Opened(r.file, true) })
 	}

@@ -28,7 +28,7 @@ func (d *daemon) status(_ context.Context, req control.StatusRequest, _ *reply) 
 			return s, err
 		}
 		for _, n := range nodes {
-			ps := control.PathStatus{File: m.version.Describe(m.view, n), Mount: m.target}
+			ps := control.PathStatus{File: m.version.Describe(m.shown.view, n), Mount: m.target}
 			for _, e := range s.Store.Errors {
 				if e.Key == ps.Key && e.Key != "" && (e.Dataset == "" || e.Dataset == m.version.ID()) {
 					ps.Errors = append(ps.Errors, e)

@@ -32,7 +32,7 @@ func (d *daemon) unmountRequest(ctx context.Context, req control.UnmountRequest,
 	case req.ID != "" && (m == nil || m.id != req.ID):
 		return res, nil
 	case m != nil:
-		owner = m.owner
+		owner = m.use.Owner
 		if err := d.unmount(m, req.Force); err != nil {
 			return res, err
 		}
