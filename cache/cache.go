@@ -120,10 +120,7 @@ type Cache struct {
 	log     *slog.Logger
 	queue   *queue.Queue
 
-	// ctx ends with Close; work counts the goroutines that it ends.
-	ctx  context.Context
-	stop func()
-	work sync.WaitGroup
+	life
 
 	inPlace proof.Files
 	pinning disk.Turn // held while the pins' file is written
@@ -136,6 +133,13 @@ type Cache struct {
 	seen     counters
 	failures failures
 	closed   bool
+}
+
+// life is what ends with Close: ctx, by stop, and the goroutines that work counts.
+type life struct {
+	ctx  context.Context
+	stop func()
+	work sync.WaitGroup
 }
 
 // Open opens the cache in dir, making what is missing, and takes stock of what

@@ -94,8 +94,8 @@ func (c *Cache) open(key annex.Key, use Use, reader bool) (*Handle, error) {
 // handle. Callers hold mu.
 func (h *Handle) takenBack() <-chan struct{} {
 	o := h.o
-	if o.revoking[""]+o.revoking[h.use.Dataset] > 0 {
-		return o.revoked
+	if o.revocations.by[""]+o.revocations.by[h.use.Dataset] > 0 {
+		return o.revocations.over
 	}
 	f := o.fills[h.use.Dataset]
 	if f == nil || !f.exposed {
@@ -175,11 +175,11 @@ func (h *Handle) isMisled() bool {
 	if h.misled.Load() {
 		return true
 	}
-	if h.o.revocations.Load() == 0 {
+	if h.o.revocations.sum.Load() == 0 {
 		return false
 	}
 	revoked := false
-	h.c.do(func() { revoked = h.o.revoking[""]+h.o.revoking[h.use.Dataset] > 0 })
+	h.c.do(func() { revoked = h.o.revocations.by[""]+h.o.revocations.by[h.use.Dataset] > 0 })
 	return revoked
 }
 

@@ -65,15 +65,18 @@ type object struct {
 
 	publishing *transfer // it is going to put a file under the name
 
-	handles map[*Handle]bool // open
-	fills   map[string]*fill // by dataset
-	// revoking counts, by dataset ("" is all), the readers' sides that are being
-	// told to forget wrong bytes. Until they have, reads of the dataset fail:
-	// right bytes must not be added to wrong ones that are kept. revocations is
-	// the sum, to be looked at without the lock.
-	revoking    map[string]int
-	revoked     chan struct{} // closed at the end of the last one to begin
-	revocations atomic.Int32
+	handles     map[*Handle]bool // open
+	fills       map[string]*fill // by dataset
+	revocations revocations
+}
+
+// revocations are the readers' sides that are being told to forget wrong bytes.
+// Until they have, reads of the dataset fail: right bytes must not be added to
+// wrong ones that are kept.
+type revocations struct {
+	by   map[string]int // how many, by dataset; "" is all
+	over chan struct{}  // closed at the end of the last one to begin
+	sum  atomic.Int32   // of all, to be looked at without the lock
 }
 
 // fill is what of a key came from one dataset's sources: a partial file at
@@ -169,7 +172,7 @@ func (c *Cache) settle(o *object) {
 	}
 	c.books.place(&o.file, free && (o.phase == unchecked || o.phase == present) && o.check == nil && o.flushing == nil)
 	c.books.place(&o.aside, o.aside.blocks > 0 && !o.aside.going)
-	if len(o.handles) == 0 && o.phase == absent && len(o.fills) == 0 && o.aside.blocks == 0 && o.check == nil && o.flushing == nil && len(o.revoking) == 0 {
+	if len(o.handles) == 0 && o.phase == absent && len(o.fills) == 0 && o.aside.blocks == 0 && o.check == nil && o.flushing == nil && len(o.revocations.by) == 0 {
 		delete(c.objects, o.key)
 	}
 }
@@ -216,18 +219,18 @@ func (c *Cache) damaged(o *object, err error) {
 // revoke has the bytes of an object forgotten that were served to readers of
 // a dataset, or of all. Callers hold mu.
 func (c *Cache) revoke(o *object, dataset string) {
-	if o.revoking == nil {
-		o.revoking = make(map[string]int)
+	if o.revocations.by == nil {
+		o.revocations.by = make(map[string]int)
 	}
-	o.revoking[dataset]++
-	o.revocations.Add(1)
+	o.revocations.by[dataset]++
+	o.revocations.sum.Add(1)
 	over := make(chan struct{})
-	o.revoked = over
+	o.revocations.over = over
 	c.spawn("the revocation of bytes", func() {
 		defer c.do(func() {
-			o.revocations.Add(-1)
-			if o.revoking[dataset]--; o.revoking[dataset] == 0 {
-				delete(o.revoking, dataset)
+			o.revocations.sum.Add(-1)
+			if o.revocations.by[dataset]--; o.revocations.by[dataset] == 0 {
+				delete(o.revocations.by, dataset)
 			}
 			close(over)
 			c.settle(o)

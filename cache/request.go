@@ -20,10 +20,8 @@ import (
 // request is one request to a source.
 type request struct {
 	interval
+	asked
 	t      *transfer
-	at     int // the source's number
-	source string
-	exact  bool
 	steady bool
 	window bool // it was begun within a window
 	ticket *queue.Ticket
@@ -38,6 +36,13 @@ type request struct {
 	writing disk.Turn // held while bytes are written; guards the following
 	closed  bool
 	err     error // of the disk
+}
+
+// asked is the source that a request goes to.
+type asked struct {
+	at     int // its number
+	source string
+	exact  bool
 }
 
 // askRanges starts requests to a source for what is wanted. Callers hold mu.
@@ -95,7 +100,7 @@ func (t *transfer) claim(from Source, at int, i interval, step int64, as queue.C
 		}
 		c.claimed.Add(gap)
 		r := &request{
-			interval: gap, t: t, at: at, source: from.String(), exact: from.Exact(), steady: steady,
+			interval: gap, asked: asked{at, from.String(), from.Exact()}, t: t, steady: steady,
 			window: c.limit > 0, part: c.part, pos: gap.Off, ticket: queue.NewTicket(as), writing: disk.NewTurn(),
 		}
 		r.ctx, r.cancel = context.WithCancel(t.ctx)

@@ -146,8 +146,8 @@ func (w *world) atRest() {
 					}
 				}
 			}
-			if len(o.handles) > 0 || o.revocations.Load() != 0 || o.publishing != nil {
-				w.broken("at rest: %s has %d handles, %d revocations", o.key, len(o.handles), o.revocations.Load())
+			if len(o.handles) > 0 || o.revocations.sum.Load() != 0 || o.publishing != nil {
+				w.broken("at rest: %s has %d handles, %d revocations", o.key, len(o.handles), o.revocations.sum.Load())
 			}
 		}
 		if pinned != w.cache.books.pinned {
