@@ -135,11 +135,41 @@ type Cache struct {
 	closed   bool
 }
 
-// life is what ends with Close: ctx, by stop, and the goroutines that work counts.
+// life is what ends with Close: ctx, by stop, and the goroutines that work begins.
+// One may begin at any time, also while Close waits: whoever was late with a
+// handle or a drop. (A sync.WaitGroup allows no such thing.)
 type life struct {
 	ctx  context.Context
 	stop func()
-	work sync.WaitGroup
+
+	counting sync.Mutex // a leaf; guards running
+	running  int
+	ended    sync.Cond // of counting: nothing is running
+}
+
+func (l *life) work(fn func()) {
+	l.counting.Lock()
+	l.running++
+	l.counting.Unlock()
+	go func() {
+		defer func() {
+			l.counting.Lock()
+			defer l.counting.Unlock()
+			if l.running--; l.running == 0 {
+				l.ended.Broadcast()
+			}
+		}()
+		fn()
+	}()
+}
+
+// rest returns at a moment when nothing is running.
+func (l *life) rest() {
+	l.counting.Lock()
+	defer l.counting.Unlock()
+	for l.running > 0 {
+		l.ended.Wait()
+	}
 }
 
 // Open opens the cache in dir, making what is missing, and takes stock of what
@@ -168,6 +198,7 @@ func Open(dir string, o Options) (*Cache, error) {
 	}
 	ctx, cancel := context.WithCancelCause(context.Background())
 	c.ctx, c.stop = ctx, func() { cancel(ErrClosed) }
+	c.ended.L = &c.counting
 	c.inPlace.Disk, c.inPlace.Context, c.inPlace.Spawn = o.disk, ctx, c.spawn
 	c.spawn("ledger", c.keepLedger, nil)
 	return c, nil
@@ -205,7 +236,7 @@ func (c *Cache) Close() error {
 	closed := make(chan error, 1)
 	go func() {
 		closed <- c.guard("Close", func() error {
-			c.work.Wait()
+			c.rest()
 			return c.flushLedger(ctx)
 		})
 	}()
@@ -237,7 +268,7 @@ func (c *Cache) unlock() {
 // spawn runs fn in a goroutine that Close waits for. A panic ends nothing but
 // what fn was about: failed is told.
 func (c *Cache) spawn(what string, fn func(), failed func(error)) {
-	c.work.Go(func() {
+	c.work(func() {
 		defer func() {
 			if p := recover(); p != nil {
 				c.log.Error("panic in the cache", "in", what, "panic", p, "stack", string(debug.Stack()))
