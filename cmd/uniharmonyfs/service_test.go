@@ -1,6 +1,7 @@
 package main_test
 
 import (
+	"bufio"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -36,12 +37,22 @@ func TestServiceOfThePackage(t *testing.T) {
 		}
 	}
 	cmd := u.command(t.Context(), args...)
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
 	defer cmd.Process.Kill()
+	// Before it has said so, a signal interrupts the mounting.
+	if said, err := bufio.NewReader(out).ReadString('\n'); err != nil || !strings.HasPrefix(said, "Mounted ") {
+		t.Fatalf("it says %q, %v", said, err)
+	}
 	readme := filepath.Join(u.path("mnt"), "README")
-	eventually(t, "the dataset is mounted", func() bool { _, err := os.Stat(readme); return err == nil })
+	if _, err := os.Stat(readme); err != nil {
+		t.Error(err)
+	}
 	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
