@@ -65,9 +65,10 @@ func (t *transfer) ask() (step func(), again time.Time) {
 		return t.exhausted()
 	}
 	if p, ok := from.(Placer); ok {
-		if t.content.stock.Have.Sum() > 0 && s.IsOut() && s.Rounds() < patientRounds && t.patient() {
+		if nobody := len(t.wanted.waiters) == 0; t.content.stock.Have.Sum() > 0 && s.IsOut() && s.Rounds() < patientRounds && (nobody || t.patient()) {
 			// What brings only the whole makes worthless what is here: those
-			// that were out of reach a moment ago are tried once more first.
+			// that were out of reach a moment ago are tried once more first, and
+			// when nobody waits, by who reads next.
 			return t.exhausted()
 		}
 		return t.askPlacer(p, i)
