@@ -2,17 +2,15 @@ package cache
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"log/slog"
-	"runtime/debug"
-	"sync"
 	"time"
 
 	"github.com/uniharmony/uniharmonyfs/cache/internal/disk"
+	"github.com/uniharmony/uniharmonyfs/cache/internal/journal"
 	"github.com/uniharmony/uniharmonyfs/cache/internal/layout"
 	"github.com/uniharmony/uniharmonyfs/cache/internal/proof"
 	"github.com/uniharmony/uniharmonyfs/cache/internal/queue"
+	"github.com/uniharmony/uniharmonyfs/cache/internal/shelf"
 	"github.com/uniharmony/uniharmonyfs/internal/annex"
 	"github.com/uniharmony/uniharmonyfs/internal/source"
 )
@@ -31,11 +29,15 @@ type (
 	Placer = source.Placer
 )
 
-// Ledger remembers objects between runs. It may forget anything at any time.
-type Ledger interface {
-	Load(func(Record)) error
-	Save(put []Record, del []annex.Key) error
-}
+// Ledger remembers objects between runs, as records.
+type (
+	Ledger = shelf.Ledger
+	Record = shelf.Record
+)
+
+// DecodeRecord returns the record of a key from what [Record.Encode] made, or an
+// error if key is none or value is too short.
+func DecodeRecord(key string, value []byte) (Record, error) { return shelf.DecodeRecord(key, value) }
 
 // Use says on whose behalf a key is opened.
 type Use struct {
@@ -111,208 +113,39 @@ func (o Options) withDefaults() Options {
 // Cache is an open cache directory. Its methods are safe for concurrent use;
 // one process may have it open.
 //
-// Lock order: pinning, mu, then the locks of the packages queue, partial and proof,
-// which take none of ours. Nothing that can wait is done with mu held: no file
+// There is one lock, the shelf's, taken by do: it guards what hangs on a transfer or
+// a handle, too. After it only those of the packages queue, partial and proof are
+// taken, which take none of ours. Nothing that can wait is done with it held: no file
 // is opened, read, written, hashed or removed, and nobody's function called.
 type Cache struct {
-	store   layout.Store
+	shelf   *shelf.Shelf
+	queue   *queue.Queue
+	inPlace proof.Files
+	journal journal.Journal
 	options Options
 	log     *slog.Logger
-	queue   *queue.Queue
 
-	life
-
-	inPlace proof.Files
-	pinning disk.Turn // held while the pins' file is written
-
-	mu       sync.Mutex // guards the following, and all that hangs on it
-	objects  map[annex.Key]*object
-	pinned   map[annex.Key]bool
-	books    books
-	ledger   ledgerState
-	seen     counters
-	failures failures
-	closed   bool
-}
-
-// life is what ends with Close: ctx, by stop, and the goroutines that work begins.
-// One may begin at any time, also while Close waits: whoever was late with a
-// handle or a drop. (A sync.WaitGroup allows no such thing.)
-type life struct {
-	ctx  context.Context
-	stop func()
-
-	counting sync.Mutex // a leaf; guards running
-	running  int
-	ended    sync.Cond // of counting: nothing is running
-}
-
-func (l *life) work(fn func()) {
-	l.counting.Lock()
-	l.running++
-	l.counting.Unlock()
-	go func() {
-		defer func() {
-			l.counting.Lock()
-			defer l.counting.Unlock()
-			if l.running--; l.running == 0 {
-				l.ended.Broadcast()
-			}
-		}()
-		fn()
-	}()
-}
-
-// rest returns at a moment when nothing is running.
-func (l *life) rest() {
-	l.counting.Lock()
-	defer l.counting.Unlock()
-	for l.running > 0 {
-		l.ended.Wait()
-	}
+	// Guarded by the shelf's lock.
+	failures     failures
+	hits, misses uint64 // of opens
 }
 
 // Open opens the cache in dir, making what is missing, and takes stock of what
 // is there: half-made things of a killed process are removed.
 func Open(dir string, o Options) (*Cache, error) {
 	o = o.withDefaults()
-	c := &Cache{
-		store:   layout.Store{Disk: o.disk, Dir: dir},
-		options: o,
-		log:     o.Log,
-		queue:   queue.New(o.Requests),
-		pinning: disk.NewTurn(),
-		objects: make(map[annex.Key]*object),
-		books:   books{budget: o.Budget},
-		ledger:  ledgerState{dirty: make(map[annex.Key]bool), saving: disk.NewTurn()},
-	}
-	if err := c.store.Make(); err != nil {
-		return nil, fmt.Errorf("cache: %w", err)
-	}
+	c := &Cache{options: o, log: o.Log, queue: queue.New(o.Requests), journal: journal.Journal{Log: o.Log}}
 	var err error
-	if c.pinned, err = c.store.Pins().Load(); err != nil {
+	c.shelf, err = shelf.Open(layout.Store{Disk: o.disk, Dir: dir}, shelf.Options{
+		Budget: o.Budget, Floor: o.Floor, RoomWait: o.RoomWait, Ledger: o.Ledger,
+		Revoke: o.Revoke, Journal: &c.journal, Log: o.Log,
+	})
+	if err != nil {
 		return nil, err
 	}
-	if err := c.scan(); err != nil {
-		return nil, fmt.Errorf("cache: %w", err)
-	}
-	ctx, cancel := context.WithCancelCause(context.Background())
-	c.ctx, c.stop = ctx, func() { cancel(ErrClosed) }
-	c.ended.L = &c.counting
-	c.inPlace.Disk, c.inPlace.Context, c.inPlace.Spawn = o.disk, ctx, c.spawn
-	c.spawn("ledger", c.keepLedger, nil)
+	c.inPlace.Disk, c.inPlace.Context, c.inPlace.Spawn = o.disk, c.shelf.Context, c.shelf.Spawn
 	return c, nil
 }
 
-// closeFor bounds how long Close flushes data, and half of how long it waits.
-const closeFor = 5 * time.Second
-
-// Close ends all transfers, waits for them, and brings the ledger up to date,
-// for some seconds at most: what was not flushed by then is hashed again when
-// it is used the next time. Handles may still be closed afterwards; reads of
-// what is not here fail with [ErrClosed].
-func (c *Cache) Close() error {
-	var running []*transfer
-	done := false
-	c.do(func() {
-		done, c.closed = c.closed, true
-		for _, o := range c.objects {
-			for _, f := range o.fills {
-				if f.transfer != nil {
-					running = append(running, f.transfer)
-				}
-			}
-		}
-		for _, t := range running {
-			t.shut()
-		}
-	})
-	if done {
-		return nil
-	}
-	c.stop()
-	ctx, cancel := context.WithTimeout(context.Background(), closeFor)
-	defer cancel()
-	closed := make(chan error, 1)
-	go func() {
-		closed <- c.guard("Close", func() error {
-			c.rest()
-			return c.flushLedger(ctx)
-		})
-	}()
-	select {
-	case err := <-closed:
-		return err
-	case <-time.After(2 * closeFor): // a flush that has begun cannot be broken off
-		return fmt.Errorf("cache: the disk, or a source, did not come to an end within %v: some objects will be hashed again", 2*closeFor)
-	}
-}
-
-// do calls fn with mu held, and lets go of it also when fn panics.
-func (c *Cache) do(fn func()) {
-	c.mu.Lock()
-	defer c.unlock()
-	fn()
-}
-
-// afterUnlock, when set by a test, is called at each end of a hold of mu.
-var afterUnlock func()
-
-func (c *Cache) unlock() {
-	c.mu.Unlock()
-	if afterUnlock != nil {
-		afterUnlock()
-	}
-}
-
-// spawn runs fn in a goroutine that Close waits for. A panic ends nothing but
-// what fn was about: failed is told.
-func (c *Cache) spawn(what string, fn func(), failed func(error)) {
-	c.work(func() {
-		defer func() {
-			if p := recover(); p != nil {
-				c.log.Error("panic in the cache", "in", what, "panic", p, "stack", string(debug.Stack()))
-				if failed != nil {
-					failed(fmt.Errorf("a defect of the program: %v: %w", p, errDefect))
-				}
-			}
-		}()
-		fn()
-	})
-}
-
-// guard calls what is not ours: a panic there is its failure.
-func (c *Cache) guard(what string, fn func() error) (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			c.log.Error("panic in what the cache called", "in", what, "panic", p, "stack", string(debug.Stack()))
-			err = fmt.Errorf("a defect of the program: %v: %w", p, errDefect)
-		}
-	}()
-	return fn()
-}
-
-var errDefect = errors.New("see the log")
-
-// SetBudget changes the budget. Objects above it are evicted at once, as far
-// as they are neither open nor pinned.
-func (c *Cache) SetBudget(bytes int64) {
-	var victims []*item
-	c.do(func() {
-		c.books.budget = bytes
-		victims = c.victims(c.books.used+c.books.reserved-bytes, true)
-	})
-	c.evict(victims)
-	c.wakeRoomWaiters()
-}
-
-// Fetch brings a key's content and returns when it is there and verified, or
-// cannot be had. It goes behind readers.
-func (c *Cache) Fetch(ctx context.Context, key annex.Key, use Use) error {
-	h, err := c.open(key, use, false)
-	if err != nil {
-		return err
-	}
-	defer h.Close()
-	return h.ready(ctx, queue.Background)
-}
+// do calls fn with the lock held.
+func (c *Cache) do(fn func()) { c.shelf.Do(fn) }

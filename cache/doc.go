@@ -13,7 +13,7 @@
 //     found there without the ledger vouching for the very file (after a crash,
 //     or by others' hands) is hashed before its first byte is served.
 //   - Who may touch the file under an object's name follows from the object's
-//     phase, which changes in one place; see [phase].
+//     phase, which changes in one place; see shelf.Phase.
 //   - Every byte of a partial file has a provenance: whose sources sent it, and
 //     whether the source names the exact version of the content. Before the
 //     whole is verified, bytes are served only to readers of that dataset, only

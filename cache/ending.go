@@ -1,10 +1,13 @@
 package cache
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/uniharmony/uniharmonyfs/cache/internal/partial"
+	"github.com/uniharmony/uniharmonyfs/cache/internal/shelf"
 )
 
 // finish verifies the complete file and publishes it.
@@ -32,7 +35,8 @@ func (t *transfer) finish() {
 // publish makes the verified file the object.
 func (t *transfer) publish(p *partial.File) {
 	t.settlePast(p)
-	mine, err := t.claimName()
+	// From the claim on nobody joins.
+	mine, err := t.c.shelf.ClaimName(t.o, t.done, func() { t.phase = ending })
 	switch {
 	case err != nil:
 		t.c.do(func() {
@@ -44,111 +48,34 @@ func (t *transfer) publish(p *partial.File) {
 		t.overtaken()
 		return
 	}
-	err = p.Publish(func(from string) error { return t.c.store.Publish(t.o.key, from) })
+	err = p.Publish(func(from string) error { return t.c.shelf.Store.Publish(t.o.Key, from) })
 	if err != nil {
 		// Readers that came meanwhile wait for the end and look again.
 		t.c.do(func() { t.failLocally(nil, fmt.Errorf("cannot put it into the cache: %w", err)) })
 		t.rest()
 		return
 	}
-	info, err := t.c.store.Stat(t.c.store.Object(t.o.key))
-	refused, left := p.Refused(), t.c.store.Left(t.f.file.Ident.Name())
+	info, err := t.c.shelf.Store.Stat(t.c.shelf.Store.Object(t.o.Key))
+	refused, left := p.Refused(), t.c.shelf.Store.Left(t.f.File.Ident.Name())
 	t.end(func() {
-		o := t.o
 		if err != nil { // it has gone again already
-			t.c.release(t, 0, left)
+			t.release(left)
 			return
 		}
-		t.c.release(t, info.Charge(), left)
-		o.id = info.ID
-		t.c.move(o, present)
-		if !refused {
-			t.c.ledger.unsynced = append(t.c.ledger.unsynced, o)
-		}
-		t.c.touch(o)
-		delete(t.c.failures, t.f.id())
-		t.f.exposed = false
+		t.c.shelf.Published(&t.account, info, refused, left, t.use.Owner)
+		t.c.failures.over(t.f.ID())
 		t.refuse(nil, nil)
 	})
 	if err == nil && refused {
-		t.c.do(func() { t.c.distrust(t.o, info.ID) })
-	}
-}
-
-// discard removes a partial file. It returns what the transfer still has on the
-// disk, in bytes: nothing, but for what cannot be removed.
-func (t *transfer) discard(p *partial.File) (left int64) {
-	if err := p.Discard(); err != nil {
-		t.c.log.Error("a partial file cannot be removed", "key", t.o.key, "err", err)
-	}
-	return t.c.store.Left(t.f.file.Ident.Name())
-}
-
-// outdo marks what is at rest of an object that is present now: it is of no
-// more use. What was served of it was never proven, and right bytes must not be
-// added to it. Callers hold mu and then call evict.
-func (c *Cache) outdo(o *object) (useless []*item) {
-	for _, f := range o.fills {
-		if f.transfer != nil || f.removed != nil || f.item.blocks == 0 {
-			continue
-		}
-		if f.exposed {
-			c.revoke(o, f.dataset)
-			f.exposed = false
-		}
-		c.mark(&f.item)
-		useless = append(useless, &f.item)
-	}
-	return useless
-}
-
-// claimName returns true when the transfer may put a file under the object's
-// name: nobody else is going to, and nothing is there. It returns false when
-// another dataset's transfer was faster. From then on nobody joins.
-func (t *transfer) claimName() (mine bool, err error) {
-	o := t.o
-	for {
-		var gone <-chan struct{}
-		var old *item
-		late := false
-		t.c.do(func() {
-			switch {
-			case o.phase == present:
-				late = true
-			case o.phase == removing:
-				gone = o.removed
-			case o.publishing != nil:
-				gone = o.publishing.done
-			case o.check != nil:
-				gone = o.check.done
-			case o.phase == unchecked:
-				old = &o.file // what we have is better
-				t.c.mark(old)
-			default:
-				mine, o.publishing = true, t
-			}
-			if mine || late {
-				t.phase = ending
-			}
-		})
-		switch {
-		case mine || late:
-			return mine, nil
-		case old != nil:
-			if err := t.c.removeMarked(old, false); err != nil {
-				return false, err
-			}
-		default:
-			<-gone
-		}
+		t.c.do(func() { t.c.shelf.Distrust(t.o, info.ID) })
 	}
 }
 
 // overtaken ends a transfer whose object another dataset's sources brought.
 func (t *transfer) overtaken() {
 	p := t.content.part
-	if t.f.exposed || len(t.content.past) > 0 {
-		f, _, err := t.c.store.OpenObject(t.o.key, t.o.size)
+	if t.f.Exposed || len(t.content.past) > 0 {
+		f, _, err := t.c.shelf.Store.OpenObject(t.o.Key, t.o.Size)
 		wrong := err != nil || !partial.Agrees(f, t.pastDigests())
 		if err == nil && !wrong && p != nil {
 			digests, err := p.Digests(t.content.stock.Have)
@@ -161,14 +88,14 @@ func (t *transfer) overtaken() {
 			t.disown(p)
 		}
 	}
-	left := t.account.allocated // of a partial file that was never opened
+	left := t.account.Allocated // of a partial file that was never opened
 	if p != nil {
 		left = t.discard(p)
 	}
 	t.end(func() {
-		t.c.release(t, -1, left)
-		t.f.exposed = false
-		t.f.file = partial.New(t.c.store, t.c.store.Partials(), t.f.file.Ident, t.o.size)
+		t.release(left)
+		t.f.Exposed = false
+		t.c.shelf.Renew(t.f)
 		t.refuse(errEnded, nil)
 	})
 }
@@ -176,31 +103,31 @@ func (t *transfer) overtaken() {
 // rest ends a transfer that nobody needs, or whose object cannot be put into its
 // place: what has come is kept.
 func (t *transfer) rest() {
-	left := t.account.allocated // of a partial file that was never opened
+	left := t.account.Allocated // of a partial file that was never opened
 	c := &t.content
 	var err error
 	switch p := c.part; {
 	case p != nil && c.limit > 0:
 		left = t.discard(p)
 	case p != nil:
-		if left, err = p.Leave(c.stock, t.account.reserved); err != nil {
-			t.c.log.Warn("what came of a content cannot be kept", "key", t.o.key, "err", err)
+		if left, err = p.Leave(c.stock, t.account.Reserved); err != nil {
+			t.c.log.Warn("what came of a content cannot be kept", "key", t.o.Key, "err", err)
 			left, c.stock = t.discard(p), partial.Stock{}
 		} else {
-			left += t.c.store.LeftPlaced(t.f.file.Ident.Name())
+			left += t.c.shelf.Store.LeftPlaced(t.f.File.Ident.Name())
 		}
 	}
 	useless := len(c.stock.Have) == 0 && c.part != nil
 	t.end(func() {
-		t.c.release(t, -1, left)
-		if t.f.exposed && (left == 0 || useless) || len(c.past) > 0 {
-			t.c.revoke(t.o, t.f.dataset) // nothing can prove it any more
-			t.f.exposed = t.f.exposed && left > 0 && !useless
+		t.release(left)
+		if t.f.Exposed && (left == 0 || useless) || len(c.past) > 0 {
+			t.c.shelf.Revoke(t.o, t.f.Dataset) // nothing can prove it any more
+			t.f.Exposed = t.f.Exposed && left > 0 && !useless
 		}
 		if left == 0 || useless {
-			t.f.file = partial.New(t.c.store, t.c.store.Partials(), t.f.file.Ident, t.o.size)
+			t.c.shelf.Renew(t.f)
 		} else {
-			t.c.ledger.resting = append(t.c.ledger.resting, t.f)
+			t.c.shelf.PutToRest(t.f)
 		}
 		t.refuse(ErrClosed, nil)
 	})
@@ -208,25 +135,22 @@ func (t *transfer) rest() {
 
 // end closes the books.
 func (t *transfer) end(books func()) {
-	var useless []*item
+	var useless shelf.Marked
 	t.c.do(func() {
 		books()
 		t.phase = ended
-		t.f.transfer = nil
-		if t.o.publishing == t {
-			t.o.publishing = nil
-		}
 		t.refuse(ErrClosed, nil)
 		close(t.done)
-		if t.o.phase == present {
-			useless = t.c.outdo(t.o)
-		}
-		t.c.settle(t.o)
+		useless = t.c.shelf.Ended(t.f, t.done)
 	})
-	t.c.evict(useless)
+	t.c.shelf.Evict(useless)
 	t.cancel()
-	t.c.wakeRoomWaiters()
+	t.c.shelf.WakeRoomWaiters()
 }
+
+// release gives the transfer's reservation back, but for a partial file of left
+// bytes. Callers hold the lock.
+func (t *transfer) release(left int64) { t.c.shelf.Release(&t.account, left, t.use.Owner) }
 
 // crash ends a transfer whose driver panicked.
 func (t *transfer) crash(err error) {
@@ -239,18 +163,51 @@ func (t *transfer) crash(err error) {
 	if over {
 		return
 	}
-	t.discard(t.f.file)
+	t.discard(t.f.File)
 	if p := t.content.part; p != nil {
 		t.discard(p)
 	}
-	left := t.c.store.Left(t.f.file.Ident.Name())
+	left := t.c.shelf.Store.Left(t.f.File.Ident.Name())
 	t.end(func() {
-		t.c.release(t, -1, left)
-		if t.f.exposed {
-			t.c.revoke(t.o, t.f.dataset)
-			t.f.exposed = false
+		t.release(left)
+		if t.f.Exposed {
+			t.c.shelf.Revoke(t.o, t.f.Dataset)
+			t.f.Exposed = false
 		}
-		t.f.file = partial.New(t.c.store, t.c.store.Partials(), t.f.file.Ident, t.o.size)
-		t.c.failures.note(t.f.id(), err, t.c.options.FailureTTL)
+		t.c.shelf.Renew(t.f)
+		t.c.failures.note(t.f.ID(), err, t.c.options.FailureTTL)
 	})
+}
+
+// closeFor bounds how long Close flushes data, and half of how long it waits.
+const closeFor = 5 * time.Second
+
+// Close ends all transfers, waits for them, and brings the ledger up to date,
+// for some seconds at most: what was not flushed by then is hashed again when
+// it is used the next time. Handles may still be closed afterwards; reads of
+// what is not here fail with [ErrClosed].
+func (c *Cache) Close() error {
+	first := false
+	c.do(func() {
+		first = c.shelf.Shut()
+		for _, t := range c.transfers() {
+			t.shut()
+		}
+	})
+	if !first {
+		return nil
+	}
+	c.shelf.Stop(ErrClosed)
+	ctx, cancel := context.WithTimeout(context.Background(), closeFor)
+	defer cancel()
+	closed := make(chan error, 1)
+	go func() {
+		closed <- c.shelf.Guard("Close", func() error { return c.shelf.Rest(ctx) })
+	}()
+	select {
+	case err := <-closed:
+		return err
+	case <-time.After(2 * closeFor): // a flush that has begun cannot be broken off
+		return fmt.Errorf("cache: the disk, or a source, did not come to an end within %v: some objects will be hashed again", 2*closeFor)
+	}
 }

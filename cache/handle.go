@@ -12,10 +12,12 @@ import (
 	"time"
 
 	"github.com/uniharmony/uniharmonyfs/cache/internal/disk"
+	"github.com/uniharmony/uniharmonyfs/cache/internal/life"
 	"github.com/uniharmony/uniharmonyfs/cache/internal/partial"
 	"github.com/uniharmony/uniharmonyfs/cache/internal/proof"
 	"github.com/uniharmony/uniharmonyfs/cache/internal/queue"
 	"github.com/uniharmony/uniharmonyfs/cache/internal/readplan"
+	"github.com/uniharmony/uniharmonyfs/cache/internal/shelf"
 	"github.com/uniharmony/uniharmonyfs/internal/annex"
 )
 
@@ -23,14 +25,14 @@ import (
 // Its methods are safe for concurrent use.
 type Handle struct {
 	c   *Cache
-	o   *object
+	o   *shelf.Object
 	use Use
 
 	file    atomic.Pointer[openFile] // the object's file, once it is there and verified
 	misled  atomic.Bool              // it was served bytes that turned out wrong
 	through atomic.Bool
 
-	// Guarded by Cache.mu.
+	// Guarded by the lock.
 	closed bool
 	t      *transfer     // that the handle is a user of
 	seen   *partial.File // that it was served from
@@ -56,22 +58,17 @@ func (c *Cache) open(key annex.Key, use Use, reader bool) (*Handle, error) {
 	here := false
 	var over <-chan struct{}
 	c.do(func() {
-		if c.closed {
+		if c.shelf.IsShut() {
 			err = ErrClosed
 			return
 		}
-		h.o = c.object(key, size)
-		h.o.handles[h] = true
-		here = h.o.phase == present
-		if reader {
-			if here {
-				c.seen.hits++
-			} else {
-				c.seen.misses++
-			}
-			c.touch(h.o)
-		} else {
-			c.settle(h.o)
+		h.o = c.shelf.Use(key, size, h, reader)
+		here = h.o.Phase() == shelf.Present
+		switch {
+		case reader && here:
+			c.hits++
+		case reader:
+			c.misses++
 		}
 		over = h.takenBack()
 	})
@@ -91,20 +88,19 @@ func (c *Cache) open(key annex.Key, use Use, reader bool) (*Handle, error) {
 // takenBack returns what to wait for while bytes that were served before are, or
 // are about to be, forgotten; or nil. A transfer that will have its bytes
 // forgotten at its end is joined instead, so that it does not end under this
-// handle. Callers hold mu.
+// handle. Callers hold the lock.
 func (h *Handle) takenBack() <-chan struct{} {
-	o := h.o
-	if o.revocations.by[""]+o.revocations.by[h.use.Dataset] > 0 {
-		return o.revocations.over
+	if over := h.o.Revoking(h.use.Dataset); over != nil {
+		return over
 	}
-	f := o.fills[h.use.Dataset]
-	if f == nil || !f.exposed {
+	f := h.o.Fill(h.use.Dataset)
+	if f == nil || !f.Exposed {
 		return nil
 	}
-	t := f.transfer
+	t := transferOf(f)
 	switch {
-	case f.removed != nil:
-		return f.removed
+	case f.Removed() != nil:
+		return f.Removed()
 	case t != nil && t.phase >= ending:
 		return t.done
 	case t != nil && h.t == nil && (t.content.limit > 0 || len(t.content.past) > 0):
@@ -130,7 +126,7 @@ func (h *Handle) awaitRevocation(over <-chan struct{}) {
 }
 
 // Size returns the content's size in bytes.
-func (h *Handle) Size() int64 { return h.o.size }
+func (h *Handle) Size() int64 { return h.o.Size }
 
 // File returns the file of verified content that is complete, for kernel
 // passthrough, or nil. It belongs to the handle and is valid until Close.
@@ -151,7 +147,7 @@ func (h *Handle) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
 	if off < 0 {
 		return 0, syscall.EINVAL
 	}
-	if off >= h.o.size {
+	if off >= h.o.Size {
 		return 0, io.EOF
 	}
 	n := 0
@@ -175,17 +171,24 @@ func (h *Handle) isMisled() bool {
 	if h.misled.Load() {
 		return true
 	}
-	if h.o.revocations.sum.Load() == 0 {
+	if !h.o.MayRevoke() {
 		return false
 	}
 	revoked := false
-	h.c.do(func() { revoked = h.o.revocations.by[""]+h.o.revocations.by[h.use.Dataset] > 0 })
+	h.c.do(func() { revoked = h.o.Revoking(h.use.Dataset) != nil })
 	return revoked
+}
+
+// Mislead implements [shelf.User].
+func (h *Handle) Mislead() {
+	if h.file.Load() != nil {
+		h.misled.Store(true)
+	}
 }
 
 // readFile reads the object's file.
 func (h *Handle) readFile(f disk.File, p []byte, off int64) (int, error) {
-	want := min(int64(len(p)), h.o.size-off)
+	want := min(int64(len(p)), h.o.Size-off)
 	n, err := f.ReadAt(p[:want], off)
 	switch {
 	case int64(n) == want && want < int64(len(p)):
@@ -197,7 +200,7 @@ func (h *Handle) readFile(f disk.File, p []byte, off int64) (int, error) {
 	case errors.Is(err, io.EOF):
 		// Somebody has cut it short.
 		err = fmt.Errorf("%w: it ends at byte %d", ErrMismatch, off+int64(n))
-		h.c.do(func() { h.c.damaged(h.o, err) })
+		h.c.do(func() { h.c.shelf.Damaged(h.o, err) })
 	}
 	return 0, err
 }
@@ -237,12 +240,7 @@ func (h *Handle) Share(do func(*os.File) error) error {
 	if err != nil {
 		return err
 	}
-	h.c.do(func() {
-		if h.o.phase == present && h.o.id == before.ID && before.Size == after.Size && before.MTime == after.MTime {
-			h.o.id = after.ID
-			h.c.ledger.dirty[h.o.key] = true
-		}
-	})
+	h.c.shelf.Linked(h.o, before, after)
 	return nil
 }
 
@@ -264,13 +262,9 @@ func (h *Handle) Close() error {
 			h.t = nil
 			t.leave(h)
 		}
-		delete(h.o.handles, h)
-		if len(h.o.handles) == 0 && h.o.check != nil {
-			h.o.check.leave()
-		}
-		c.settle(h.o)
+		c.shelf.Leave(h.o, h)
 	})
-	c.wakeRoomWaiters()
+	c.shelf.WakeRoomWaiters()
 	return nil
 }
 
@@ -311,7 +305,7 @@ func (h *Handle) withFile(ctx context.Context, do func(disk.File, *transfer) err
 		if err = do(nil, t); !errors.Is(err, errEnded) {
 			return err
 		}
-		if err := wait(ctx, t.done); err != nil {
+		if err := life.Wait(ctx, t.done); err != nil {
 			return err
 		}
 		h.detach(t)
@@ -334,25 +328,25 @@ func (h *Handle) detach(t *transfer) {
 func (h *Handle) attach(ctx context.Context) (t *transfer, err error) {
 	c, o := h.c, h.o
 	var gone <-chan struct{} // something to wait for
-	var k *check
+	var k *shelf.Check
 	here := false
 	c.do(func() {
-		f := o.fills[h.use.Dataset]
+		f := o.Fill(h.use.Dataset)
 		switch {
-		case c.closed || h.closed:
+		case c.shelf.IsShut() || h.closed:
 			err = ErrClosed
 		case h.t != nil:
 			t = h.t
-		case o.phase == present:
+		case o.Phase() == shelf.Present:
 			here = true
-		case o.phase == removing:
-			gone = o.removed
-		case o.phase == unchecked:
-			k = c.startCheck(o)
-		case f != nil && f.removed != nil:
-			gone = f.removed
-		case f != nil && f.transfer != nil && f.transfer.phase >= ending:
-			gone = f.transfer.done
+		case o.Phase() == shelf.Removing:
+			gone = o.Removed()
+		case o.Phase() == shelf.Unchecked:
+			k = c.shelf.StartCheck(o)
+		case f != nil && f.Removed() != nil:
+			gone = f.Removed()
+		case f != nil && f.Transfer != nil && transferOf(f).phase >= ending:
+			gone = transferOf(f).done
 		default:
 			t = c.join(h)
 		}
@@ -363,61 +357,16 @@ func (h *Handle) attach(ctx context.Context) (t *transfer, err error) {
 			return nil, err
 		}
 	case k != nil:
-		if err := wait(ctx, k.done); err != nil {
-			return nil, err
-		}
-		if k.err != nil && !isDamage(k.err) && !errors.Is(k.err, proof.ErrChanged) {
-			return nil, k.err
-		}
+		return nil, k.Wait(ctx)
 	case gone != nil:
-		return nil, wait(ctx, gone)
+		return nil, life.Wait(ctx, gone)
 	}
 	return t, err
 }
 
-// openFile opens the object's file if it is what the ledger says. Evidence that
-// it is not demotes the object; that it cannot be opened at the moment does not.
+// openFile opens the object's file for the handle.
 func (h *Handle) openFile() error {
-	c, o := h.c, h.o
-	f, info, err := c.store.OpenObject(o.key, o.size)
-	kept := false
-	defer func() {
-		if f != nil && !kept {
-			f.Close()
-		}
-	}()
-	c.do(func() {
-		switch {
-		case o.phase != present:
-			err = proof.ErrChanged
-		case errors.Is(err, fs.ErrNotExist):
-			c.log.Warn("an object is gone: it is fetched again", "key", o.key)
-			c.vanished(o)
-			err = proof.ErrChanged
-		case isDamage(err):
-			c.damaged(o, err)
-			err = proof.ErrChanged
-		case err != nil:
-		case info.ID != o.id:
-			c.move(o, unchecked)
-			err = proof.ErrChanged
-		case !h.closed && h.file.CompareAndSwap(nil, &openFile{f}):
-			kept, o.served = true, true
-		}
+	return h.c.shelf.OpenFile(h.o, func(f disk.File) bool {
+		return !h.closed && h.file.CompareAndSwap(nil, &openFile{f})
 	})
-	return err
-}
-
-func wait(ctx context.Context, done <-chan struct{}) error {
-	select {
-	case <-done:
-		return nil
-	default:
-	}
-	select {
-	case <-done:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }

@@ -11,6 +11,17 @@ import (
 	"github.com/uniharmony/uniharmonyfs/internal/annex"
 )
 
+// Fetch brings a key's content and returns when it is there and verified, or
+// cannot be had. It goes behind readers.
+func (c *Cache) Fetch(ctx context.Context, key annex.Key, use Use) error {
+	h, err := c.open(key, use, false)
+	if err != nil {
+		return err
+	}
+	defer h.Close()
+	return h.ready(ctx, queue.Background)
+}
+
 // PrefetchHeader brings what a first look at a key's content would read, behind
 // all readers. It brings nothing when that takes the whole of a large file.
 func (c *Cache) PrefetchHeader(ctx context.Context, key annex.Key, use Use) error {
@@ -19,7 +30,7 @@ func (c *Cache) PrefetchHeader(ctx context.Context, key annex.Key, use Use) erro
 		return err
 	}
 	defer h.Close()
-	if h.o.size <= readplan.WholeUpTo {
+	if h.o.Size <= readplan.WholeUpTo {
 		return h.ready(ctx, queue.Background)
 	}
 	err = h.withFile(ctx, func(f disk.File, t *transfer) error {
@@ -37,9 +48,7 @@ func (c *Cache) PrefetchHeader(ctx context.Context, key annex.Key, use Use) erro
 // Idle reports whether nobody waits for a source or for room: what is only
 // guessed at may be fetched then.
 func (c *Cache) Idle() bool {
-	waiting := 0
-	c.do(func() { waiting = len(c.books.waiting) })
-	return waiting == 0 && c.queue.Idle()
+	return c.shelf.RoomWaiters() == 0 && c.queue.Idle()
 }
 
 // errTooDear says that a look at a header would bring a whole large file.
@@ -48,7 +57,7 @@ var errTooDear = errors.New("only the whole can be had")
 // header waits for the start of the content, unless it is here or on its way.
 func (t *transfer) header(ctx context.Context, h *Handle) error {
 	w := &waiter{
-		interval: interval{Off: 0, End: readplan.Header(t.o.size)}, h: h,
+		interval: interval{Off: 0, End: readplan.Header(t.o.Size)}, h: h,
 		class: queue.Background, cheap: true, since: time.Now(), done: make(chan struct{}),
 	}
 	w.plan.Now = w.interval

@@ -29,7 +29,7 @@ type request struct {
 	cancel context.CancelFunc
 	part   *partial.File
 
-	// Guarded by Cache.mu.
+	// Guarded by the lock.
 	pos     int64 // end of what was written
 	running bool  // it has room and its turn
 
@@ -45,9 +45,9 @@ type asked struct {
 	exact  bool
 }
 
-// askRanges starts requests to a source for what is wanted. Callers hold mu.
+// askRanges starts requests to a source for what is wanted. Callers hold the lock.
 func (t *transfer) askRanges(from Source, at int) {
-	all := interval{Off: 0, End: t.o.size}
+	all := interval{Off: 0, End: t.o.Size}
 	t.refuseCheap(func(w *waiter) bool { return !t.inFaith(w.h) || !from.Exact() })
 	// What a reader waits for is asked for before the rest of the file.
 	slices.SortStableFunc(t.wanted.waiters, func(a, b *waiter) int { return cmp.Compare(a.class, b.class) })
@@ -71,13 +71,13 @@ func (t *transfer) askRanges(from Source, at int) {
 }
 
 // refuseCheap ends the guesses that would take more than they are worth.
-// Callers hold mu.
+// Callers hold the lock.
 func (t *transfer) refuseCheap(dear func(*waiter) bool) {
 	t.refuse(errTooDear, func(w *waiter) bool { return w.cheap && dear(w) })
 }
 
 // claim starts requests for what is missing of an interval, none longer than
-// step. Callers hold mu.
+// step. Callers hold the lock.
 func (t *transfer) claim(from Source, at int, i interval, step int64, as queue.Class, steady bool) {
 	c := &t.content
 	for _, r := range c.requests {
@@ -105,7 +105,7 @@ func (t *transfer) claim(from Source, at int, i interval, step int64, as queue.C
 		}
 		r.ctx, r.cancel = context.WithCancel(t.ctx)
 		c.requests = append(c.requests, r)
-		t.c.spawn("a request", func() { r.run(from) }, func(err error) { r.finish(err) })
+		t.c.shelf.Spawn("a request", func() { r.run(from) }, func(err error) { r.finish(err) })
 	}
 }
 
@@ -129,7 +129,7 @@ func (r *request) finish(err error) {
 	t.saveMap(r.part)
 }
 
-// conclude classes the failure of a request. Callers hold mu.
+// conclude classes the failure of a request. Callers hold the lock.
 func (t *transfer) conclude(r *request, err, local error) {
 	var full *NoSpaceError
 	switch {
@@ -142,7 +142,7 @@ func (t *transfer) conclude(r *request, err, local error) {
 		t.failLocally(&r.interval, err)
 	case errors.Is(err, source.ErrWholeOnly):
 		if t.supply.Is(r.at, r.source) {
-			t.supply.Wrap(r.at, func(s Source) Source { return wholly{s, t.o.size, t.c.store} })
+			t.supply.Wrap(r.at, func(s Source) Source { return wholly{s, t.o.Size, t.c.shelf.Store} })
 		}
 	case t.supply.Is(r.at, r.source): // they may have been asked for anew
 		t.pass(r.at, err)
@@ -161,10 +161,10 @@ func (r *request) fetch(from Source) error {
 	t.c.do(func() { r.running = true })
 	for try := 0; ; try++ {
 		pos := r.position()
-		err := t.c.guard("Fetch", func() error { return from.Fetch(r.ctx, pos, r.End-pos, r) })
+		err := t.c.shelf.Guard("Fetch", func() error { return from.Fetch(r.ctx, pos, r.End-pos, r) })
 		if own := r.diskErr(); own != nil {
 			err = own
-			if disk.IsFull(err) && try == 0 && t.c.evictForDisk(r.Len()) {
+			if disk.IsFull(err) && try == 0 && t.c.shelf.EvictForDisk(r.Len()) {
 				r.mend()
 				continue
 			}
@@ -195,15 +195,15 @@ func (r *request) makeRoom() error {
 	defer func() { t.room <- struct{}{} }()
 	var rest, allocated, limit int64
 	t.c.do(func() {
-		rest, allocated, limit = t.cost()-t.account.reserved, t.account.allocated, t.content.limit
+		rest, allocated, limit = t.cost()-t.account.Reserved, t.account.Allocated, t.content.limit
 		if limit > 0 {
-			rest = windowCost(limit) - t.account.reserved
+			rest = windowCost(limit) - t.account.Reserved
 		}
 	})
 	if limit > 0 && !r.window {
 		return errNoWindow
 	}
-	whole := interval{Off: 0, End: t.o.size}
+	whole := interval{Off: 0, End: t.o.Size}
 	where := r.interval
 	if r.steady && limit == 0 {
 		where = whole
@@ -214,23 +214,23 @@ func (r *request) makeRoom() error {
 			need = min(rest, layout.ChargePart(r.interval))
 		}
 		as := t.c.queue.Class(r.ticket)
-		err := t.c.reserve(r.ctx, t, need, as)
+		err := t.c.shelf.Reserve(r.ctx, &t.account, need, as)
 		var full *NoSpaceError
 		if errors.As(err, &full) && r.steady && limit == 0 && as == queue.Demanded && !full.Never {
 			where = r.interval
-			err = t.c.reserve(r.ctx, t, min(rest, layout.ChargePart(r.interval)), as)
+			err = t.c.shelf.Reserve(r.ctx, &t.account, min(rest, layout.ChargePart(r.interval)), as)
 		}
 		if err != nil {
 			return err
 		}
-	} else if limit == 0 && allocated >= disk.RoundUp(t.o.size) {
+	} else if limit == 0 && allocated >= disk.RoundUp(t.o.Size) {
 		return nil // all of it was allocated at once
 	}
 	err := r.part.Allocate(where)
-	if disk.IsFull(err) && t.c.evictForDisk(where.Len()) {
+	if disk.IsFull(err) && t.c.shelf.EvictForDisk(where.Len()) {
 		err = r.part.Allocate(where)
 	}
-	t.c.do(func() { t.c.noteAllocated(t, disk.RoundUp(where.Len())) })
+	t.c.do(func() { t.c.shelf.NoteAllocated(&t.account, disk.RoundUp(where.Len())) })
 	if err != nil {
 		r.setDiskErr(err)
 	}
@@ -242,8 +242,7 @@ var (
 	// and may be larger than that: what is wanted of it is asked for again.
 	errNoWindow = errors.New("there is a window meanwhile")
 
-	errLate    = errors.New("the source wrote after its end")
-	errTooMuch = errors.New("the source sent more than it was asked for")
+	errLate = errors.New("the source wrote after its end")
 )
 
 // Write takes a source's bytes: in order, not more than asked for, and none
@@ -299,7 +298,7 @@ func (t *transfer) saveMap(p *partial.File) {
 		if c.saved.IsZero() {
 			c.saved = time.Now()
 		}
-		due = t.phase == filling && c.part == p && c.limit == 0 && t.o.size > readplan.WholeUpTo &&
+		due = t.phase == filling && c.part == p && c.limit == 0 && t.o.Size > readplan.WholeUpTo &&
 			len(c.stock.Have) > 0 && time.Since(c.saved) >= mapEvery
 		if due {
 			c.saved = time.Now()
@@ -310,6 +309,6 @@ func (t *transfer) saveMap(p *partial.File) {
 		return
 	}
 	if err := p.SaveMap(stock); err != nil {
-		t.c.log.Warn("map of a partial file not written: a crash would lose it", "key", t.o.key, "err", err)
+		t.c.log.Warn("map of a partial file not written: a crash would lose it", "key", t.o.Key, "err", err)
 	}
 }

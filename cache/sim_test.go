@@ -20,6 +20,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/uniharmony/uniharmonyfs/cache/internal/shelf"
 	"github.com/uniharmony/uniharmonyfs/internal/annex"
 )
 
@@ -206,7 +207,7 @@ func simulate(t *testing.T, contents []simContent, seed uint64, steps []simStep)
 		}
 		yields := rand.New(rand.NewPCG(seed, 3))
 		var ymu sync.Mutex
-		afterUnlock = func() {
+		shelf.AfterUnlock = func() {
 			ymu.Lock()
 			n, d := yields.IntN(10), yields.IntN(2000)
 			ymu.Unlock()
@@ -214,7 +215,7 @@ func simulate(t *testing.T, contents []simContent, seed uint64, steps []simStep)
 				time.Sleep(time.Duration(d) * time.Microsecond)
 			}
 		}
-		defer func() { afterUnlock = nil }()
+		defer func() { shelf.AfterUnlock = nil }()
 		w.disk = newSimDisk(seed, 64<<20)
 		w.disk.MkdirAll("/c", 0o700)
 		w.open(6 << 20)

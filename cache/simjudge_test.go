@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/uniharmony/uniharmonyfs/cache/internal/disk"
+	"github.com/uniharmony/uniharmonyfs/cache/internal/shelf"
 	"github.com/uniharmony/uniharmonyfs/internal/annex"
 )
 
@@ -47,14 +48,14 @@ func (w *world) check() {
 }
 
 func (w *world) isPresent(key annex.Key) (is bool) {
-	w.cache.do(func() { is = w.cache.objects[key] != nil && w.cache.objects[key].phase == present })
+	w.cache.do(func() {
+		o := w.cache.shelf.Find(key)
+		is = o != nil && o.Phase() == shelf.Present
+	})
 	return is
 }
 
-func (w *world) defects() (n int) {
-	w.cache.do(func() { n = w.cache.seen.defects })
-	return n
-}
+func (w *world) defects() int { return w.cache.shelf.Defects() }
 
 // heal makes everything healthy, and looks whether the cache is.
 func (w *world) heal() {
@@ -135,27 +136,8 @@ func (w *world) atRest() {
 	if n := w.cache.queue.Used(); n != 0 {
 		w.broken("at rest: %d turns are taken", n)
 	}
-	var unallocated, waiting, pinned int64
-	w.cache.do(func() {
-		unallocated, waiting = w.cache.books.unallocated, int64(len(w.cache.books.waiting))
-		for _, o := range w.cache.objects {
-			if w.cache.pinned[o.key] {
-				for _, i := range o.items() {
-					if i.kind != asideItem {
-						pinned += i.blocks
-					}
-				}
-			}
-			if len(o.handles) > 0 || o.revocations.sum.Load() != 0 || o.publishing != nil {
-				w.broken("at rest: %s has %d handles, %d revocations", o.key, len(o.handles), o.revocations.sum.Load())
-			}
-		}
-		if pinned != w.cache.books.pinned {
-			w.broken("at rest: %d bytes are pinned, the books say %d", pinned, w.cache.books.pinned)
-		}
-	})
-	if unallocated != 0 || waiting != 0 {
-		w.broken("at rest: %d bytes are to be allocated, %d wait for room", unallocated, waiting)
+	for _, wrong := range w.cache.shelf.Audit() {
+		w.broken("at rest: %s", wrong)
 	}
 	for id, p := range w.kernel {
 		for _, c := range w.contents {
@@ -174,12 +156,11 @@ func (w *world) atRest() {
 func (w *world) onBooks() string {
 	var b strings.Builder
 	w.cache.do(func() {
-		for _, o := range w.cache.objects {
-			fmt.Fprintf(&b, "%v %v file %d aside %d;", o.key, o.phase, o.file.blocks, o.aside.blocks)
-			for dataset, f := range o.fills {
-				fmt.Fprintf(&b, " %s %d;", dataset, f.item.blocks)
-			}
-		}
+		w.cache.shelf.Objects(func(o *shelf.Object) {
+			file, aside := o.Blocks()
+			fmt.Fprintf(&b, "%v %v file %d aside %d;", o.Key, o.Phase(), file, aside)
+			o.Fills(func(f *shelf.Fill) { fmt.Fprintf(&b, " %s %d;", f.Dataset, f.AtRest()) })
+		})
 	})
 	return b.String()
 }

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/uniharmony/uniharmonyfs/cache/internal/journal"
+	"github.com/uniharmony/uniharmonyfs/cache/internal/shelf"
 	"github.com/uniharmony/uniharmonyfs/internal/annex"
 )
 
@@ -28,20 +30,20 @@ type State struct {
 func (c *Cache) State(key annex.Key) State {
 	s := State{Presence: Missing}
 	c.do(func() {
-		s.Pinned = c.pinned[key]
-		o := c.objects[key]
+		s.Pinned = c.shelf.IsPinned(key)
+		o := c.shelf.Find(key)
 		if o == nil {
 			return
 		}
-		if o.phase == present || o.phase == unchecked {
+		if o.IsHere() {
 			s.Presence = Cached
 			return
 		}
-		for _, f := range o.fills {
-			if f.item.blocks > 0 && f.removed == nil || f.transfer != nil && f.transfer.here() > 0 {
+		o.Fills(func(f *shelf.Fill) {
+			if t := transferOf(f); f.AtRest() > 0 && f.Removed() == nil || t != nil && t.here() > 0 {
 				s.Presence = Partial
 			}
-		}
+		})
 	})
 	return s
 }
@@ -52,11 +54,11 @@ func (c *Cache) State(key annex.Key) State {
 func (c *Cache) CountCached(n int, size func(i int) int64, key func(i int) annex.Key) (count int) {
 	here := make(map[int64]bool)
 	c.do(func() {
-		for _, o := range c.objects {
-			if o.phase == present || o.phase == unchecked {
-				here[o.size] = true
+		c.shelf.Objects(func(o *shelf.Object) {
+			if o.IsHere() {
+				here[o.Size] = true
 			}
-		}
+		})
 	})
 	for i := range n {
 		if here[size(i)] && c.State(key(i)).Presence == Cached {
@@ -67,40 +69,7 @@ func (c *Cache) CountCached(n int, size func(i int) int64, key func(i int) annex
 }
 
 // Event is something that went wrong.
-type Event struct {
-	Time    time.Time `json:"time"`
-	Key     string    `json:"key"`
-	Dataset string    `json:"dataset,omitempty"` // "" is no particular one
-	Name    string    `json:"name"`
-	Text    string    `json:"text"`
-}
-
-// counters are what the cache has seen. Guarded by Cache.mu.
-type counters struct {
-	hits, misses uint64
-	events       []Event
-	defects      int // changes against the rules; never, or the program is wrong
-}
-
-// maxEvents is how many events are remembered.
-const maxEvents = 100
-
-// note remembers and logs what went wrong with an object in general. Callers
-// hold mu.
-func (c *Cache) note(o *object, name string, err error) { c.noteFor(o, "", name, err) }
-
-// noteFor is note for the readers of one dataset. Callers hold mu.
-func (c *Cache) noteFor(o *object, dataset, name string, err error) {
-	if name == "" {
-		name = o.key.String()
-	}
-	c.log.Error("content cannot be had", "file", name, "key", o.key, "err", err)
-	e := Event{Time: time.Now(), Key: o.key.String(), Dataset: dataset, Name: name, Text: err.Error()}
-	c.seen.events = append(c.seen.events, e)
-	if n := len(c.seen.events); n > maxEvents {
-		c.seen.events = slices.Delete(c.seen.events, 0, n-maxEvents)
-	}
-}
+type Event = journal.Event
 
 // TransferStatus is a transfer under way.
 type TransferStatus struct {
@@ -128,39 +97,22 @@ const maxWaiting = 16
 
 // Status is the state of the cache. Sizes are in bytes.
 type Status struct {
-	Budget      int64            `json:"budget"`
-	Used        int64            `json:"used"`     // blocks of objects and partial files
-	Reserved    int64            `json:"reserved"` // of transfers under way
-	Pinned      int64            `json:"pinned"`   // blocks of pinned objects
-	PinnedFiles int              `json:"pinned_files"`
-	Objects     int              `json:"objects"`
-	Partials    int              `json:"partials"`
-	Hits        uint64           `json:"hits"`   // opens that found the content here
-	Misses      uint64           `json:"misses"` // opens that did not
-	Transfers   []TransferStatus `json:"transfers"`
-	Errors      []Event          `json:"errors"` // newest last
+	shelf.Totals
+	Hits      uint64           `json:"hits"`   // opens that found the content here
+	Misses    uint64           `json:"misses"` // opens that did not
+	Transfers []TransferStatus `json:"transfers"`
+	Errors    []Event          `json:"errors"` // newest last
 }
 
 // Status returns the state of the cache.
 func (c *Cache) Status() Status {
-	s := Status{Transfers: []TransferStatus{}}
+	s := Status{Transfers: []TransferStatus{}, Errors: c.journal.Events()}
 	c.do(func() {
-		s.Budget, s.Used, s.Reserved = c.books.budget, c.books.used, c.books.reserved
-		s.Pinned, s.PinnedFiles = c.books.pinned, len(c.pinned)
-		s.Hits, s.Misses, s.Errors = c.seen.hits, c.seen.misses, append([]Event{}, c.seen.events...)
-		for _, o := range c.objects {
-			if o.phase == present || o.phase == unchecked {
-				s.Objects++
-			}
-			for _, f := range o.fills {
-				if f.item.blocks > 0 {
-					s.Partials++
-				}
-				if t := f.transfer; t != nil {
-					if st, busy := t.status(); busy {
-						s.Transfers = append(s.Transfers, st)
-					}
-				}
+		s.Totals = c.shelf.Totals()
+		s.Hits, s.Misses = c.hits, c.misses
+		for _, t := range c.transfers() {
+			if st, busy := t.status(); busy {
+				s.Transfers = append(s.Transfers, st)
 			}
 		}
 	})
@@ -170,18 +122,18 @@ func (c *Cache) Status() Status {
 
 // Budget returns the disk budget in bytes.
 func (c *Cache) Budget() (bytes int64) {
-	c.do(func() { bytes = c.books.budget })
+	c.do(func() { bytes, _ = c.shelf.Budget() })
 	return bytes
 }
 
-// here returns how much of the content has come, in bytes. Callers hold mu.
+// here returns how much of the content has come, in bytes. Callers hold the lock.
 func (t *transfer) here() int64 { return max(t.content.stock.Have.Sum(), t.content.placed) }
 
 // status returns the state of the transfer, and whether anything is under way.
-// Callers hold Cache.mu.
+// Callers hold the lock.
 func (t *transfer) status() (TransferStatus, bool) {
 	s := TransferStatus{
-		Key: t.o.key.String(), Name: t.use.Name, Done: t.here(), Total: t.o.size, Waiters: len(t.wanted.waiters),
+		Key: t.o.Key.String(), Name: t.use.Name, Done: t.here(), Total: t.o.Size, Waiters: len(t.wanted.waiters),
 	}
 	if from, _ := t.supply.Current(); from != nil {
 		s.Source = from.String()

@@ -2,12 +2,13 @@ package cache
 
 import (
 	"context"
-	"fmt"
 	"time"
 
+	"github.com/uniharmony/uniharmonyfs/cache/internal/layout"
 	"github.com/uniharmony/uniharmonyfs/cache/internal/partial"
 	"github.com/uniharmony/uniharmonyfs/cache/internal/queue"
 	"github.com/uniharmony/uniharmonyfs/cache/internal/readplan"
+	"github.com/uniharmony/uniharmonyfs/cache/internal/shelf"
 )
 
 // transferPhase is how far a transfer is:
@@ -37,11 +38,11 @@ const (
 // One goroutine drives it: whoever changes something wakes it, and it decides
 // what is to be done next ([transfer.next]). So nothing of a transfer is
 // done twice, and what waits for the disk or a source is in nobody's way. All
-// fields are guarded by Cache.mu, but for those that never change.
+// fields are guarded by the lock, but for those that never change.
 type transfer struct {
 	c      *Cache
-	f      *fill
-	o      *object
+	f      *shelf.Fill
+	o      *shelf.Object
 	ctx    context.Context
 	cancel context.CancelFunc
 	done   chan struct{} // closed when it has ended
@@ -49,7 +50,7 @@ type transfer struct {
 
 	phase   transferPhase
 	use     Use // on whose behalf sources are asked
-	account account
+	account shelf.Account
 	content content
 	supply  sources
 	wanted  wishes
@@ -85,30 +86,42 @@ type wishes struct {
 	keep     bool                      // also without a reader
 }
 
-// join returns the key's transfer from the handle's dataset, starting it, and
-// makes the handle one of its users. Callers hold mu.
-func (c *Cache) join(h *Handle) *transfer {
-	f := c.fill(h.o, h.use.Dataset)
-	t := f.transfer
-	if t == nil {
-		t = &transfer{
-			c: c, f: f, o: h.o, use: h.use,
-			done: make(chan struct{}), wake: make(chan struct{}, 1), room: make(chan struct{}, 1),
-			wanted: wishes{handles: make(map[*Handle]bool), plans: make(map[*Handle]readplan.Plan)},
-		}
-		t.room <- struct{}{}
-		t.content.suspect = c.failures.suspect(f.id())
-		t.content.progress = time.Now()
-		t.ctx, t.cancel = context.WithCancel(c.ctx)
-		c.take(t)
-		f.transfer = t
-		c.settle(h.o)
-		c.spawn("a transfer", t.drive, t.crash)
+// transferOf returns the transfer that has a fill, or nil. Callers hold the lock.
+func transferOf(f *shelf.Fill) *transfer {
+	if f == nil || f.Transfer == nil {
+		return nil
 	}
-	t.wanted.handles[h] = true
-	h.t = t
-	return t
+	return f.Transfer.(*transfer)
 }
+
+// transfers returns all that have not ended. Callers hold the lock.
+func (c *Cache) transfers() (all []*transfer) {
+	c.shelf.Objects(func(o *shelf.Object) {
+		o.Fills(func(f *shelf.Fill) {
+			if t := transferOf(f); t != nil {
+				all = append(all, t)
+			}
+		})
+	})
+	return all
+}
+
+// ObjectIsHere implements [shelf.Transfer].
+func (t *transfer) ObjectIsHere() { t.kick() }
+
+// Yield implements [shelf.Transfer].
+func (t *transfer) Yield(those func(owner string) bool) <-chan struct{} {
+	if len(t.wanted.handles) > 0 || !those(t.use.Owner) {
+		return nil
+	}
+	t.shut()
+	return t.done
+}
+
+// cost is what a content takes at most, in bytes, when it is fetched whole.
+func (t *transfer) cost() int64 { return layout.Charge(t.o.Size) }
+
+type interval = partial.Interval
 
 // kick wakes the driver. Anybody may call it.
 func (t *transfer) kick() {
@@ -118,95 +131,9 @@ func (t *transfer) kick() {
 	}
 }
 
-// drive does what is to be done until the transfer has ended.
-func (t *transfer) drive() {
-	for {
-		var step func()
-		var again time.Time
-		t.c.do(func() { step, again = t.next() })
-		if step != nil {
-			step()
-			select {
-			case <-t.done:
-				return
-			default:
-				continue
-			}
-		}
-		t.rouse(again)
-	}
-}
-
-// rouse returns when something has changed, or at the time again if that is not
-// zero.
-func (t *transfer) rouse(again time.Time) {
-	if again.IsZero() {
-		<-t.wake
-		return
-	}
-	alarm := time.NewTimer(time.Until(again))
-	defer alarm.Stop()
-	select {
-	case <-t.wake:
-	case <-alarm.C:
-	}
-}
-
-// next decides what is to be done next, without the lock; nil is to wait, until
-// the time again if that is not zero. Callers hold mu.
-func (t *transfer) next() (step func(), again time.Time) {
-	c := &t.content
-	idle := len(c.requests) == 0
-	unwanted := len(t.wanted.handles) == 0 && !t.wanted.keep
-	switch {
-	case t.phase >= ending:
-		return nil, again
-	case t.closing, unwanted && !(c.part != nil && t.isWhole()), t.o.phase == present:
-		if !idle {
-			if t.o.phase == present {
-				t.dropRequests(0)
-			}
-			return nil, again
-		}
-		t.phase = ending
-		if t.o.phase == present {
-			return t.overtaken, again
-		}
-		return t.rest, again
-	case c.part == nil && t.mustOpen():
-		return t.open, again
-	case c.part != nil && t.isWhole():
-		if !idle {
-			return nil, again
-		}
-		t.phase = verifying
-		return t.finish, again
-	}
-	if t.wants() {
-		if step, again = t.ask(); step != nil {
-			return step, again
-		}
-	}
-	if trim := t.overLimit(); trim.Len() > 0 {
-		return func() { t.giveBack(trim) }, again
-	}
-	if end := t.unhashed(); end > 0 {
-		return func() { t.hash(end) }, again
-	}
-	if c.limit > 0 && !c.proven && c.part != nil && c.part.Hashed() == t.o.size {
-		return func() { t.proveWindowed(c.part) }, again
-	}
-	return nil, again
-}
-
-// mustOpen reports whether the partial file is needed before sources are.
-func (t *transfer) mustOpen() bool {
-	return t.wants() && (t.account.allocated > 0 || t.o.size == 0)
-}
-
 // isWhole reports whether all bytes are in the partial file.
 func (t *transfer) isWhole() bool {
-	return t.content.limit == 0 && t.content.stock.Have.Has(interval{Off: 0, End: t.o.size})
+	return t.content.limit == 0 && t.content.stock.Have.Has(interval{Off: 0, End: t.o.Size})
 }
 
 // wants reports whether anything is wished for that is not here.
@@ -222,26 +149,6 @@ func (t *transfer) wants() bool {
 	return false
 }
 
-// open opens the partial file.
-func (t *transfer) open() {
-	p := t.f.file
-	stock, err := p.Open()
-	t.c.do(func() {
-		if err != nil {
-			t.failLocally(nil, fmt.Errorf("its partial file cannot be opened: %w", err))
-			return
-		}
-		if t.f.exposed && len(stock.Have) == 0 {
-			// Somebody has meddled with it: nothing can prove what was served.
-			t.c.revoke(t.o, t.f.dataset)
-			t.f.exposed = false
-		}
-		t.content.part, t.content.stock = p, stock
-		t.reclaim()
-		t.wakeWaiters()
-	})
-}
-
 // unhashed returns how far the hash could go on over bytes that came out of
 // turn, when that is worth it; or 0.
 func (t *transfer) unhashed() int64 {
@@ -252,29 +159,19 @@ func (t *transfer) unhashed() int64 {
 	}
 	done := c.part.Hashed()
 	end := c.stock.Have.From(done)
-	if end-done > worth || c.limit > 0 && (end == t.o.size || end-done > c.limit/8) && end > done {
+	if end-done > worth || c.limit > 0 && (end == t.o.Size || end-done > c.limit/8) && end > done {
 		return min(end, done+most)
 	}
 	return 0
 }
 
-func (t *transfer) hash(end int64) {
-	p := t.content.part // only the driver replaces it
-	err := p.CatchUp(t.ctx, end)
-	if err != nil && t.ctx.Err() == nil {
-		t.disown(p) // nothing can prove it
-		t.throwAway(p)
-		t.c.do(func() { t.failLocally(nil, fmt.Errorf("its partial file cannot be read: %w", err)) })
-	}
-}
-
-// leave is the end of a handle's use. Callers hold mu.
+// leave is the end of a handle's use. Callers hold the lock.
 func (t *transfer) leave(h *Handle) {
 	delete(t.wanted.handles, h)
 	delete(t.wanted.plans, h)
 	t.refuse(ErrClosed, func(w *waiter) bool { return w.h == h })
 	if len(t.wanted.handles) == 0 && t.phase < ending {
-		t.wanted.keep = t.wanted.keep || t.wanted.complete && t.content.limit == 0 && t.content.stock.Have.Sum() > t.o.size/2
+		t.wanted.keep = t.wanted.keep || t.wanted.complete && t.content.limit == 0 && t.content.stock.Have.Sum() > t.o.Size/2
 		if !t.wanted.keep {
 			t.wanted.complete = false
 			t.dropRequests(smallRest)
@@ -287,7 +184,7 @@ func (t *transfer) leave(h *Handle) {
 // ending it would cost the connection.
 const smallRest = 2 << 20
 
-// dropRequests ends requests that are not nearly done. Callers hold mu.
+// dropRequests ends requests that are not nearly done. Callers hold the lock.
 func (t *transfer) dropRequests(nearly int64) {
 	for _, r := range t.content.requests {
 		if !r.running || r.End-r.pos > nearly {
@@ -299,7 +196,7 @@ func (t *transfer) dropRequests(nearly int64) {
 	}
 }
 
-// shut ends the transfer, whoever uses it. Callers hold mu.
+// shut ends the transfer, whoever uses it. Callers hold the lock.
 func (t *transfer) shut() {
 	t.closing, t.wanted.keep = true, false
 	if t.phase < ending {
@@ -309,7 +206,7 @@ func (t *transfer) shut() {
 	t.kick()
 }
 
-// reclaim says anew what is here or under way. Callers hold mu.
+// reclaim says anew what is here or under way. Callers hold the lock.
 func (t *transfer) reclaim() {
 	c := &t.content
 	c.claimed = append(partial.Ranges(nil), c.stock.Have...)
@@ -318,7 +215,7 @@ func (t *transfer) reclaim() {
 	}
 }
 
-// class is the most urgent class among the waiters. Callers hold mu.
+// class is the most urgent class among the waiters. Callers hold the lock.
 func (t *transfer) class() queue.Class {
 	as := queue.Background
 	for _, w := range t.wanted.waiters {

@@ -33,7 +33,7 @@ var errEnded = errors.New("the transfer has ended")
 
 // read serves a read, waiting for its bytes.
 func (t *transfer) read(ctx context.Context, h *Handle, p []byte, off int64) (int, error) {
-	n := min(int64(len(p)), t.o.size-off)
+	n := min(int64(len(p)), t.o.Size-off)
 	want := interval{Off: off, End: off + n}
 	for first := true; ; first = false {
 		var part *partial.File
@@ -79,7 +79,7 @@ func (t *transfer) movedOn(p *partial.File, given int) (moved bool) {
 }
 
 // look finds the bytes in the partial file, or leaves a waiter for them.
-// Callers hold mu.
+// Callers hold the lock.
 func (t *transfer) look(h *Handle, want interval, first bool) (*partial.File, *waiter, error) {
 	c := &t.content
 	switch {
@@ -91,7 +91,7 @@ func (t *transfer) look(h *Handle, want interval, first bool) (*partial.File, *w
 	here := t.servable(h, want)
 	if first {
 		h.window.Sure = h.through.Load()
-		plan := h.window.Read(want, t.o.size, here)
+		plan := h.window.Read(want, t.o.Size, here)
 		t.wanted.plans[h] = t.limited(plan)
 		t.wanted.complete = t.wanted.complete || plan.Complete && !h.use.NoReadAhead && c.limit == 0
 	}
@@ -103,14 +103,14 @@ func (t *transfer) look(h *Handle, want interval, first bool) (*partial.File, *w
 	}
 	w := &waiter{interval: want, plan: t.wanted.plans[h], h: h, reader: true, since: time.Now(), done: make(chan struct{})}
 	if want.Off < w.plan.Now.Off || want.End > w.plan.Now.End { // of another read
-		w.plan.Now = interval{Off: want.Off / readplan.ChunkSize * readplan.ChunkSize, End: min((want.End+readplan.ChunkSize-1)/readplan.ChunkSize*readplan.ChunkSize, t.o.size)}
+		w.plan.Now = interval{Off: want.Off / readplan.ChunkSize * readplan.ChunkSize, End: min((want.End+readplan.ChunkSize-1)/readplan.ChunkSize*readplan.ChunkSize, t.o.Size)}
 	}
 	return nil, w, t.enlist(w)
 }
 
 // whole waits until the object is here and verified.
 func (t *transfer) whole(ctx context.Context, h *Handle, as queue.Class) error {
-	w := &waiter{interval: interval{Off: 0, End: t.o.size}, h: h, whole: true, class: as, since: time.Now(), done: make(chan struct{})}
+	w := &waiter{interval: interval{Off: 0, End: t.o.Size}, h: h, whole: true, class: as, since: time.Now(), done: make(chan struct{})}
 	var err error
 	t.c.do(func() {
 		if t.phase >= ending || t.closing {
@@ -126,14 +126,14 @@ func (t *transfer) whole(ctx context.Context, h *Handle, as queue.Class) error {
 }
 
 // enlist puts a waiter on the list, unless what it needs failed a moment ago.
-// Callers hold mu.
+// Callers hold the lock.
 func (t *transfer) enlist(w *waiter) error {
 	now := time.Now()
 	if w.h.failed != nil && now.Before(w.h.until) {
 		return w.h.failed
 	}
 	w.h.failed = nil
-	if err := t.c.failures.recent(t.f.id()); err != nil && !t.isWhole() {
+	if err := t.c.failures.recent(t.f.ID()); err != nil && !t.isWhole() {
 		return err
 	}
 	if err := t.hopeless(w); err != nil {
@@ -159,46 +159,46 @@ func (t *transfer) await(ctx context.Context, w *waiter) error {
 
 // inFaith reports whether a reader may have bytes before the whole is verified.
 // Who was served from a file that was thrown away may not, until that was
-// proven. Callers hold mu.
+// proven. Callers hold the lock.
 func (t *transfer) inFaith(h *Handle) bool {
 	c := &t.content
-	return !h.use.Strict && !c.suspect && t.o.size > readplan.WholeUpTo &&
+	return !h.use.Strict && !c.suspect && t.o.Size > readplan.WholeUpTo &&
 		len(c.past) == 0 && (h.seen == nil || h.seen == c.part)
 }
 
 // servable reports whether bytes may be read from the partial file: those that
-// exact sources sent, and of the last ones none. Callers hold mu.
+// exact sources sent, and of the last ones none. Callers hold the lock.
 func (t *transfer) servable(h *Handle, i interval) bool {
 	c := &t.content
 	if c.part == nil || !t.inFaith(h) || !c.stock.Exact.Has(i) {
 		return false
 	}
-	return i.End <= readplan.Last(t.o.size) || c.proven
+	return i.End <= readplan.Last(t.o.Size) || c.proven
 }
 
 // needsWhole reports whether only the verified whole will do for a waiter.
-// Callers hold mu.
+// Callers hold the lock.
 func (t *transfer) needsWhole(w *waiter) bool {
 	c := &t.content
-	if w.whole || !t.inFaith(w.h) || w.End > readplan.Last(t.o.size) || !t.supply.Exact() {
+	if w.whole || !t.inFaith(w.h) || w.End > readplan.Last(t.o.Size) || !t.supply.Exact() {
 		return true
 	}
 	return c.stock.HasInexact(w.interval)
 }
 
 // serve notes that a handle is served from the partial file. It reports false
-// when that must not be: of two files unverified, nobody reads. Callers hold mu.
+// when that must not be: of two files unverified, nobody reads. Callers hold the lock.
 func (t *transfer) serve(h *Handle) bool {
 	if h.seen != nil && h.seen != t.content.part {
 		return false
 	}
 	h.seen = t.content.part
-	t.f.exposed = true
+	t.f.Exposed = true
 	return true
 }
 
 // arrived notes bytes that a request wrote, and wakes those who wait for them.
-// Callers hold mu.
+// Callers hold the lock.
 func (t *transfer) arrived(r *request, i interval) {
 	c := &t.content
 	c.stock.Add(i, r.source, r.exact)
@@ -211,7 +211,7 @@ func (t *transfer) arrived(r *request, i interval) {
 }
 
 // progressed notes that n bytes have come. Some now and then are no progress:
-// nobody would ever come to an end. Callers hold mu.
+// nobody would ever come to an end. Callers hold the lock.
 func (t *transfer) progressed(n int64) {
 	c := &t.content
 	if c.trickled += n; c.trickled >= readplan.ChunkSize || t.isWhole() {
@@ -220,7 +220,7 @@ func (t *transfer) progressed(n int64) {
 	}
 }
 
-// wakeWaiters ends the wait of those whose bytes are here. Callers hold mu.
+// wakeWaiters ends the wait of those whose bytes are here. Callers hold the lock.
 func (t *transfer) wakeWaiters() {
 	t.wanted.waiters = slices.DeleteFunc(t.wanted.waiters, func(w *waiter) bool {
 		met := !w.whole && t.servable(w.h, w.interval) || w.cheap && t.content.stock.Have.Has(w.interval)
@@ -231,7 +231,7 @@ func (t *transfer) wakeWaiters() {
 	})
 }
 
-// refuse ends the waits that match. Callers hold mu.
+// refuse ends the waits that match. Callers hold the lock.
 func (t *transfer) refuse(err error, match func(*waiter) bool) {
 	t.wanted.waiters = slices.DeleteFunc(t.wanted.waiters, func(w *waiter) bool {
 		if match != nil && !match(w) {
@@ -245,20 +245,20 @@ func (t *transfer) refuse(err error, match func(*waiter) bool) {
 
 // failLocally ends the waits that a failure of this machine concerns: those
 // for bytes of an interval, or all when that is nil. It is not remembered: it
-// says nothing about the content. Callers hold mu.
+// says nothing about the content. Callers hold the lock.
 func (t *transfer) failLocally(where *interval, err error) {
 	concerned := func(w *waiter) bool {
 		return where == nil || t.needsWhole(w) || w.plan.Now.Overlaps(*where) || w.Overlaps(*where)
 	}
 	if slices.ContainsFunc(t.wanted.waiters, func(w *waiter) bool { return concerned(w) && !w.h.use.Speculative }) {
-		t.c.noteFor(t.o, t.f.dataset, t.use.Name, err)
+		t.c.journal.Note(t.o.Key, t.f.Dataset, t.use.Name, err)
 	}
 	t.refuse(err, concerned)
 	t.loseInterest()
 }
 
 // loseInterest ends what nobody waits for, until they read again. Callers hold
-// mu.
+// the lock.
 func (t *transfer) loseInterest() {
 	clear(t.wanted.plans)
 	t.wanted.complete, t.wanted.keep = false, false

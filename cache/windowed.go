@@ -17,11 +17,10 @@ import (
 const windowMost = 64 << 20
 
 // becomeWindowed makes a transfer of what does not fit one with a window.
-// Callers hold mu.
+// Callers hold the lock.
 func (t *transfer) becomeWindowed(why *NoSpaceError) {
-	b := &t.c.books
-	room := b.budget - b.pinned
-	limit := min(room/4, int64(windowMost)) / readplan.ChunkSize * readplan.ChunkSize
+	budget, pinned := t.c.shelf.Budget()
+	limit := min((budget-pinned)/4, int64(windowMost)) / readplan.ChunkSize * readplan.ChunkSize
 	if limit < t.c.options.window {
 		t.failLocally(nil, why)
 		return
@@ -46,7 +45,7 @@ func (t *transfer) becomeWindowed(why *NoSpaceError) {
 // windowCost is what a window takes at most, in bytes of disk.
 func windowCost(limit int64) int64 { return limit + 4*disk.Block }
 
-// limited cuts a read plan to what the window holds. Callers hold mu.
+// limited cuts a read plan to what the window holds. Callers hold the lock.
 func (t *transfer) limited(p readplan.Plan) readplan.Plan {
 	limit := t.content.limit
 	if limit == 0 {
@@ -60,7 +59,7 @@ func (t *transfer) limited(p readplan.Plan) readplan.Plan {
 }
 
 // hopeless returns why a waiter for a content that streams through can never be
-// served. Callers hold mu.
+// served. Callers hold the lock.
 func (t *transfer) hopeless(w *waiter) error {
 	c := &t.content
 	if c.limit == 0 {
@@ -76,25 +75,26 @@ func (t *transfer) hopeless(w *waiter) error {
 		why = "it streams through, and its source does not name the exact version: it would have to be verified before it is read"
 	case w.Len() > c.limit/2:
 		why = "it streams through, and more was asked for at once than is kept of it"
-	case w.End > readplan.Last(t.o.size) && !c.proven && c.part != nil && readplan.Last(t.o.size)-c.stock.Have.From(c.part.Hashed()) > c.limit/2:
+	case w.End > readplan.Last(t.o.Size) && !c.proven && c.part != nil && readplan.Last(t.o.Size)-c.stock.Have.From(c.part.Hashed()) > c.limit/2:
 		why = "it streams through, and its end is verified only for a reader who goes through it from its start"
 	default:
 		return nil
 	}
-	return &NoSpaceError{Need: t.cost(), Why: fmt.Sprintf("it is larger than the budget of %d bytes, of which %d are pinned; %s", t.c.books.budget, t.c.books.pinned, why), Never: true}
+	budget, pinned := t.c.shelf.Budget()
+	return &NoSpaceError{Need: t.cost(), Why: fmt.Sprintf("it is larger than the budget of %d bytes, of which %d are pinned; %s", budget, pinned, why), Never: true}
 }
 
 // windowFor is what a waiter needs of a content that streams through. Callers
-// hold mu.
+// hold the lock.
 func (t *transfer) windowFor(w *waiter) interval {
-	want := interval{Off: w.Off / readplan.ChunkSize * readplan.ChunkSize, End: min((w.End+readplan.ChunkSize-1)/readplan.ChunkSize*readplan.ChunkSize, t.o.size)}
-	if w.End > readplan.Last(t.o.size) && !t.content.proven && t.content.part != nil {
+	want := interval{Off: w.Off / readplan.ChunkSize * readplan.ChunkSize, End: min((w.End+readplan.ChunkSize-1)/readplan.ChunkSize*readplan.ChunkSize, t.o.Size)}
+	if w.End > readplan.Last(t.o.Size) && !t.content.proven && t.content.part != nil {
 		want.Off = min(want.Off, t.content.part.Hashed()) // all up to there goes into the hash
 	}
 	return want
 }
 
-// withinLimit cuts a gap to what the window has room for. Callers hold mu.
+// withinLimit cuts a gap to what the window has room for. Callers hold the lock.
 func (t *transfer) withinLimit(gap interval) interval {
 	c := &t.content
 	if c.limit == 0 {
@@ -106,15 +106,15 @@ func (t *transfer) withinLimit(gap interval) interval {
 }
 
 // overLimit returns a part of the window that nobody wants any more, when room
-// is needed. Callers hold mu.
+// is needed. Callers hold the lock.
 func (t *transfer) overLimit() interval {
 	c := &t.content
 	if c.limit == 0 || c.part == nil || c.claimed.Sum() < c.limit/2 {
 		return interval{}
 	}
-	last := readplan.Last(t.o.size)
+	last := readplan.Last(t.o.Size)
 	var wanted partial.Ranges
-	wanted.Add(interval{Off: last, End: t.o.size})
+	wanted.Add(interval{Off: last, End: t.o.Size})
 	for _, w := range t.wanted.waiters {
 		wanted.Add(t.windowFor(w))
 	}
@@ -149,7 +149,7 @@ func (t *transfer) giveBack(i interval) {
 	// place is claimed until they are.
 	err := p.Punch(i)
 	t.c.do(func() {
-		t.c.noteAllocated(t, -i.Len())
+		t.c.shelf.NoteAllocated(&t.account, -i.Len())
 		t.reclaim()
 		if err != nil {
 			t.failLocally(nil, err)
@@ -158,23 +158,8 @@ func (t *transfer) giveBack(i interval) {
 	})
 }
 
-// proveWindowed compares the hash of all that streamed through with the key.
-func (t *transfer) proveWindowed(p *partial.File) {
-	if err := p.Verify(t.ctx); err != nil {
-		t.mismatch(p)
-		return
-	}
-	t.c.do(func() {
-		t.content.proven = true
-		// Others than those that were hashed may have been served: they are
-		// revoked when nobody reads any more.
-		t.f.exposed = t.f.exposed && t.content.unproven
-		t.wakeWaiters()
-	})
-}
-
 // tooLargeToPlace returns why a source that brings the whole only must not be
-// asked. Callers hold mu.
+// asked. Callers hold the lock.
 func (t *transfer) tooLargeToPlace() error {
 	if t.content.limit == 0 {
 		return nil

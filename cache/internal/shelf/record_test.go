@@ -1,4 +1,4 @@
-package cache
+package shelf
 
 import (
 	"math"

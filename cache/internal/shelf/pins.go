@@ -1,4 +1,4 @@
-package cache
+package shelf
 
 import (
 	"fmt"
@@ -10,20 +10,20 @@ import (
 
 // Pin keeps keys from being evicted, whether or not they are here. When it
 // returns without an error they stay pinned over every crash.
-func (c *Cache) Pin(keys []annex.Key) error { return c.changePins(keys, true) }
+func (s *Shelf) Pin(keys []annex.Key) error { return s.changePins(keys, true) }
 
 // Unpin is the reverse of Pin.
-func (c *Cache) Unpin(keys []annex.Key) error {
-	err := c.changePins(keys, false)
-	c.wakeRoomWaiters()
+func (s *Shelf) Unpin(keys []annex.Key) error {
+	err := s.changePins(keys, false)
+	s.WakeRoomWaiters()
 	return err
 }
 
-func (c *Cache) changePins(keys []annex.Key, pinned bool) error {
-	c.pinning.Lock()
-	defer c.pinning.Unlock()
+func (s *Shelf) changePins(keys []annex.Key, pinned bool) error {
+	s.pinning.Lock()
+	defer s.pinning.Unlock()
 	var next map[annex.Key]bool
-	c.do(func() { next = maps.Clone(c.pinned) })
+	s.Do(func() { next = maps.Clone(s.pinned) })
 	for _, k := range keys {
 		if pinned {
 			next[k] = true
@@ -33,40 +33,40 @@ func (c *Cache) changePins(keys []annex.Key, pinned bool) error {
 	}
 	if pinned {
 		// What is pinned is not evicted from now on, also while the disk writes.
-		c.markPinned(keys, true)
+		s.markPinned(keys, true)
 	}
-	if err := c.store.Pins().Save(next); err != nil {
+	if err := s.Store.Pins().Save(next); err != nil {
 		if pinned {
-			c.restorePins(keys)
+			s.restorePins(keys)
 		}
 		return fmt.Errorf("cache: the list of pinned files cannot be written: %w", err)
 	}
 	if !pinned {
-		c.markPinned(keys, false)
+		s.markPinned(keys, false)
 	}
 	return nil
 }
 
 // markPinned changes the set in memory.
-func (c *Cache) markPinned(keys []annex.Key, pinned bool) {
-	c.do(func() {
+func (s *Shelf) markPinned(keys []annex.Key, pinned bool) {
+	s.Do(func() {
 		for _, k := range keys {
-			c.setPinned(k, pinned)
+			s.setPinned(k, pinned)
 		}
 	})
 }
 
-// setPinned changes one key in memory. Callers hold mu.
-func (c *Cache) setPinned(k annex.Key, pinned bool) {
-	if c.pinned[k] == pinned {
+// setPinned changes one key in memory. Callers hold the lock.
+func (s *Shelf) setPinned(k annex.Key, pinned bool) {
+	if s.pinned[k] == pinned {
 		return
 	}
 	if pinned {
-		c.pinned[k] = true
+		s.pinned[k] = true
 	} else {
-		delete(c.pinned, k)
+		delete(s.pinned, k)
 	}
-	o := c.objects[k]
+	o := s.objects[k]
 	if o == nil {
 		return
 	}
@@ -77,25 +77,25 @@ func (c *Cache) setPinned(k annex.Key, pinned bool) {
 	if !pinned {
 		blocks = -blocks
 	}
-	c.books.pinned += blocks
-	c.settle(o)
+	s.books.pinned += blocks
+	s.Settle(o)
 }
 
 // restorePins takes back what was pinned in memory only.
-func (c *Cache) restorePins(keys []annex.Key) {
-	set, err := c.store.Pins().Load()
+func (s *Shelf) restorePins(keys []annex.Key) {
+	set, err := s.Store.Pins().Load()
 	if err != nil {
 		return // too many pins lose nothing
 	}
-	c.do(func() {
+	s.Do(func() {
 		for _, k := range keys {
-			c.setPinned(k, set[k])
+			s.setPinned(k, set[k])
 		}
 	})
 }
 
 // Pins returns the pinned keys, in no order.
-func (c *Cache) Pins() (keys []annex.Key) {
-	c.do(func() { keys = slices.Collect(maps.Keys(c.pinned)) })
+func (s *Shelf) Pins() (keys []annex.Key) {
+	s.Do(func() { keys = slices.Collect(maps.Keys(s.pinned)) })
 	return keys
 }

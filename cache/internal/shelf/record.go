@@ -1,4 +1,4 @@
-package cache
+package shelf
 
 import (
 	"encoding/binary"
@@ -7,9 +7,16 @@ import (
 	"github.com/uniharmony/uniharmonyfs/internal/annex"
 )
 
+// Ledger remembers objects between runs. It may forget anything at any time.
+type Ledger interface {
+	Load(func(Record)) error
+	Save(put []Record, del []annex.Key) error
+}
+
 // Record is what the ledger keeps of an object. Size (bytes), MTime and CTime
 // (nanoseconds) and Inode are the file's when its content was known to match
-// the key; Seq orders objects by last use; Owner is [Use.Owner].
+// the key; Seq orders objects by last use; Owner is who had it
+// brought.
 type Record struct {
 	Key                annex.Key
 	Size, MTime, CTime int64
