@@ -222,3 +222,22 @@ func TestDropKey(t *testing.T) {
 		t.Errorf("one is %v, two is %v", c.State(one.key), c.State(two.key))
 	}
 }
+
+// What was open when the budget became smaller goes when it is open no more.
+func TestSmallerBudgetIsKeptInTheEnd(t *testing.T) {
+	one := makeContent(t, 960, mib)
+	c := open(t, t.TempDir(), cache.Options{Budget: 8 * mib})
+	h := hold(t, c, one)
+	c.SetBudget(100 * kib)
+	if c.State(one.key).Presence != cache.Cached {
+		t.Fatal("what is open has gone")
+	}
+	h.Close()
+	for range 1000 {
+		if c.Status().Used == 0 {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	t.Errorf("%d bytes are kept of a budget of 100 KiB", c.Status().Used)
+}

@@ -40,8 +40,8 @@ func (c *Cache) DropKey(key annex.Key, owner string) (files int, bytes int64, er
 	return c.shelf.DropKey(key, owner)
 }
 
-// SetBudget changes the budget, in bytes. Objects above it are evicted at once, as
-// far as they are neither open nor pinned.
+// SetBudget changes the budget, in bytes. Objects above it are evicted: at once, or
+// soon after they are neither open nor pinned any more.
 func (c *Cache) SetBudget(bytes int64) { c.shelf.SetBudget(bytes) }
 
 // InPlace is a file of the user's own that has a key's content.

@@ -43,6 +43,7 @@ func (s *Shelf) keepLedger() {
 				l := &s.ledger
 				due = len(l.unsynced)+len(l.resting) > 0 || len(l.dirty) > 0 && now.Sub(last) >= noteEvery
 			})
+			s.keepBudget()
 			s.WakeRoomWaiters()
 			if !due {
 				continue

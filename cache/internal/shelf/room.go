@@ -146,14 +146,18 @@ func (s *Shelf) RoomWaiters() (n int) {
 	return n
 }
 
-// SetBudget changes the budget, in bytes. What lies above it is evicted at once, as
-// far as it is neither open nor pinned.
+// SetBudget changes the budget, in bytes. What lies above it is evicted: at once, or
+// soon after it is neither open nor pinned any more.
 func (s *Shelf) SetBudget(bytes int64) {
-	var victims []*item
-	s.Do(func() {
-		s.books.budget = bytes
-		victims = s.victims(s.books.used+s.books.reserved-bytes, true)
-	})
-	s.Evict(victims)
+	s.Do(func() { s.books.budget = bytes })
+	s.keepBudget()
 	s.WakeRoomWaiters()
+}
+
+// keepBudget evicts what lies above the budget, as far as it can be: that is what was
+// open or pinned when the budget became smaller.
+func (s *Shelf) keepBudget() {
+	var victims Marked
+	s.Do(func() { victims = s.victims(s.books.used+s.books.reserved-s.books.budget, true) })
+	s.Evict(victims)
 }

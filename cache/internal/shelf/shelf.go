@@ -97,7 +97,7 @@ func (s *Shelf) Do(fn func()) {
 	fn()
 }
 
-// AfterUnlock, when set by a test, is called at each end of a hold of the lock.
+// AfterUnlock is, when set by a test, called at each end of a hold of the lock.
 var AfterUnlock func()
 
 func (s *Shelf) unlock() {
