@@ -20,7 +20,7 @@ type controlNodes struct {
 	names []string
 }
 
-func (c *controlNodes) has(id uint64) bool { return id >= c.first }
+func (c *controlNodes) has(id uint64) bool { return id >= c.first && id < 1<<nodeBits }
 
 func (c *controlNodes) id(name string) uint64 {
 	c.mu.Lock()
@@ -54,7 +54,7 @@ func (s *fileSystem) lookupControl(parent uint64, name string, out *fuse.EntryOu
 		}
 		out.NodeId = s.control.id(name)
 	case parent == fuse.FUSE_ROOT_ID && name == controlName:
-		if _, shadowed := s.view.Lookup(0, name); shadowed {
+		if _, shadowed := s.parts.root().View.Lookup(0, name); shadowed {
 			return 0, false
 		}
 		out.NodeId = s.control.first
@@ -70,7 +70,7 @@ func (s *fileSystem) lookupControl(parent uint64, name string, out *fuse.EntryOu
 // controlAttr gives control files the size 0, as those in /proc have: what
 // they say is made when they are opened.
 func (s *fileSystem) controlAttr(id uint64, out *fuse.Attr) {
-	s.attr(0, out)
+	s.attr(s.parts.root(), out)
 	out.Ino = id
 	out.Nlink = 2
 	if id != s.control.first {
@@ -78,7 +78,7 @@ func (s *fileSystem) controlAttr(id uint64, out *fuse.Attr) {
 	}
 }
 
-func (s *fileSystem) listControl(in *fuse.ReadIn, add func(fuse.DirEntry, int) bool) fuse.Status {
+func (s *fileSystem) listControl(in *fuse.ReadIn, add func(fuse.DirEntry, place) bool) fuse.Status {
 	if in.NodeId != s.control.first {
 		return fuse.ENOTDIR
 	}
@@ -89,7 +89,7 @@ func (s *fileSystem) listControl(in *fuse.ReadIn, add func(fuse.DirEntry, int) b
 	names := s.Control.Names()
 	for ; i-2 < uint64(len(names)); i++ {
 		name := names[i-2]
-		if !add(fuse.DirEntry{Name: name, Mode: fuse.S_IFREG, Ino: s.control.id(name), Off: i + 1}, -1) {
+		if !add(fuse.DirEntry{Name: name, Mode: fuse.S_IFREG, Ino: s.control.id(name), Off: i + 1}, place{}) {
 			break
 		}
 	}

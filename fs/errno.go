@@ -33,6 +33,14 @@ func defaultErrno(err error) syscall.Errno {
 }
 
 func (s *fileSystem) errno(err error) syscall.Errno {
+	if in := new(entering); errors.As(err, in) {
+		// Whoever made the part chooses among these.
+		for _, no := range []syscall.Errno{syscall.EHOSTUNREACH, syscall.ENETUNREACH, syscall.EREMOTEIO} {
+			if errors.Is(in.error, no) {
+				return no
+			}
+		}
+	}
 	if s.Errno != nil {
 		if no := s.Errno(err); no != 0 {
 			return no
@@ -41,17 +49,22 @@ func (s *fileSystem) errno(err error) syscall.Errno {
 	return defaultErrno(err)
 }
 
-// fail turns what went wrong with node into what the kernel is told, and logs
+// fail turns what went wrong at a place into what the kernel is told, and logs
 // it: the number alone says too little.
-func (s *fileSystem) fail(op string, node int, err error) fuse.Status {
+func (s *fileSystem) fail(op string, at place, err error) fuse.Status {
 	no := s.errno(err)
 	if no == syscall.EINTR { // the caller was signalled: nothing went wrong
-		s.Log.Debug(op+" interrupted", "path", s.tree.Path(node))
+		s.Log.Debug(op+" interrupted", "path", at.path())
 		return fuse.Status(no)
 	}
-	s.Log.Error(op+" failed", "path", s.tree.Path(node), slog.Any("error", err), "errno", no.Error())
+	s.Log.Error(op+" failed", "path", at.path(), slog.Any("error", err), "errno", no.Error())
 	return fuse.Status(no)
 }
+
+// entering marks why what lies below a border cannot be shown.
+type entering struct{ error }
+
+func (e entering) Unwrap() error { return e.error }
 
 // failControl is fail for files of the control directory.
 func (s *fileSystem) failControl(name string, err error) fuse.Status {

@@ -2,6 +2,7 @@ package fs
 
 import (
 	"math"
+	"strconv"
 	"sync"
 	"time"
 
@@ -24,16 +25,13 @@ const maxRead = 1 << 20
 // maxName bounds a name, in bytes.
 const maxName = 255
 
-// A fileSystem answers the kernel's messages about one view.
+// A fileSystem answers the kernel's messages about one mount.
 type fileSystem struct {
 	fuse.RawFileSystem // what is not here: ENOSYS
 	Options
 
-	view     *tree.View
-	tree     *tree.Tree
+	parts    *parts
 	uid, gid uint32
-	sec      uint64 // Options.Time
-	nsec     uint32
 
 	noOpendir bool // the kernel knows that directories need no opening
 	control   controlNodes
@@ -44,22 +42,19 @@ type fileSystem struct {
 
 var _ fuse.RawFileSystem = (*fileSystem)(nil)
 
-func newFileSystem(view *tree.View, o Options) *fileSystem {
+func newFileSystem(root *Part, o Options) *fileSystem {
 	s := &fileSystem{
 		RawFileSystem: fuse.NewDefaultRawFileSystem(),
 		Options:       o,
-		view:          view,
-		tree:          view.Tree(),
+		parts:         newParts(root),
 		uid:           uint32(unix.Geteuid()),
 		gid:           uint32(unix.Getegid()),
-		sec:           uint64(o.Time.Unix()),
-		nsec:          uint32(o.Time.Nanosecond()),
 		handles:       handles{open: map[uint64]*handle{}},
-		modes:         modes{nodes: map[int]*openNode{}},
+		modes:         modes{nodes: map[uint64]*openNode{}},
 	}
 	s.control.first = math.MaxUint64
 	if o.Control != nil {
-		s.control.first = uint64(s.tree.Len()) + 1
+		s.control.first = uint64(root.View.Tree().Len()) + 1
 		s.control.ids = map[string]uint64{}
 	}
 	return s
@@ -74,41 +69,39 @@ func (s *fileSystem) Init(server *fuse.Server) {
 	s.modes.kernel = server
 }
 
-// node returns the number of the shown node with that id.
-func (s *fileSystem) node(id uint64) (int, bool) {
-	n := int(id) - 1
-	return n, id <= math.MaxInt && s.view.Shown(n)
-}
-
 // Lookup implements fuse.RawFileSystem.
-func (s *fileSystem) Lookup(_ <-chan struct{}, in *fuse.InHeader, name string, out *fuse.EntryOut) fuse.Status {
+func (s *fileSystem) Lookup(cancel <-chan struct{}, in *fuse.InHeader, name string, out *fuse.EntryOut) fuse.Status {
 	if s.Control != nil {
 		if st, mine := s.lookupControl(in.NodeId, name, out); mine {
 			return st
 		}
 	}
-	dir, ok := s.node(in.NodeId)
+	dir, ok := s.parts.at(in.NodeId)
 	if !ok {
 		return fuse.ENOENT
 	}
 	if len(name) > maxName {
 		return fuse.Status(unix.ENAMETOOLONG)
 	}
+	dir, err := s.parts.inside(interrupt{cancel}, dir)
+	if err != nil {
+		return s.fail("looking for "+strconv.Quote(name), dir, err)
+	}
 	out.SetEntryTimeout(forever)
-	n, ok := s.view.Lookup(dir, name)
+	n, ok := dir.View.Lookup(dir.n, name)
 	if !ok {
 		return fuse.OK // node id 0: it does not exist, and the kernel may remember that
 	}
-	s.entry(n, out)
+	s.entry(place{dir.part, n}, out)
 	return fuse.OK
 }
 
-// entry fills in everything about shown node n.
-func (s *fileSystem) entry(n int, out *fuse.EntryOut) {
-	out.NodeId = uint64(n) + 1
+// entry fills in everything about a shown node.
+func (s *fileSystem) entry(p place, out *fuse.EntryOut) {
+	out.NodeId = p.id()
 	out.SetEntryTimeout(forever)
 	out.SetAttrTimeout(forever)
-	s.attr(n, &out.Attr)
+	s.attr(p, &out.Attr)
 }
 
 // GetAttr implements fuse.RawFileSystem.
@@ -118,31 +111,31 @@ func (s *fileSystem) GetAttr(_ <-chan struct{}, in *fuse.GetAttrIn, out *fuse.At
 		s.controlAttr(in.NodeId, &out.Attr)
 		return fuse.OK
 	}
-	n, ok := s.node(in.NodeId)
+	p, ok := s.parts.at(in.NodeId)
 	if !ok {
 		return fuse.ENOENT
 	}
-	s.attr(n, &out.Attr)
+	s.attr(p, &out.Attr)
 	return fuse.OK
 }
 
-func (s *fileSystem) attr(n int, out *fuse.Attr) {
-	size := s.view.Size(n)
+func (s *fileSystem) attr(p place, out *fuse.Attr) {
+	size := p.View.Size(p.n)
 	*out = fuse.Attr{
-		Ino:       uint64(n) + 1,
+		Ino:       p.inode(),
 		Size:      uint64(size),
 		Blocks:    (uint64(size) + 511) / 512,
-		Mode:      s.mode(n) | 0o444,
+		Mode:      p.mode() | 0o444,
 		Nlink:     1,
 		Blksize:   4096,
 		Owner:     fuse.Owner{Uid: s.uid, Gid: s.gid},
-		Mtime:     s.sec,
-		Mtimensec: s.nsec,
+		Mtime:     p.sec,
+		Mtimensec: p.nsec,
 	}
-	switch s.tree.Kind(n) {
+	switch p.tree.Kind(p.n) {
 	case tree.Dir:
 		out.Mode |= 0o111
-		out.Nlink = s.links(n)
+		out.Nlink = p.links()
 	case tree.Link:
 		out.Mode |= 0o777
 	}
@@ -152,20 +145,24 @@ func (s *fileSystem) attr(n int, out *fuse.Attr) {
 
 // links returns a directory's link count, as other file systems have it:
 // itself, its name, and ".." of every directory in it. Some programs do not
-// look for directories below one that has only 2.
-func (s *fileSystem) links(dir int) uint32 {
+// look for directories below one that has only 2. What is below a border is not
+// known: 1 says so.
+func (p place) links() uint32 {
+	if p.isBorder() {
+		return 1
+	}
 	links := uint32(2)
-	for _, n := range s.view.Entries(dir) {
-		if s.tree.Kind(int(n)) == tree.Dir {
+	for _, n := range p.View.Entries(p.n) {
+		if p.tree.Kind(int(n)) == tree.Dir {
 			links++
 		}
 	}
 	return links
 }
 
-// mode returns the type bits of n.
-func (s *fileSystem) mode(n int) uint32 {
-	switch s.tree.Kind(n) {
+// mode returns the type bits of a node.
+func (p place) mode() uint32 {
+	switch p.tree.Kind(p.n) {
 	case tree.Dir:
 		return fuse.S_IFDIR
 	case tree.Link:
@@ -176,11 +173,11 @@ func (s *fileSystem) mode(n int) uint32 {
 
 // Readlink implements fuse.RawFileSystem.
 func (s *fileSystem) Readlink(_ <-chan struct{}, in *fuse.InHeader) ([]byte, fuse.Status) {
-	n, ok := s.node(in.NodeId)
-	if !ok || s.tree.Kind(n) != tree.Link {
+	p, ok := s.parts.at(in.NodeId)
+	if !ok || p.tree.Kind(p.n) != tree.Link {
 		return nil, fuse.EINVAL
 	}
-	return []byte(s.tree.Target(n)), fuse.OK
+	return []byte(p.tree.Target(p.n)), fuse.OK
 }
 
 // OpenDir implements fuse.RawFileSystem: directories need no opening.
@@ -193,16 +190,16 @@ func (s *fileSystem) OpenDir(_ <-chan struct{}, _ *fuse.OpenIn, out *fuse.OpenOu
 }
 
 // ReadDir implements fuse.RawFileSystem.
-func (s *fileSystem) ReadDir(_ <-chan struct{}, in *fuse.ReadIn, out *fuse.DirEntryList) fuse.Status {
-	return s.list(in, func(e fuse.DirEntry, _ int) bool { return out.AddDirEntry(e) })
+func (s *fileSystem) ReadDir(cancel <-chan struct{}, in *fuse.ReadIn, out *fuse.DirEntryList) fuse.Status {
+	return s.list(cancel, in, func(e fuse.DirEntry, _ place) bool { return out.AddDirEntry(e) })
 }
 
 // ReadDirPlus implements fuse.RawFileSystem.
-func (s *fileSystem) ReadDirPlus(_ <-chan struct{}, in *fuse.ReadIn, out *fuse.DirEntryList) fuse.Status {
-	return s.list(in, func(e fuse.DirEntry, n int) bool {
+func (s *fileSystem) ReadDirPlus(cancel <-chan struct{}, in *fuse.ReadIn, out *fuse.DirEntryList) fuse.Status {
+	return s.list(cancel, in, func(e fuse.DirEntry, p place) bool {
 		entry := out.AddDirLookupEntry(e)
-		if entry != nil && n >= 0 {
-			s.entry(n, entry)
+		if entry != nil && p.part != nil {
+			s.entry(p, entry)
 		}
 		return entry != nil
 	})
@@ -210,24 +207,28 @@ func (s *fileSystem) ReadDirPlus(_ <-chan struct{}, in *fuse.ReadIn, out *fuse.D
 
 // list calls add for the entries of a directory from in.Offset on, until it
 // says that there is no more room. Entry 0 is ".", 1 is "..", 2 the view's
-// first. n is the entry's node, or -1 when nothing is to be told about it.
-func (s *fileSystem) list(in *fuse.ReadIn, add func(e fuse.DirEntry, n int) bool) fuse.Status {
+// first. p is the entry's node, or empty when nothing is to be told about it.
+func (s *fileSystem) list(cancel <-chan struct{}, in *fuse.ReadIn, add func(e fuse.DirEntry, p place) bool) fuse.Status {
 	if s.control.has(in.NodeId) {
 		return s.listControl(in, add)
 	}
-	dir, ok := s.node(in.NodeId)
-	if !ok || s.tree.Kind(dir) != tree.Dir {
+	dir, ok := s.parts.at(in.NodeId)
+	if !ok || dir.tree.Kind(dir.n) != tree.Dir {
 		return fuse.ENOTDIR
 	}
+	entries, err := s.parts.inside(interrupt{cancel}, dir)
+	if err != nil {
+		return s.fail("listing", dir, err)
+	}
 	i := in.Offset
-	if !addDots(&i, in.NodeId, uint64(s.tree.Parent(dir))+1, add) {
+	if !addDots(&i, dir.inode(), dir.parent().inode(), add) {
 		return fuse.OK
 	}
-	run := s.view.Entries(dir)
+	run := entries.View.Entries(entries.n)
 	for ; i-2 < uint64(len(run)); i++ {
-		n := int(run[i-2])
-		e := fuse.DirEntry{Name: s.tree.Name(n), Mode: s.mode(n), Ino: uint64(n) + 1, Off: i + 1}
-		if !add(e, n) {
+		p := place{entries.part, int(run[i-2])}
+		e := fuse.DirEntry{Name: p.tree.Name(p.n), Mode: p.mode(), Ino: p.inode(), Off: i + 1}
+		if !add(e, p) {
 			break
 		}
 	}
@@ -235,13 +236,13 @@ func (s *fileSystem) list(in *fuse.ReadIn, add func(e fuse.DirEntry, n int) bool
 }
 
 // addDots adds "." and ".." as far as they come after *i, and moves *i on.
-func addDots(i *uint64, self, parent uint64, add func(fuse.DirEntry, int) bool) bool {
+func addDots(i *uint64, self, parent uint64, add func(fuse.DirEntry, place) bool) bool {
 	for ; *i < 2; *i++ {
 		e := fuse.DirEntry{Name: ".", Mode: fuse.S_IFDIR, Ino: self, Off: *i + 1}
 		if *i == 1 {
 			e.Name, e.Ino = "..", parent
 		}
-		if !add(e, -1) {
+		if !add(e, place{}) {
 			return false
 		}
 	}
@@ -251,13 +252,14 @@ func addDots(i *uint64, self, parent uint64, add func(fuse.DirEntry, int) bool) 
 // StatFs implements fuse.RawFileSystem.
 func (s *fileSystem) StatFs(_ <-chan struct{}, _ *fuse.InHeader, out *fuse.StatfsOut) fuse.Status {
 	const block = 4096
-	total, free := uint64(s.view.Bytes()), uint64(0)
+	nodes, bytes := s.parts.totals()
+	total, free := uint64(bytes), uint64(0)
 	if s.Options.StatFs != nil {
 		total, free = s.Options.StatFs()
 	}
 	*out = fuse.StatfsOut{
 		Blocks: (total + block - 1) / block, Bfree: free / block, Bavail: free / block,
-		Files: uint64(s.view.Nodes()), Bsize: block, Frsize: block, NameLen: maxName,
+		Files: uint64(nodes), Bsize: block, Frsize: block, NameLen: maxName,
 	}
 	return fuse.OK
 }

@@ -42,6 +42,7 @@ var fixtures = map[string]map[string]int{
 	},
 	"many-stuck": stuckFiles(),
 	"fio":        {"fio.bin": 2 << 20},
+	"nested":     {"README": 77, "sub-01/anat/x.nii": 5000, "deep/er/y.nii": 300_000},
 	"flip":       {"flip-0": 4 << 10, "flip-1": 70_000, "flip-2": 300_000, "flip-3": 1},
 }
 
@@ -102,6 +103,14 @@ func newFixture(name string) (*fixture, error) {
 		}
 		add(p, tree.Entry{Kind: tree.Annexed, Size: int64(size), Key: k})
 	}
+	if name == "nested" {
+		for _, border := range []string{"again", "deep/er/again", "unreachable", "offline", "denied", "stuck", "panic"} {
+			add(border, tree.Entry{})
+			dirs[border] = nil
+		}
+		add("empty", tree.Entry{})
+		dirs["empty"] = nil
+	}
 	if name == "plain" {
 		add("sub-01/link", tree.Entry{Kind: tree.Link, Target: "anat/sub-01_T1w.json"})
 		add("dangling", tree.Entry{Kind: tree.Link, Target: "../no/where"})
@@ -126,7 +135,7 @@ func newFixture(name string) (*fixture, error) {
 	}
 	var files []int
 	for n := range s.Len() {
-		if s.Kind(n) != tree.Dir && s.Name(n) != "not-shown" {
+		if (s.Kind(n) != tree.Dir || name == "nested") && s.Name(n) != "not-shown" {
 			files = append(files, n)
 		}
 	}
@@ -150,6 +159,7 @@ type opener struct {
 	dir     string
 	data    []byte // if any: what all files hold
 	waiting atomic.Int32
+	entered atomic.Int32
 	gate    chan struct{} // closed: nobody is stuck any more
 	pass    chan struct{} // one gets through
 

@@ -20,7 +20,7 @@ type fakeKernel struct {
 	valid map[int32]bool // registered backing ids
 	last  int32
 	fail  bool
-	nodes map[int]*kernelNode
+	nodes map[uint64]*kernelNode
 }
 
 type kernelNode struct {
@@ -29,7 +29,7 @@ type kernelNode struct {
 }
 
 func newFakeKernel() *fakeKernel {
-	return &fakeKernel{valid: map[int32]bool{}, nodes: map[int]*kernelNode{}}
+	return &fakeKernel{valid: map[int32]bool{}, nodes: map[uint64]*kernelNode{}}
 }
 
 func (k *fakeKernel) RegisterBackingFd(*fuse.BackingMap) (int32, syscall.Errno) {
@@ -54,7 +54,7 @@ func (k *fakeKernel) UnregisterBackingFd(id int32) syscall.Errno {
 }
 
 // opened is what the kernel does with the answer to OPEN.
-func (k *fakeKernel) opened(node int, id int32, pass bool) (why string) {
+func (k *fakeKernel) opened(node uint64, id int32, pass bool) (why string) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	n := k.nodes[node]
@@ -80,7 +80,7 @@ func (k *fakeKernel) opened(node int, id int32, pass bool) (why string) {
 	return ""
 }
 
-func (k *fakeKernel) released(node int, pass bool) {
+func (k *fakeKernel) released(node uint64, pass bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if pass {
@@ -91,7 +91,7 @@ func (k *fakeKernel) released(node int, pass bool) {
 }
 
 func newModes(k *fakeKernel) *modes {
-	return &modes{kernel: k, possible: true, nodes: map[int]*openNode{}}
+	return &modes{kernel: k, possible: true, nodes: map[uint64]*openNode{}}
 }
 
 func TestModesKeepTheKernelsRule(t *testing.T) {
@@ -104,15 +104,15 @@ func TestModesKeepTheKernelsRule(t *testing.T) {
 		k := newFakeKernel()
 		m := newModes(k)
 		type opening struct {
-			node int
+			node uint64
 			pass bool
 		}
 		var open []opening
 		passed := 0
-		spoiled := map[int]bool{}
+		spoiled := map[uint64]bool{}
 		t.Repeat(map[string]func(*rapid.T){
 			"open": func(t *rapid.T) {
-				node := rapid.IntRange(0, 2).Draw(t, "node")
+				node := rapid.Uint64Range(0, 2).Draw(t, "node")
 				k.fail = rapid.IntRange(0, 4).Draw(t, "register fails") == 0
 				f := file
 				if rapid.Bool().Draw(t, "incomplete") {
@@ -147,7 +147,7 @@ func TestModesKeepTheKernelsRule(t *testing.T) {
 			},
 			// What the kernel reads by itself turns out wrong.
 			"spoil": func(t *rapid.T) {
-				node := rapid.IntRange(0, 2).Draw(t, "node")
+				node := rapid.Uint64Range(0, 2).Draw(t, "node")
 				m.spoil(node)
 				if o := m.nodes[node]; o != nil && o.pass {
 					spoiled[node] = true
@@ -175,7 +175,7 @@ func TestModesInParallel(t *testing.T) {
 		wg.Go(func() {
 			r := rand.New(rand.NewPCG(uint64(i), 1))
 			for range 2000 {
-				node, f := r.IntN(2), file
+				node, f := r.Uint64N(2), file
 				if r.IntN(2) == 0 {
 					f = nil
 				}

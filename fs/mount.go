@@ -12,8 +12,6 @@ import (
 
 	"github.com/hanwen/go-fuse/v2/fuse"
 	"golang.org/x/sys/unix"
-
-	"github.com/uniharmony/uniharmonyfs/internal/tree"
 )
 
 const (
@@ -37,26 +35,23 @@ type Mounted struct {
 	done     chan struct{}
 }
 
-// Mount mounts view at o.Target and serves it in goroutines of its own until
+// Mount mounts root at o.Target and serves it in goroutines of its own until
 // it is unmounted, by whomever. When it returns, the kernel is ready.
 //
 // Errors wrap [ErrNoFUSE], [ErrNoFusermount], [ErrNotPermitted], [ErrTarget]
 // or [ErrStale] where one of these is the reason.
-func Mount(view *tree.View, o Options) (*Mounted, error) {
+func Mount(root *Part, o Options) (*Mounted, error) {
 	if o.Log == nil {
 		o.Log = slog.Default()
 	}
 	if o.FsName == "" {
 		o.FsName = fsSubtype
 	}
-	if o.Time.IsZero() {
-		o.Time = time.Unix(0, 0)
-	}
 	target, err := resolve(o.Target)
 	if err != nil {
 		return nil, err
 	}
-	s := newFileSystem(view, o)
+	s := newFileSystem(root, o)
 	fd, err := attach(target, &o)
 	if err != nil {
 		return nil, err
@@ -135,14 +130,19 @@ func (m *Mounted) Wait() { <-m.done }
 // Passthrough reports whether the kernel reads complete files by itself.
 func (m *Mounted) Passthrough() bool { return m.fs.modes.possible }
 
-// Revoke declares what was served of node's content wrong: the kernel forgets
-// what it keeps of it, and as long as somebody has the file open for the kernel
+// Revoke declares what was served of the content of a part's node wrong: the kernel
+// forgets what it keeps of it, and as long as somebody has the file open for the kernel
 // to read by itself, nobody else can open it. It waits for reads of it that are
 // under way, so the caller must hold nothing that these need.
-func (m *Mounted) Revoke(node int) {
-	m.fs.modes.spoil(node)
-	if st := m.server.InodeNotify(uint64(node)+1, 0, 0); !st.Ok() && st != fuse.ENOENT {
-		m.fs.Log.Warn("the kernel keeps wrong content", "path", m.fs.tree.Path(node), "reason", st)
+func (m *Mounted) Revoke(of *Part, node int) {
+	p, ok := m.fs.parts.find(of)
+	if !ok { // nobody can have looked at it
+		return
+	}
+	at := place{p, node}
+	m.fs.modes.spoil(at.id())
+	if st := m.server.InodeNotify(at.id(), 0, 0); !st.Ok() && st != fuse.ENOENT {
+		m.fs.Log.Warn("the kernel keeps wrong content", "path", at.path(), "reason", st)
 	}
 }
 

@@ -16,7 +16,7 @@ import (
 
 // A handle is one opening of a file.
 type handle struct {
-	node    int
+	place
 	content Content // nil for a control file
 	data    []byte  // of a control file
 }
@@ -72,20 +72,20 @@ func (s *fileSystem) Open(_ <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut)
 	if s.control.has(in.NodeId) {
 		return s.openControl(in.NodeId, out)
 	}
-	n, ok := s.node(in.NodeId)
-	if !ok || s.tree.Kind(n) == tree.Dir {
+	p, ok := s.parts.at(in.NodeId)
+	if !ok || p.tree.Kind(p.n) == tree.Dir {
 		return fuse.EISDIR
 	}
-	content, err := s.Opener.OpenContent(n)
+	content, err := p.Opener.OpenContent(p.n)
 	if err != nil {
-		return s.fail("open", n, err)
+		return s.fail("open", p, err)
 	}
-	id, pass, err := s.modes.open(n, content.File())
+	id, pass, err := s.modes.open(p.id(), content.File())
 	if err != nil {
 		content.Close()
-		return s.fail("open", n, err)
+		return s.fail("open", p, err)
 	}
-	out.Fh = s.handles.add(&handle{node: n, content: content})
+	out.Fh = s.handles.add(&handle{place: p, content: content})
 	out.OpenFlags = fuse.FOPEN_KEEP_CACHE | fuse.FOPEN_NOFLUSH
 	if pass {
 		out.OpenFlags = fuse.FOPEN_PASSTHROUGH | fuse.FOPEN_NOFLUSH
@@ -105,9 +105,9 @@ func (s *fileSystem) close(h *handle) {
 	if h.content == nil {
 		return
 	}
-	s.modes.release(h.node)
+	s.modes.release(h.id())
 	if err := h.content.Close(); err != nil {
-		s.fail("close", h.node, err)
+		s.fail("close", h.place, err)
 	}
 }
 
@@ -120,7 +120,7 @@ func (s *fileSystem) Read(cancel <-chan struct{}, in *fuse.ReadIn, _ []byte) (fu
 	}
 	size := int64(len(h.data))
 	if h.content != nil {
-		size = s.view.Size(h.node)
+		size = h.View.Size(h.n)
 	}
 	off := int64(in.Offset)
 	n := min(size-off, int64(in.Size), maxRead)
@@ -133,7 +133,7 @@ func (s *fileSystem) Read(cancel <-chan struct{}, in *fuse.ReadIn, _ []byte) (fu
 	buf := s.buffers.get(int(n))
 	buf.used = int(n)
 	if err := readAt(interrupt{cancel}, h.content, buf.bytes[:n], off); err != nil {
-		return nil, s.fail("read", h.node, err) // buf is left to whoever may still have it
+		return nil, s.fail("read", h.place, err) // buf is left to whoever may still have it
 	}
 	return buf, fuse.OK
 }

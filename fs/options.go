@@ -6,6 +6,8 @@ import (
 	"os"
 	"syscall"
 	"time"
+
+	"github.com/uniharmony/uniharmonyfs/internal/tree"
 )
 
 // An Opener opens the content of one file of the view.
@@ -14,6 +16,29 @@ type Opener interface {
 	// never waits for the network. It is called by many
 	// goroutines at once; every Content is closed once.
 	OpenContent(node int) (Content, error)
+}
+
+// A Part is a view with what belongs to it. The mount itself is one, and so is what
+// lies below each border of a part.
+type Part struct {
+	View   *tree.View
+	Opener Opener
+	Time   time.Time // the modification time of everything
+	// Borders are where other parts lie; nil: nowhere.
+	Borders Borders
+}
+
+// Borders are the directories of a part that are empty in its view, and below which
+// there is another part. They must always be the same ones. Methods are called by many
+// goroutines at once.
+type Borders interface {
+	// Has reports whether a directory, a number of the tree, is a border.
+	Has(dir int) bool
+	// Enter returns what lies below a border, the first time that somebody looks. It
+	// may wait, but returns soon after ctx is done. Of a border it must always return
+	// the same view, since its names and numbers are kept by the kernel; after an error
+	// it is asked again.
+	Enter(ctx context.Context, dir int) (*Part, error)
 }
 
 // Content is the content of one opening of a file.
@@ -40,19 +65,15 @@ type Control interface {
 	Read(name string) ([]byte, error)
 }
 
-// Options say how a view is mounted. Target and Opener are needed.
+// Options say how a part is mounted. Target is needed.
 type Options struct {
-	Target     string // an existing directory
-	Opener     Opener
+	Target     string  // an existing directory
 	Control    Control // nil: no .uniharmonyfs
 	FsName     string  // source in mountinfo, commas and spaces percent-encoded; "" is "uniharmonyfs"
 	AllowOther bool    // other users may look; needs root or user_allow_other in /etc/fuse.conf
 
-	// Time is the modification time of everything.
-	Time time.Time
-
 	// StatFs returns the size of the file system and what is free, in bytes.
-	// nil: the view's bytes, and nothing free.
+	// nil: the views' bytes, and nothing free.
 	StatFs func() (total, free uint64)
 
 	// Errno translates what Opener, Content and Control return; 0 means that

@@ -26,7 +26,7 @@ type modes struct {
 	possible bool // set before the first open
 
 	mu    sync.Mutex // guards the following, and registering
-	nodes map[int]*openNode
+	nodes map[uint64]*openNode
 }
 
 type openNode struct {
@@ -40,10 +40,10 @@ type openNode struct {
 // would read that for everybody.
 var errSpoiled = errors.New("its content was wrong, and a program still has that open: it must be closed first")
 
-// open counts an opening of node and says how it is served: by the kernel
+// open counts an opening of a node, by its id, and says how it is served: by the kernel
 // from the file with that id, or (ok is false) through this process. file is
 // the node's complete content, or nil.
-func (m *modes) open(node int, file *os.File) (backing int32, ok bool, err error) {
+func (m *modes) open(node uint64, file *os.File) (backing int32, ok bool, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	o := m.nodes[node]
@@ -62,7 +62,7 @@ func (m *modes) open(node int, file *os.File) (backing int32, ok bool, err error
 }
 
 // spoil says that the content that node is open with is wrong.
-func (m *modes) spoil(node int) {
+func (m *modes) spoil(node uint64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if o := m.nodes[node]; o != nil && o.pass {
@@ -71,7 +71,7 @@ func (m *modes) spoil(node int) {
 }
 
 // release is the end of one opening.
-func (m *modes) release(node int) {
+func (m *modes) release(node uint64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	o := m.nodes[node]

@@ -83,7 +83,7 @@ func serve(c string) int {
 		}
 	}
 	opts := uhfs.Options{
-		Target: cfg.Target, FsName: cfg.FsName, Opener: o, Control: &control{}, Time: testTime, ObjectDir: cfg.Objects,
+		Target: cfg.Target, FsName: cfg.FsName, Control: &control{}, ObjectDir: cfg.Objects,
 		Log: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug})),
 		Errno: func(err error) syscall.Errno {
 			if errors.Is(err, errOwn) {
@@ -95,7 +95,7 @@ func serve(c string) int {
 	if cfg.StatFs {
 		opts.StatFs = func() (uint64, uint64) { return 1 << 40, 1 << 39 }
 	}
-	m, err := uhfs.Mount(f.view, opts)
+	m, err := uhfs.Mount(o.part(testTime), opts)
 	if err != nil {
 		fmt.Println("error:", err)
 		return 3
@@ -142,6 +142,8 @@ func answer(m *uhfs.Mounted, o *opener, command string) string {
 			}
 		}
 		return "ok"
+	case "entered":
+		return fmt.Sprint(o.entered.Load())
 	case "passthrough":
 		return fmt.Sprint(m.Passthrough())
 	}

@@ -42,7 +42,7 @@ func TestStale(t *testing.T) {
 	if _, err := os.ReadFile(s.path("good.nii")); !errors.Is(err, unix.ENOTCONN) {
 		t.Errorf("reading from a dead mount: %v", err)
 	}
-	if _, err := uhfs.Mount(s.view, uhfs.Options{Target: s.dir}); !errors.Is(err, uhfs.ErrStale) {
+	if _, err := uhfs.Mount(&uhfs.Part{View: s.view}, uhfs.Options{Target: s.dir}); !errors.Is(err, uhfs.ErrStale) {
 		t.Errorf("mounting over it: %v", err)
 	}
 	m := find(t, s.cfg.FsName)
@@ -82,7 +82,7 @@ func TestBadTargets(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, target := range []string{file, file + "-absent", "/proc/self/no"} {
-		if _, err := uhfs.Mount(f.view, uhfs.Options{Target: target}); !errors.Is(err, uhfs.ErrTarget) {
+		if _, err := uhfs.Mount(&uhfs.Part{View: f.view}, uhfs.Options{Target: target}); !errors.Is(err, uhfs.ErrTarget) {
 			t.Errorf("%s: %v", target, err)
 		}
 	}
@@ -101,13 +101,13 @@ func TestNotPermitted(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := uhfs.Mount(f.view, uhfs.Options{Target: "/usr"}); !errors.Is(err, uhfs.ErrNotPermitted) || !strings.Contains(err.Error(), "/usr") {
+	if _, err := uhfs.Mount(&uhfs.Part{View: f.view}, uhfs.Options{Target: "/usr"}); !errors.Is(err, uhfs.ErrNotPermitted) || !strings.Contains(err.Error(), "/usr") {
 		t.Errorf("a foreign directory: %v", err)
 	}
 	if conf, err := os.ReadFile("/etc/fuse.conf"); err == nil && strings.Contains(string(conf), "\nuser_allow_other") {
 		return
 	}
-	_, err = uhfs.Mount(f.view, uhfs.Options{Target: t.TempDir(), AllowOther: true})
+	_, err = uhfs.Mount(&uhfs.Part{View: f.view}, uhfs.Options{Target: t.TempDir(), AllowOther: true})
 	if !errors.Is(err, uhfs.ErrNotPermitted) || !strings.Contains(err.Error(), "user_allow_other") {
 		t.Errorf("for other users: %v", err)
 	}

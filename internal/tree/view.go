@@ -17,20 +17,22 @@ type View struct {
 	bytes    int64
 }
 
-// View returns the view of these nodes, given in any order; directories among
-// them are ignored: a directory is shown when something below it is. replaced
+// View returns the view of these nodes, given in any order. A directory is shown when
+// something below it is, or when it is among them: then also an empty one. replaced
 // has content that is shown instead of a file's own; the caller must not
 // change the map or the bytes afterwards.
 func (t *Tree) View(files []int, replaced map[int][]byte) *View {
 	v := &View{tree: t, shown: make([]uint64, (t.Len()+63)/64), replaced: replaced}
 	v.show(0)
 	for _, n := range files {
-		if t.Kind(n) == Dir || v.Shown(n) {
+		if v.Shown(n) {
 			continue
 		}
 		v.show(n)
-		v.files++
-		v.bytes += v.Size(n)
+		if t.Kind(n) != Dir {
+			v.files++
+			v.bytes += v.Size(n)
+		}
 		for d := t.Parent(n); !v.Shown(d); d = t.Parent(d) {
 			v.show(d)
 		}
