@@ -30,6 +30,8 @@ type links struct {
 	list   []link
 	unfit  map[string]string // why annexed files cannot be shown, by path
 	budget *budget
+
+	subdatasets []gitlink
 }
 
 func (l *links) add(p *part) error {
@@ -60,7 +62,12 @@ func (l *links) resolve(ctx context.Context, s *tree.Tree) (*tree.Tree, []Hidden
 	}
 	gone := make(map[int]bool)
 	become := make(map[int]int)
-	f := follower{s: s, known: make(map[int]followed)}
+	f := follower{s: s, known: make(map[int]followed), subdatasets: make(map[int]bool)}
+	for _, g := range l.subdatasets {
+		if n, ok := s.Find(g.Path); ok {
+			f.subdatasets[n] = true
+		}
+	}
 	for _, link := range l.list {
 		if err := errors.Join(ctx.Err(), f.tooMuch()); err != nil {
 			return nil, nil, err
@@ -97,11 +104,14 @@ const (
 // A follower finds where links lead, as the kernel will: component by
 // component, going on from what a link leads to (path_resolution(7)). One that
 // leaves the tree anywhere on its way leads to nothing, even if it came back:
-// what lies around a mount is not the dataset's.
+// what lies around a mount is not the dataset's. One that goes on into a subdataset
+// counts as one to a directory. It must not come out again: where ".." leads from what
+// is not known, nobody can say.
 type follower struct {
-	s     *tree.Tree
-	known map[int]followed
-	steps int
+	s           *tree.Tree
+	subdatasets map[int]bool
+	known       map[int]followed
+	steps       int
 }
 
 // followed is where a link leads.
@@ -109,6 +119,7 @@ type followed struct {
 	node    int    // a file or directory, or -1
 	hops    int    // links that were followed, itself included
 	missing string // of a link to nothing: what is not there, if that is known
+	beyond  bool   // somewhere in the subdataset at node
 }
 
 // maxSteps bounds the components of all links that are gone through.
@@ -158,6 +169,8 @@ func (f *follower) walk(n, depth int) followed {
 		}
 		next, ok := f.s.Lookup(at, part)
 		switch {
+		case !ok && f.subdatasets[at]:
+			return f.beyond(at, hops, rest)
 		case !ok && more:
 			return followed{node: -1}
 		case !ok:
@@ -167,6 +180,9 @@ func (f *follower) walk(n, depth int) followed {
 			if hops += to.hops; to.node < 0 || hops > maxHops {
 				return followed{node: -1, missing: to.missing}
 			}
+			if to.beyond {
+				return f.beyond(to.node, hops, rest)
+			}
 			next = to.node
 		}
 		if more && f.s.Kind(next) != tree.Dir {
@@ -175,6 +191,14 @@ func (f *follower) walk(n, depth int) followed {
 		at = next
 	}
 	return followed{node: at, hops: hops}
+}
+
+// beyond is what a way leads to that goes on into a subdataset, with rest.
+func (f *follower) beyond(subdataset, hops int, rest string) followed {
+	if slices.Contains(strings.Split(rest, "/"), "..") {
+		return followed{node: -1}
+	}
+	return followed{node: subdataset, hops: hops, beyond: true}
 }
 
 // rebuild returns the tree without the nodes that are gone, where others are

@@ -1,11 +1,13 @@
 package commit
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 	"unicode/utf8"
 
@@ -19,11 +21,45 @@ type Listing struct {
 	*tree.Tree
 	Commit gitstore.OID
 	Time   time.Time // of the commit
-	// Subdatasets is how many of the directories, all of them empty, stand for
-	// another dataset.
-	Subdatasets int
+	// Subdatasets are the directories, all of them empty, that stand for another
+	// dataset; in ascending order of their nodes.
+	Subdatasets []Subdataset
 	// Hidden are the files that cannot be shown, and why; in byte order.
 	Hidden []Hidden
+}
+
+// Subdataset is a directory that stands for another dataset at one of its commits.
+type Subdataset struct {
+	Node   int
+	Commit gitstore.OID
+}
+
+// Subdataset returns the one at a directory, if it is one.
+func (l *Listing) Subdataset(dir int) (Subdataset, bool) {
+	i, ok := slices.BinarySearchFunc(l.Subdatasets, dir, func(s Subdataset, dir int) int { return cmp.Compare(s.Node, dir) })
+	if !ok {
+		return Subdataset{}, false
+	}
+	return l.Subdatasets[i], true
+}
+
+// subdatasets finds those of a commit's directories that stand for other datasets.
+func (l *Listing) subdatasets(all []gitlink) error {
+	for _, g := range all {
+		n, ok := l.Find(g.Path)
+		if !ok || l.Kind(n) != tree.Dir {
+			return fmt.Errorf("there is no directory for the subdataset %.200q", g.Path)
+		}
+		l.Subdatasets = append(l.Subdatasets, Subdataset{n, g.Commit})
+	}
+	slices.SortFunc(l.Subdatasets, func(a, b Subdataset) int { return cmp.Compare(a.Node, b.Node) })
+	return nil
+}
+
+// gitlink is an entry of a commit that names one of another repository.
+type gitlink struct {
+	Path   string       `json:"path"`
+	Commit gitstore.OID `json:"commit"`
 }
 
 // Hidden is a path of the commit that no view can show.
@@ -94,7 +130,7 @@ func (l Lister) List(ctx context.Context, git *gitstore.Store, id gitstore.OID, 
 }
 
 // format is the layout of a kept listing; one of another is read again.
-const format = 3
+const format = 4
 
 // meta is what a kept listing says of itself; it is written last and counts
 // what must be there.
@@ -103,7 +139,7 @@ type meta struct {
 	Time   time.Time `json:"time"`
 	Dirs   int       `json:"dirs"`
 
-	Subdatasets int `json:"subdatasets,omitempty"`
+	Subdatasets []gitlink `json:"subdatasets,omitempty"`
 
 	Hidden []Hidden `json:"hidden,omitempty"`
 }
@@ -124,11 +160,11 @@ func (l Lister) load(id gitstore.OID) (*Listing, error) {
 	if m.Format != format {
 		return nil, fmt.Errorf("it has format %d", m.Format)
 	}
-	s := &Listing{Commit: id, Time: m.Time, Hidden: m.Hidden, Subdatasets: m.Subdatasets}
+	s := &Listing{Commit: id, Time: m.Time, Hidden: m.Hidden}
 	if s.Tree, err = l.loadDirs(dirPrefix(id), m.Dirs); err != nil {
 		return nil, err
 	}
-	return s, nil
+	return s, s.subdatasets(m.Subdatasets)
 }
 
 // loadDirs relies on the byte order of paths: a directory comes after its
@@ -165,7 +201,11 @@ func (l Lister) store(s *Listing) error {
 	if err != nil {
 		return err
 	}
-	m, err := json.Marshal(meta{Format: format, Time: s.Time, Dirs: dirs, Hidden: s.Hidden, Subdatasets: s.Subdatasets})
+	var links []gitlink
+	for _, sub := range s.Subdatasets {
+		links = append(links, gitlink{s.Path(sub.Node), sub.Commit})
+	}
+	m, err := json.Marshal(meta{Format: format, Time: s.Time, Dirs: dirs, Hidden: s.Hidden, Subdatasets: links})
 	if err != nil {
 		return err
 	}

@@ -6,9 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -187,15 +189,24 @@ func TestKeptListingEqualsTheRead(t *testing.T) {
 	}
 }
 
-// A superdataset knows how many datasets it has, read or kept.
-func TestSubdatasetsAreCounted(t *testing.T) {
+// A superdataset knows its subdatasets, read or kept. Links may lead into one, but not
+// out of it again.
+func TestSubdatasets(t *testing.T) {
 	b := newBare(t)
 	blob := b.git("x", "hash-object", "-w", "--stdin")
-	link := strings.Repeat("1", 40) // a commit of another repository
-	below := b.git(fmt.Sprintf("160000 commit %s\tsub-01\n160000 commit %s\tsub-02\n100644 blob %s\tREADME\n", link, link, blob), "mktree")
+	link := func(target string) string { return b.git(target, "hash-object", "-w", "--stdin") }
+	one, two := strings.Repeat("1", 40), strings.Repeat("2", 40) // commits of other repositories
+	below := b.git(fmt.Sprintf("160000 commit %s\tsub-01\n160000 commit %s\tsub-02\n100644 blob %s\tREADME\n", one, two, blob), "mktree")
 	empty := b.git("", "mktree")
-	root := b.git(fmt.Sprintf("160000 commit %s\tderivatives\n040000 tree %s\ta\n040000 tree %s\tb\n040000 tree %s\tnothing\n", link, below, below, empty), "mktree", "--missing")
-	commit := b.git("", "commit-tree", "-m", "x", root)
+	var root strings.Builder
+	fmt.Fprintf(&root, "160000 commit %s\tderivatives\n040000 tree %s\ta\n040000 tree %s\tb\n040000 tree %s\tnothing\n", two, below, below, empty)
+	for name, target := range map[string]string{
+		"in": "a/sub-01/anat/x.nii", "at": "a/sub-01", "twice": "at/anat", "again": "twice/x.nii",
+		"out": "a/sub-01/x/../../../../etc/passwd", "back": "a/sub-01/x/../../README", "over": "in/../../README", "wrong": "nothing/x",
+	} {
+		fmt.Fprintf(&root, "120000 blob %s\t%s\n", link(target), name)
+	}
+	commit := b.git("", "commit-tree", "-m", "x", b.git(root.String(), "mktree", "--missing"))
 	store, err := gitstore.Open(b.dir, gitstore.Options{Git: "git"})
 	if err != nil {
 		t.Fatal(err)
@@ -204,8 +215,32 @@ func TestSubdatasetsAreCounted(t *testing.T) {
 	dir := t.TempDir()
 	for round := range 2 {
 		x := open(t, dir)
-		if s := list(t, x, store, gitstore.OID(commit)); s.Subdatasets != 5 || s.Files() != 2 {
-			t.Errorf("round %d: %d subdatasets and %d files, want 5 and 2", round, s.Subdatasets, s.Files())
+		s := list(t, x, store, gitstore.OID(commit))
+		found := make(map[string]string)
+		for _, sub := range s.Subdatasets {
+			found[s.Path(sub.Node)] = string(sub.Commit)
+			if again, ok := s.Subdataset(sub.Node); !ok || again != sub {
+				t.Errorf("round %d: %v is found as %v", round, sub, again)
+			}
+		}
+		want := map[string]string{"a/sub-01": one, "a/sub-02": two, "b/sub-01": one, "b/sub-02": two, "derivatives": two}
+		if !maps.Equal(found, want) {
+			t.Errorf("round %d: subdatasets are %v", round, found)
+		}
+		if n, _ := s.Find("nothing"); func() bool { _, is := s.Subdataset(n); return is }() {
+			t.Errorf("round %d: an empty directory is a subdataset", round)
+		}
+		var links, hidden []string
+		for n := range s.Len() {
+			if s.Kind(n) == tree.Link {
+				links = append(links, s.Path(n))
+			}
+		}
+		for _, h := range s.Hidden {
+			hidden = append(hidden, h.Path)
+		}
+		if !slices.Equal(links, []string{"again", "at", "in", "twice"}) || !slices.Equal(hidden, []string{"back", "out", "over", "wrong"}) {
+			t.Errorf("round %d: shown are the links %v, hidden %v", round, links, hidden)
 		}
 		x.Close()
 	}

@@ -32,11 +32,12 @@ const (
 // are put in order.
 var parts = min(max(2, runtime.GOMAXPROCS(0)), 4)
 
-// dir is a directory of a commit; without an id, a subdataset that was not
-// asked for, which is an empty directory.
+// dir is a directory of a commit; without an id, a subdataset, which is an empty
+// directory that stands for a commit of another repository.
 type dir struct {
 	path    string
 	id      gitstore.OID
+	commit  gitstore.OID // of a subdataset
 	entries int
 }
 
@@ -51,7 +52,8 @@ func read(ctx context.Context, git *gitstore.Store, id gitstore.OID, limit *budg
 	if err != nil {
 		return nil, err
 	}
-	b, l := tree.NewBuilder(), links{unfit: make(map[string]string), budget: limit}
+	subdatasets := gitlinks(dirs)
+	b, l := tree.NewBuilder(), links{unfit: make(map[string]string), budget: limit, subdatasets: subdatasets}
 	runs := split(dirs)
 	done := 0
 	err = inOrder(ctx, len(runs),
@@ -69,12 +71,14 @@ func read(ctx context.Context, git *gitstore.Store, id gitstore.OID, limit *budg
 	if err != nil {
 		return nil, err
 	}
-	s := &Listing{Commit: c.ID, Time: c.Time, Subdatasets: countSubdatasets(dirs)}
+	s := &Listing{Commit: c.ID, Time: c.Time}
 	if s.Tree, err = b.Tree(); err != nil {
 		return nil, err
 	}
-	s.Tree, s.Hidden, err = l.resolve(ctx, s.Tree)
-	return s, err
+	if s.Tree, s.Hidden, err = l.resolve(ctx, s.Tree); err != nil {
+		return nil, err
+	}
+	return s, s.subdatasets(subdatasets)
 }
 
 // listDirs returns the directories below root, parents first, and how many
@@ -99,7 +103,7 @@ func listDirs(ctx context.Context, git *gitstore.Store, root gitstore.OID, limit
 					case gitstore.ModeDir:
 						below = append(below, dir{path: path.Join(level[i].path, e.Name), id: e.ID})
 					case gitstore.ModeSubmodule:
-						empty = append(empty, dir{path: path.Join(level[i].path, e.Name)})
+						empty = append(empty, dir{path: path.Join(level[i].path, e.Name), commit: e.ID})
 					}
 				}
 			}
@@ -114,14 +118,14 @@ func listDirs(ctx context.Context, git *gitstore.Store, root gitstore.OID, limit
 	return dirs, total, nil
 }
 
-// countSubdatasets returns how many directories are subdatasets.
-func countSubdatasets(dirs []dir) (n int) {
+// gitlinks returns which directories are subdatasets.
+func gitlinks(dirs []dir) (all []gitlink) {
 	for _, d := range dirs {
 		if d.id == "" {
-			n++
+			all = append(all, gitlink{d.path, d.commit})
 		}
 	}
-	return n
+	return all
 }
 
 // readTrees calls fn with the entries of directories that have an id, and which
