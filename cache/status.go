@@ -97,18 +97,26 @@ const maxWaiting = 16
 
 // Status is the state of the cache. Sizes are in bytes.
 type Status struct {
-	shelf.Totals
-	Hits      uint64           `json:"hits"`   // opens that found the content here
-	Misses    uint64           `json:"misses"` // opens that did not
-	Transfers []TransferStatus `json:"transfers"`
-	Errors    []Event          `json:"errors"` // newest last
+	Budget      int64            `json:"budget"`
+	Used        int64            `json:"used"`     // blocks of objects and partial files
+	Reserved    int64            `json:"reserved"` // of transfers under way
+	Pinned      int64            `json:"pinned"`   // blocks of pinned objects
+	PinnedFiles int              `json:"pinned_files"`
+	Objects     int              `json:"objects"`
+	Partials    int              `json:"partials"`
+	Hits        uint64           `json:"hits"`   // opens that found the content here
+	Misses      uint64           `json:"misses"` // opens that did not
+	Transfers   []TransferStatus `json:"transfers"`
+	Errors      []Event          `json:"errors"` // newest last
 }
 
 // Status returns the state of the cache.
 func (c *Cache) Status() Status {
 	s := Status{Transfers: []TransferStatus{}, Errors: c.journal.Events()}
 	c.do(func() {
-		s.Totals = c.shelf.Totals()
+		t := c.shelf.Totals()
+		s.Budget, s.Used, s.Reserved, s.Pinned = t.Budget, t.Used, t.Reserved, t.Pinned
+		s.PinnedFiles, s.Objects, s.Partials = t.PinnedFiles, t.Objects, t.Partials
 		s.Hits, s.Misses = c.hits, c.misses
 		for _, t := range c.transfers() {
 			if st, busy := t.status(); busy {

@@ -63,6 +63,7 @@ var saidTypes = map[string]reflect.Type{
 	"Facet":          reflect.TypeFor[bids.Facet](),
 	"FacetValue":     reflect.TypeFor[bids.FacetValue](),
 	"Hidden":         reflect.TypeFor[commit.Hidden](),
+	"OpenedPart":     reflect.TypeFor[control.OpenedPart](),
 	"Store":          reflect.TypeFor[cache.Status](),
 	"StoreError":     reflect.TypeFor[cache.Event](),
 	"Transfer":       reflect.TypeFor[cache.TransferStatus](),

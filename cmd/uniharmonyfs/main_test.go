@@ -219,6 +219,7 @@ func (u *user) status() (s struct {
 	Mounts   []struct {
 		Target, Clone string
 		Passthrough   bool
+		Opened        []struct{ Path string }
 	}
 }) {
 	u.t.Helper()

@@ -1,10 +1,24 @@
 package main_test
 
 import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
 	"testing"
+	"time"
+
+	"github.com/uniharmony/uniharmonyfs/internal/maker"
+	"github.com/uniharmony/uniharmonyfs/internal/publisher"
 )
 
 // superdataset makes a repository of subdatasets, and some files.
@@ -30,13 +44,13 @@ func superdataset(t *testing.T, u *user, name string, files map[string]string) s
 	return dir
 }
 
-// A dataset of subdatasets alone is not shown as an empty directory.
+// Where files are asked for, a dataset of subdatasets alone says what it is.
 func TestDatasetOfSubdatasets(t *testing.T) {
 	t.Parallel()
 	u := newUser(t)
 	only := superdataset(t, u, "only", nil)
 	for _, args := range [][]string{
-		{"mount", u.path("mnt")}, {"get", u.path("got")}, {"list"}, {"list", "--sub", "01"},
+		{"get", u.path("got")}, {"list"}, {"list", "--sub", "01"},
 		{"list", "--facets"}, {"list", "--facets", "--suffix", "bold"}, {"prefetch"}, {"mount", "--suffix", "T1w", u.path("mnt")},
 	} {
 		said := u.fails(3, []string{"no files of its own, only 2 subdatasets", "mount --dataset https://example.org/ds2.git TARGET"}, append(args, "--dataset", only)...)
@@ -74,10 +88,228 @@ func TestDatasetOfSubdatasets(t *testing.T) {
 	}
 }
 
+// Real superdatasets are folders of folders. What cannot be had is told at once, with
+// every place that was tried, and again without trying. (OpenNeuroStudies has two more,
+// in sourcedata and hidden.)
 func TestSuperdatasetsAsTheyAre(t *testing.T) {
 	t.Parallel()
 	u := newUser(t)
-	for name, number := range map[string]string{"OpenNeuroDerivatives": "846", "OpenNeuroStudies": "44", "templateflow": "30"} {
-		u.fails(3, []string{"no files of its own, only " + number + " subdatasets", "--dataset https://"}, "mount", "--dataset", bundle(t, name+".superdataset.bundle"), u.path("mnt"))
+	u.env = append(u.env, "https_proxy=http://127.0.0.1:1", "http_proxy=http://127.0.0.1:1") // nobody is there
+	for name, number := range map[string]int{"OpenNeuroDerivatives": 846, "OpenNeuroStudies": 42, "templateflow": 30} {
+		mnt := u.path(name)
+		said := u.must("mount", "--dataset", bundle(t, name+".superdataset.bundle"), mnt)
+		if !strings.Contains(said, fmt.Sprintf("and %d subdatasets", number)) {
+			t.Errorf("it says\n%s", said)
+		}
+		entries, err := os.ReadDir(mnt)
+		if err != nil || len(entries) < number {
+			t.Fatalf("%d entries, %v", len(entries), err)
+		}
+		var last string
+		for _, e := range entries {
+			if e.IsDir() {
+				last = filepath.Join(mnt, e.Name())
+			}
+		}
+		for range 2 {
+			if _, err := os.ReadDir(last); !errors.Is(err, syscall.EHOSTUNREACH) && !errors.Is(err, syscall.EREMOTEIO) {
+				t.Errorf("looking into %s: %v", last, err)
+			}
+		}
+		if said := u.must("status", last); !strings.Contains(said, "subdataset") || !strings.Contains(said, "https://github.com/") {
+			t.Errorf("status says\n%s", said)
+		}
+		u.must("unmount", mnt)
 	}
+}
+
+// tree serves three datasets within each other, each with content of its own: top has
+// mid, and leaf twice, mid has leaf.
+func tree(t *testing.T, u *user) (s *publisher.Server, top *maker.Made, want map[string][]byte) {
+	t.Helper()
+	s, leaf := serve(t, u, files("leaf", 3, 20_000))
+	remotes := leaf.Dataset.Remotes
+	add := func(name string, below map[string]*maker.Made) *maker.Made {
+		d := files(name, 3, 20_000)
+		for i := range d.Files {
+			d.Files[i].Seed += uint64(len(name)) * 1000
+		}
+		var modules strings.Builder
+		for path, m := range below {
+			fmt.Fprintf(&modules, "[submodule %q]\n\tpath = %s\n\turl = ../%s.git\n", path, path, m.Dataset.Name)
+			d.Files = append(d.Files, maker.File{Path: path, Commit: m.Commit()})
+		}
+		d.Files = append(d.Files, maker.File{Path: ".gitmodules", Data: []byte(modules.String())})
+		d.Remotes = remotes
+		m, err := maker.Make(u.path(name), d)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.Add(m)
+		return m
+	}
+	mid := add("middle", map[string]*maker.Made{"deep/leaf": leaf})
+	top = add("topmost", map[string]*maker.Made{"mid": mid, "leaf": leaf, "again/leaf": leaf})
+	want = make(map[string][]byte)
+	for prefix, m := range map[string]*maker.Made{"": top, "mid/": mid, "leaf/": leaf, "again/leaf/": leaf, "mid/deep/leaf/": leaf} {
+		for _, f := range m.Files {
+			if f.Commit != "" || strings.HasPrefix(f.Path, ".") {
+				continue
+			}
+			data, err := maker.Bytes(f.Content)
+			if err != nil {
+				t.Fatal(err)
+			}
+			want[prefix+f.Path] = data
+		}
+	}
+	return s, top, want
+}
+
+// Subdatasets are folders, to any depth: what the dataset itself knows costs no request,
+// the first look into one fetches its list of files, and every file can be read.
+func TestSubdatasetsAreFolders(t *testing.T) {
+	t.Parallel()
+	u := newUser(t)
+	s, top, want := tree(t, u)
+	mnt := u.path("mnt")
+	mount := []string{"mount", "--allow-address", "127.0.0.1", "--dataset", s.GitURL(top), mnt}
+	if said := u.must(mount...); !strings.Contains(said, "and 3 subdatasets") {
+		t.Errorf("it says\n%s", said)
+	}
+	var asked atomic.Int32
+	s.SetGitFault(func(publisher.Request) publisher.Fault { asked.Add(1); return nil })
+	if out, err := exec.Command("find", mnt, "-maxdepth", "1", "-ls").CombinedOutput(); err != nil {
+		t.Fatalf("%s %v", out, err)
+	}
+	if n := int(asked.Load()) + s.Counts().Requests; n != 0 {
+		t.Errorf("what is known takes %d requests", n)
+	}
+	found := make(map[string][]byte)
+	numbers := make(map[string]uint64)
+	look := func() {
+		t.Helper()
+		err := filepath.WalkDir(mnt, func(path string, e fs.DirEntry, err error) error {
+			if err != nil {
+				return err
+			}
+			rel, _ := filepath.Rel(mnt, path)
+			info, err := e.Info()
+			if err != nil {
+				return err
+			}
+			ino := info.Sys().(*syscall.Stat_t).Ino
+			if before, ok := numbers[rel]; ok && before != ino {
+				t.Errorf("%s has another number than before", rel)
+			}
+			numbers[rel] = ino
+			if !e.IsDir() {
+				found[rel], err = os.ReadFile(path)
+			}
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !maps.EqualFunc(found, want, bytes.Equal) {
+			t.Errorf("found are %v, want %v", slices.Sorted(maps.Keys(found)), slices.Sorted(maps.Keys(want)))
+		}
+	}
+	look()
+	st := u.status()
+	if len(st.Mounts) != 1 || len(st.Mounts[0].Opened) != 4 {
+		t.Errorf("opened are %+v", st.Mounts)
+	}
+	if said := u.must("status", filepath.Join(mnt, "mid/deep/leaf/README")); !strings.Contains(said, "mid/deep/leaf/README") {
+		t.Errorf("status says\n%s", said)
+	}
+
+	// In the next mount everything has the same names and numbers, and nothing is asked
+	// of the network.
+	u.must("unmount", mnt)
+	u.must(append(mount, "--offline")...)
+	s.ResetCounts()
+	asked.Store(0)
+	look()
+	if n := int(asked.Load()) + s.Counts().Requests; n != 0 {
+		t.Errorf("the next time there are %d requests", n)
+	}
+	u.must("unmount", mnt)
+
+	// They can be left out, from some level on.
+	for limit, has := range map[string]map[string]bool{
+		"--recursion-limit=0": {"mid": false}, "--no-subdatasets": {"mid": false},
+		"--recursion-limit=1": {"mid/README": true, "mid/deep/leaf/README": false},
+	} {
+		u.must(append(mount, limit)...)
+		for path, want := range has {
+			if _, err := os.Stat(filepath.Join(mnt, path)); (err == nil) != want {
+				t.Errorf("%s: %s is there: %v", limit, path, err == nil)
+			}
+		}
+		u.must("unmount", mnt)
+	}
+	u.fails(2, []string{"--recursion-limit"}, append(mount, "--recursion-limit=-1")...)
+
+	// What the subdatasets brought goes with the mount.
+	u.must(mount...)
+	look()
+	u.must("unmount", "--clean", mnt)
+	if _, err := os.Stat(u.path("cache")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the cache is left: %v", err)
+	}
+}
+
+// A look into a subdataset whose server is silent ends at once with the program that
+// looks; others go on; and many looks at once fetch the list once.
+func TestLooksIntoASubdataset(t *testing.T) {
+	t.Parallel()
+	u := newUser(t)
+	s, top, _ := tree(t, u)
+	mnt := u.path("mnt")
+	u.must("mount", "--allow-address", "127.0.0.1", "--dataset", s.GitURL(top), mnt)
+	gate := make(chan struct{})
+	var asked atomic.Int32
+	s.SetGitFault(func(r publisher.Request) publisher.Fault {
+		if strings.Contains(r.Path, "/middle.git/") {
+			asked.Add(1)
+			<-gate
+		}
+		return nil
+	})
+	ls := exec.Command("ls", filepath.Join(mnt, "mid"))
+	if err := ls.Start(); err != nil {
+		t.Fatal(err)
+	}
+	for asked.Load() == 0 {
+		time.Sleep(time.Millisecond)
+	}
+	if _, err := os.ReadFile(filepath.Join(mnt, "leaf/README")); err != nil {
+		t.Error(err)
+	}
+	ls.Process.Kill()
+	ended := make(chan error, 1)
+	go func() { ended <- ls.Wait() }()
+	select {
+	case <-ended:
+	case <-time.After(20 * time.Second):
+		t.Fatal("it cannot be killed")
+	}
+	var all sync.WaitGroup
+	for range 8 {
+		all.Go(func() {
+			out, err := exec.Command("ls", filepath.Join(mnt, "mid")).CombinedOutput()
+			if err != nil || !strings.Contains(string(out), "README") {
+				t.Errorf("%s, %v", out, err)
+			}
+		})
+	}
+	time.Sleep(100 * time.Millisecond)
+	asked.Store(0)
+	close(gate)
+	all.Wait()
+	if n := asked.Load(); n > 6 { // a few requests each clone has
+		t.Errorf("%d requests for one list", n)
+	}
+	u.must("unmount", mnt)
 }

@@ -131,7 +131,7 @@ func TestHere(t *testing.T) {
 	for _, s := range append(FileStates, "") {
 		got[s] = File{State: s}.Here()
 	}
-	if want := map[FileState]bool{"git": true, "cached": true, "local": true, "partial": false, "missing": false, "": false}; !reflect.DeepEqual(got, want) {
+	if want := map[FileState]bool{"git": true, "cached": true, "local": true, "partial": false, "subdataset": false, "missing": false, "": false}; !reflect.DeepEqual(got, want) {
 		t.Errorf("%v", got)
 	}
 }

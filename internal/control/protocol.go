@@ -49,6 +49,9 @@ type MountRequest struct {
 	NoReadAhead bool `json:"no_readahead,omitempty"`
 	// Prefetch fetches all that is shown, in the background.
 	Prefetch bool `json:"prefetch,omitempty"`
+	// RecursionLimit is how many levels of subdatasets are shown; 0 shows none, and
+	// nil all.
+	RecursionLimit *int `json:"recursion_limit,omitempty"`
 	// Umask is the caller's, for the target and what is missing above it.
 	Umask uint32 `json:"umask,omitempty"`
 }
@@ -58,14 +61,17 @@ const DefaultPatience = 2 * time.Minute
 
 // MountInfo describes a mount.
 type MountInfo struct {
-	Target      string          `json:"target"`
-	Dataset     string          `json:"dataset"`
-	Version     string          `json:"version,omitempty"`
-	Commit      string          `json:"commit"`
-	Selection   bids.Selection  `json:"selection"`
-	Files       int             `json:"files"`
-	Bytes       int64           `json:"bytes"`
-	Cached      int             `json:"cached"` // files whose content was fetched and is here
+	Target    string         `json:"target"`
+	Dataset   string         `json:"dataset"`
+	Version   string         `json:"version,omitempty"`
+	Commit    string         `json:"commit"`
+	Selection bids.Selection `json:"selection"`
+	Files     int            `json:"files"`
+	Bytes     int64          `json:"bytes"`
+	Cached    int            `json:"cached"` // files whose content was fetched and is here
+	// Subdatasets are shown as directories; into those of Opened somebody has looked.
+	Subdatasets int             `json:"subdatasets,omitempty"`
+	Opened      []OpenedPart    `json:"opened,omitempty"`
 	Hidden      []commit.Hidden `json:"hidden,omitempty"`
 	Hints       []string        `json:"hints,omitempty"`
 	Offline     bool            `json:"offline,omitempty"`
@@ -77,6 +83,15 @@ type MountInfo struct {
 	OpenFiles   int             `json:"open_files"`
 	Clone       string          `json:"clone"`
 	Since       time.Time       `json:"since"`
+}
+
+// OpenedPart is a subdataset that somebody has looked into, at a path of a mount.
+type OpenedPart struct {
+	Path    string `json:"path"`
+	Dataset string `json:"dataset"`
+	Commit  string `json:"commit"`
+	Files   int    `json:"files"`
+	Bytes   int64  `json:"bytes"`
 }
 
 // UnmountRequest ends a mount.

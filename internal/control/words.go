@@ -25,11 +25,14 @@ const (
 	Cached  FileState = "cached"  // in the cache, all of it
 	Local   FileState = "local"   // in the user's own repository
 	Partial FileState = "partial" // in the cache, some of it
-	Missing FileState = "missing" // not on this machine
+	// Subdataset is a directory that stands for another dataset, into which nobody
+	// has looked, or could.
+	Subdataset FileState = "subdataset"
+	Missing    FileState = "missing" // not on this machine
 )
 
 // FileStates are all of them.
-var FileStates = []FileState{InGit, Cached, Local, Partial, Missing}
+var FileStates = []FileState{InGit, Cached, Local, Partial, Subdataset, Missing}
 
 // Action is what a FilesRequest does with files.
 type Action string

@@ -32,7 +32,7 @@ func TestWordsOfTheProtocol(t *testing.T) {
 		want string
 	}{
 		"Phase":     {Phases, `["wait","clone","snapshot","fetch","plan","get"]`},
-		"FileState": {FileStates, `["git","cached","local","partial","missing"]`},
+		"FileState": {FileStates, `["git","cached","local","partial","subdataset","missing"]`},
 		"Action":    {Actions, `["pin","unpin","prefetch","evict","verify"]`},
 	} {
 		if got := string(raw(t, c.list)); got != c.want {

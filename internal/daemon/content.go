@@ -22,10 +22,10 @@ import (
 // memory; larger ones pass through the cache like annexed ones.
 const inMemory = 1 << 20
 
-// OpenContent opens a file of the mount. It reads nothing.
-func (m *mount) OpenContent(node int) (fs.Content, error) {
-	v := m.version
-	if content, ok := m.shown.view.Content(node); ok {
+// OpenContent opens a file of the part. It reads nothing.
+func (p *part) OpenContent(node int) (fs.Content, error) {
+	v := p.version
+	if content, ok := p.shown.view.Content(node); ok {
 		return synthesised{bytes.NewReader(content)}, nil
 	}
 	if v.Kind(node) == tree.Git && v.Size(node) <= inMemory {
@@ -34,20 +34,20 @@ func (m *mount) OpenContent(node int) (fs.Content, error) {
 	if local := v.OpenInPlace(node); local != nil {
 		return local, nil
 	}
-	h, err := m.d.cache.Open(v.Key(node), m.useOf(node))
+	h, err := p.m.d.cache.Open(v.Key(node), p.useOf(node))
 	if err != nil {
 		return nil, err
 	}
-	if m.known != nil {
-		return m.known.watch(node, h), nil
+	if p.known != nil {
+		return p.known.watch(node, h), nil
 	}
 	return h, nil
 }
 
 // useOf says how the mount's readers want a file.
-func (m *mount) useOf(node int) cache.Use {
-	use := m.use
-	use.Name = m.version.Path(node)
+func (p *part) useOf(node int) cache.Use {
+	use := p.use
+	use.Name = p.pathOf(node)
 	return use
 }
 
@@ -56,15 +56,17 @@ func (m *mount) useOf(node int) cache.Use {
 // one that is just coming or was taken away by force.
 func (d *daemon) revoke(key annex.Key, dataset string) {
 	for _, m := range d.mounts.served() {
-		if dataset != "" && m.version.ID() != dataset {
-			continue
-		}
-		<-m.attached
-		if m.fs == nil {
-			continue
-		}
-		for _, n := range m.version.WithKey(key) {
-			m.fs.Revoke(n)
+		for _, p := range m.parts() {
+			if dataset != "" && p.version.ID() != dataset {
+				continue
+			}
+			<-m.attached
+			if m.served == nil {
+				break
+			}
+			for _, n := range p.version.WithKey(key) {
+				m.served.Revoke(p.fs, n)
+			}
 		}
 	}
 }
@@ -142,7 +144,7 @@ func (m *mount) Read(name string) ([]byte, error) {
 	case "errors":
 		var b strings.Builder
 		for _, e := range m.d.cache.Status().Errors {
-			if e.Dataset != "" && e.Dataset != m.version.ID() {
+			if e.Dataset != "" && !m.has(e.Dataset) {
 				continue
 			}
 			fmt.Fprintf(&b, "%s %s: %s\n", e.Time.Format("2006-01-02T15:04:05Z07:00"), e.Name, e.Text)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -35,12 +36,12 @@ func (d *daemon) annexedFiles(ctx context.Context, req control.FilesRequest, r *
 	}
 	if len(req.Paths) > 0 {
 		for _, p := range req.Paths {
-			m, nodes, err := d.inMount(p)
+			in, nodes, err := d.inMount(p)
 			if err != nil {
 				return nil, release, err
 			}
 			for _, n := range nodes {
-				add(m.version, n, m.use.Origin, m.use.Owner)
+				add(in.version, n, in.use.Origin, in.use.Owner)
 			}
 		}
 		return files, release, nil
@@ -67,31 +68,35 @@ func (d *daemon) annexedFiles(ctx context.Context, req control.FilesRequest, r *
 	return files, release, nil
 }
 
-// inMount finds the mount that an absolute path lies in, and the files at or
-// below the path.
-func (d *daemon) inMount(path string) (*mount, []int, error) {
+// inMount finds the part of a mount that an absolute path lies in, and the files of it
+// at or below the path. What lies below a subdataset that nobody has looked into is not
+// known.
+func (d *daemon) inMount(path string) (*part, []int, error) {
 	m := d.mounts.with(path)
 	if m == nil {
 		return nil, nil, advice.New(advice.Usage, path+" is not inside a mount of this cache", nil, "see what is mounted with: uniharmonyfs status", "or choose files by selection, for example --sub 01")
 	}
-	rel := strings.TrimPrefix(strings.TrimPrefix(path, m.target), "/")
+	p, rel := m.partAt(strings.TrimPrefix(strings.TrimPrefix(path, m.target), "/"))
 	if rel == "" {
-		return m, m.shown.files, nil
+		return p, p.shown.files, nil
 	}
-	n, ok := m.shown.view.Find(rel)
+	n, ok := p.shown.view.Find(rel)
 	if !ok {
+		if border, err := p.borderAbove(rel); border != "" {
+			return nil, nil, advice.New(advice.Unreachable, path+" is in a subdataset that nobody has looked into", err, "look into it: ls "+filepath.Join(m.target, border))
+		}
 		return nil, nil, advice.New(advice.NoMatch, path+" is not in the mount", nil, "list what is there with: uniharmonyfs list")
 	}
-	if m.version.Kind(n) != tree.Dir {
-		return m, []int{n}, nil
+	if p.version.Kind(n) != tree.Dir {
+		return p, []int{n}, nil
 	}
 	var below []int
-	for _, f := range m.shown.files {
-		if cachedir.Within(m.version.Path(f), rel) {
+	for _, f := range p.shown.files {
+		if cachedir.Within(p.version.Path(f), rel) {
 			below = append(below, f)
 		}
 	}
-	return m, below, nil
+	return p, below, nil
 }
 
 func (d *daemon) filesRequest(ctx context.Context, req control.FilesRequest, r *reply) (res control.FilesResult, err error) {

@@ -21,28 +21,26 @@ import (
 	"github.com/uniharmony/uniharmonyfs/internal/beneath"
 	"github.com/uniharmony/uniharmonyfs/internal/cachedir"
 	"github.com/uniharmony/uniharmonyfs/internal/control"
-	"github.com/uniharmony/uniharmonyfs/internal/dataset"
 	"github.com/uniharmony/uniharmonyfs/internal/tree"
 )
 
-// mount is a view that is served.
+// mount is a view that is served, with the views of its subdatasets that somebody
+// has looked into.
 type mount struct {
+	*part     // of the dataset itself
 	d         *daemon
 	id        string
 	target    string
 	made      bool // the target directory is ours
-	version   *dataset.Version
 	selection bids.Selection
-	shown     shown
-	use       cache.Use // of its files, but for their names
-	fs        *fs.Mounted
+	served    *fs.Mounted
 	since     time.Time
 
-	attached    chan struct{} // closed when fs is known, or that there is none
+	attached    chan struct{} // closed when served is known, or that there is none
 	prefetching atomic.Bool
 	ctx         context.Context // ends with the mount
 	stop        context.CancelFunc
-	known       *mountFiles // nil: nothing is read ahead
+	below       below
 }
 
 // shown is what a mount shows. What a selection knows beside that is as large
@@ -86,7 +84,9 @@ func (d *daemon) mountRequest(ctx context.Context, req control.MountRequest, r *
 		}
 	}()
 	owner := v.ID() + ":" + req.Target
-	chosen, err := v.Chooser(owner, r.Progress).Choose(ctx, req.Selection)
+	c := v.Chooser(owner, r.Progress)
+	c.Below = req.RecursionLimit == nil || *req.RecursionLimit > 0
+	chosen, err := c.Choose(ctx, req.Selection)
 	if err != nil {
 		return info, err
 	}
@@ -97,21 +97,16 @@ func (d *daemon) mountRequest(ctx context.Context, req control.MountRequest, r *
 	if err != nil {
 		return info, err
 	}
-	m := &mount{
-		d: d, id: req.ID, target: req.Target, made: made, version: v, selection: req.Selection,
-		shown: shown{chosen.View, chosen.Files, chosen.Hints},
-		use:   cache.Use{Origin: from, Dataset: v.ID(), Owner: owner, Strict: req.Strict, NoReadAhead: req.NoReadAhead},
-		since: time.Now(),
-	}
-	m.use.Patience = control.DefaultPatience
+	use := cache.Use{Origin: from, Dataset: v.ID(), Owner: owner, Strict: req.Strict, NoReadAhead: req.NoReadAhead, Patience: control.DefaultPatience}
 	if req.Patience != nil {
-		m.use.Patience = *req.Patience
+		use.Patience = *req.Patience
 	}
-	m.attached = make(chan struct{})
+	m := &mount{
+		d: d, id: req.ID, target: req.Target, made: made, selection: req.Selection, since: time.Now(),
+		attached: make(chan struct{}), below: newBelow(req),
+	}
 	m.ctx, m.stop = context.WithCancel(context.Background())
-	if !m.use.NoReadAhead {
-		m.guess()
-	}
+	m.part = m.newPart("", v, chosen, use)
 	var prefetched []int
 	if req.Prefetch {
 		prefetched = m.inBudget()
@@ -139,18 +134,16 @@ func (d *daemon) serve(m *mount, allowOther bool) error {
 		return context.Canceled
 	}
 	d.mounts.serve(m)
-	served, err := fs.Mount(m.shown.view, fs.Options{
+	served, err := fs.Mount(m.fs, fs.Options{
 		Target:     m.target,
-		Opener:     m,
 		Control:    m,
 		FsName:     d.dir.MountSource(),
 		AllowOther: allowOther,
-		Time:       m.version.Time,
 		ObjectDir:  d.dir.Objects(),
 		Log:        d.log,
 	})
 	if err == nil {
-		m.fs = served
+		m.served = served
 	}
 	close(m.attached)
 	if err != nil {
@@ -163,16 +156,16 @@ func (d *daemon) serve(m *mount, allowOther bool) error {
 	}
 	if !d.life.mounted() { // meanwhile it was told to stop
 		d.mounts.unserve(m)
-		if err := m.fs.Unmount(); err != nil {
-			m.fs.Detach()
+		if err := m.served.Unmount(); err != nil {
+			m.served.Detach()
 		}
 		return context.Canceled
 	}
 	m.version.Mounted(m.target)
 	d.mounts.add(m)
-	d.log.Info("mounted", "target", m.target, "dataset", m.version.Spec(), "commit", m.version.Commit, "files", m.shown.view.Files(), "passthrough", m.fs.Passthrough())
+	d.log.Info("mounted", "target", m.target, "dataset", m.version.Spec(), "commit", m.version.Commit, "files", m.shown.view.Files(), "passthrough", m.served.Passthrough())
 	go d.guarded("the end of a mount", func() {
-		<-m.fs.Done()
+		<-m.served.Done()
 		m.stop()
 		tidy()
 		d.mounts.unserve(m)
@@ -186,6 +179,7 @@ func (d *daemon) serve(m *mount, allowOther bool) error {
 func (d *daemon) forget(m *mount) {
 	if d.mounts.remove(m) {
 		m.version.Release()
+		m.leaveAll()
 		d.life.unmounted()
 	}
 }
@@ -197,8 +191,16 @@ func (m *mount) info() control.MountInfo {
 		Target: m.target, Dataset: v.Spec(), Version: v.Request.Version, Commit: string(v.Commit),
 		Selection: m.selection, Files: m.shown.view.Files(), Bytes: m.shown.view.Bytes(),
 		Hidden: v.Hidden, Hints: m.shown.hints, Offline: v.Request.Offline,
-		Passthrough: m.fs.Passthrough(), Strict: m.use.Strict, NoReadAhead: m.use.NoReadAhead, Patience: m.use.Patience,
-		Prefetching: m.prefetching.Load(), OpenFiles: m.fs.OpenFiles(), Clone: v.Clone.Dir, Since: m.since,
+		Passthrough: m.served.Passthrough(), Strict: m.use.Strict, NoReadAhead: m.use.NoReadAhead, Patience: m.use.Patience,
+		Prefetching: m.prefetching.Load(), OpenFiles: m.served.OpenFiles(), Clone: v.Clone.Dir, Since: m.since,
+	}
+	for _, sub := range v.Subdatasets {
+		if m.shown.view.Shown(sub.Node) {
+			i.Subdatasets++
+		}
+	}
+	for _, p := range m.parts()[1:] {
+		i.Opened = append(i.Opened, control.OpenedPart{Path: p.path, Dataset: p.version.Spec(), Commit: string(p.version.Commit), Files: p.shown.view.Files(), Bytes: p.shown.view.Bytes()})
 	}
 	size := func(k int) int64 {
 		if n := m.shown.files[k]; v.Kind(n) == tree.Annexed {
@@ -288,7 +290,7 @@ func (d *daemon) checkTarget(req *control.MountRequest) (made bool, err error) {
 func (d *daemon) waitRequest(ctx context.Context, req control.UnmountRequest, _ *reply) (struct{}, error) {
 	if m := d.mounts.at(req.Target); m != nil {
 		select {
-		case <-m.fs.Done():
+		case <-m.served.Done():
 		case <-ctx.Done():
 			return struct{}{}, ctx.Err()
 		}

@@ -11,8 +11,8 @@ import (
 )
 
 // remote reports whether a file's content would have to be fetched to be read.
-func (m *mount) remote(n int) bool {
-	return m.version.Kind(n) == tree.Annexed && !m.version.InPlace(m.version.Key(n))
+func (p *part) remote(n int) bool {
+	return p.version.Kind(n) == tree.Annexed && !p.version.InPlace(p.version.Key(n))
 }
 
 // inBudget returns what of a mount that is not served yet can be prefetched, in the

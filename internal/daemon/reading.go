@@ -10,9 +10,9 @@ import (
 	"github.com/uniharmony/uniharmonyfs/internal/readahead"
 )
 
-// mountFiles is what the guesser of a mount knows of its files.
-type mountFiles struct {
-	m     *mount
+// partFiles is what the guesser of a part of a mount knows of its files.
+type partFiles struct {
+	p     *part
 	place []int32 // by node: index in shown.files
 	slots chan struct{}
 
@@ -22,48 +22,48 @@ type mountFiles struct {
 // guesses bounds the guesses that are fetched at once.
 const guesses = 2 * readahead.MaxDepth
 
-// guess makes the mount fetch what is likely to be read next.
-func (m *mount) guess() {
-	a := &mountFiles{m: m, place: make([]int32, m.version.Len()), slots: make(chan struct{}, guesses)}
-	for i, n := range m.shown.files {
+// guess makes the part fetch what is likely to be read next.
+func (p *part) guess() {
+	a := &partFiles{p: p, place: make([]int32, p.version.Len()), slots: make(chan struct{}, guesses)}
+	for i, n := range p.shown.files {
 		a.place[n] = int32(i)
 	}
-	m.known = a
-	a.guesser = readahead.New(a, len(m.shown.files), min(1<<30, m.d.cache.Budget()/8))
+	p.known = a
+	a.guesser = readahead.New(a, len(p.shown.files), min(1<<30, p.m.d.cache.Budget()/8))
 }
 
 // Kind returns what the names of like files have in common: the directory's,
 // which is the datatype, and suffix and extension.
-func (a *mountFiles) Kind(file int) string {
-	n := a.m.shown.files[file]
-	if !a.m.remote(n) {
+func (a *partFiles) Kind(file int) string {
+	n := a.p.shown.files[file]
+	if !a.p.remote(n) {
 		return ""
 	}
-	v := a.m.version
+	v := a.p.version
 	return v.Name(v.Parent(n)) + "/" + suffix(v.Name(n))
 }
 
 // suffix is what comes after the last entity of a name.
 func suffix(name string) string { return name[strings.LastIndexByte(name, '_')+1:] }
 
-func (a *mountFiles) IsKind(file int, kind string) bool {
-	v, n := a.m.version, a.m.shown.files[file]
+func (a *partFiles) IsKind(file int, kind string) bool {
+	v, n := a.p.version, a.p.shown.files[file]
 	dir, end, _ := strings.Cut(kind, "/")
-	return suffix(v.Name(n)) == end && v.Name(v.Parent(n)) == dir && a.m.remote(n)
+	return suffix(v.Name(n)) == end && v.Name(v.Parent(n)) == dir && a.p.remote(n)
 }
 
-func (a *mountFiles) Partners(x, y int) bool {
-	v, n, o := a.m.version, a.m.shown.files[x], a.m.shown.files[y]
+func (a *partFiles) Partners(x, y int) bool {
+	v, n, o := a.p.version, a.p.shown.files[x], a.p.shown.files[y]
 	one, _, _ := strings.Cut(v.Name(n), ".")
 	two, _, _ := strings.Cut(v.Name(o), ".")
 	return one == two && v.Parent(n) == v.Parent(o)
 }
 
-func (a *mountFiles) Size(file int) int64 { return a.m.version.Size(a.m.shown.files[file]) }
+func (a *partFiles) Size(file int) int64 { return a.p.version.Size(a.p.shown.files[file]) }
 
-func (a *mountFiles) Fetch(file int, whole bool) bool {
-	n, c := a.m.shown.files[file], a.m.d.cache
-	if !a.m.remote(n) || c.State(a.m.version.Key(n)).Presence == cache.Cached {
+func (a *partFiles) Fetch(file int, whole bool) bool {
+	n, c := a.p.shown.files[file], a.p.m.d.cache
+	if !a.p.remote(n) || c.State(a.p.version.Key(n)).Presence == cache.Cached {
 		return true
 	}
 	if !c.Idle() {
@@ -78,11 +78,11 @@ func (a *mountFiles) Fetch(file int, whole bool) bool {
 	if whole {
 		bring = c.Fetch
 	}
-	go a.m.d.guarded("reading ahead", func() {
+	go a.p.m.d.guarded("reading ahead", func() {
 		defer func() { <-a.slots }()
-		use := a.m.useOf(n)
+		use := a.p.useOf(n)
 		use.Speculative = true
-		bring(a.m.ctx, a.m.version.Key(n), use) // who reads it is told what failed
+		bring(a.p.m.ctx, a.p.version.Key(n), use) // who reads it is told what failed
 	})
 	return true
 }
@@ -98,7 +98,7 @@ type reading struct {
 
 // watch tells the guesser of a file that is read. What is here already the
 // kernel reads by itself: its opening must do.
-func (a *mountFiles) watch(n int, h *cache.Handle) *reading {
+func (a *partFiles) watch(n int, h *cache.Handle) *reading {
 	r := &reading{Handle: h, guesser: a.guesser, file: int(a.place[n])}
 	if h.File() != nil {
 		r.told.Do(func() { r.guesser.Opened(r.file, true) })

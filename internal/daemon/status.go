@@ -23,14 +23,20 @@ func (d *daemon) status(_ context.Context, req control.StatusRequest, _ *reply) 
 	}
 	slices.SortFunc(s.Mounts, func(a, b control.MountInfo) int { return cmp.Compare(a.Target, b.Target) })
 	for _, p := range req.Paths {
-		m, nodes, err := d.inMount(p)
+		borders := d.notEntered(p)
+		s.Paths = append(s.Paths, borders...)
+		in, nodes, err := d.inMount(p)
+		if len(borders) > 0 && err != nil { // below one of them
+			continue
+		}
 		if err != nil {
 			return s, err
 		}
 		for _, n := range nodes {
-			ps := control.PathStatus{File: m.version.Describe(m.shown.view, n), Mount: m.target}
+			ps := control.PathStatus{File: in.version.Describe(in.shown.view, n), Mount: in.m.target}
+			ps.Path = in.pathOf(n)
 			for _, e := range s.Store.Errors {
-				if e.Key == ps.Key && e.Key != "" && (e.Dataset == "" || e.Dataset == m.version.ID()) {
+				if e.Key == ps.Key && e.Key != "" && (e.Dataset == "" || e.Dataset == in.version.ID()) {
 					ps.Errors = append(ps.Errors, e)
 				}
 			}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -27,12 +28,12 @@ func (d *daemon) unmountRequest(ctx context.Context, req control.UnmountRequest,
 	d.mounts.changing.Lock()
 	defer d.mounts.changing.Unlock()
 	m := d.mounts.at(req.Target)
-	owner := ""
+	var owners []string
 	switch {
 	case req.ID != "" && (m == nil || m.id != req.ID):
 		return res, nil
 	case m != nil:
-		owner = m.use.Owner
+		owners = m.owners()
 		if err := d.unmount(m, req.Force); err != nil {
 			return res, err
 		}
@@ -45,14 +46,14 @@ func (d *daemon) unmountRequest(ctx context.Context, req control.UnmountRequest,
 	if !req.Clean {
 		return res, nil
 	}
-	return d.cleanAfter(req.Target, owner)
+	return d.cleanAfter(req.Target, owners)
 }
 
 // unmount takes the mount away, in force even from under its users.
 func (d *daemon) unmount(m *mount, force bool) error {
-	err := m.fs.Unmount()
+	err := m.served.Unmount()
 	if err != nil && force {
-		err = m.fs.Detach()
+		err = m.served.Detach()
 	}
 	if err != nil {
 		f := advice.New(advice.CannotMount, "cannot unmount "+m.target, err)
@@ -67,7 +68,7 @@ func (d *daemon) unmount(m *mount, force bool) error {
 	}
 	// Taken away by force, it is served until its users are gone.
 	select {
-	case <-m.fs.Done():
+	case <-m.served.Done():
 	case <-time.After(time.Second):
 	}
 	d.forget(m)
@@ -76,10 +77,10 @@ func (d *daemon) unmount(m *mount, force bool) error {
 
 // cleanAfter drops what a mount brought. When nothing else uses the cache it
 // goes too: all of it, or, if something is pinned, all but that.
-func (d *daemon) cleanAfter(target, owner string) (res control.UnmountResult, err error) {
+func (d *daemon) cleanAfter(target string, owners []string) (res control.UnmountResult, err error) {
 	res.Target = target
 	if !d.life.alone() {
-		res.Files, res.Bytes, err = d.cache.Drop(func(o string, _ annex.Key) bool { return o == owner })
+		res.Files, res.Bytes, err = d.cache.Drop(func(o string, _ annex.Key) bool { return slices.Contains(owners, o) })
 		return res, err
 	}
 	res.Files, res.Bytes, err = d.cache.Drop(nil)

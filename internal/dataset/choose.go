@@ -35,6 +35,9 @@ type Chooser struct {
 	catalog *bids.Catalog
 	nodes   []int // of the catalog's paths
 
+	// Below says that subdatasets are shown as directories, for who looks into them.
+	Below bool
+
 	missing []int        // asked for and not here; nodes
 	tried   map[int]bool // to fetch
 	kept    map[annex.Key][]byte
@@ -60,7 +63,11 @@ func (c *Chooser) ChooseBeside(ctx context.Context, s bids.Selection, beside fun
 		result, err = catalog.Select(s, read, beside)
 		return err
 	})
-	if err != nil || len(result.Files) == 0 {
+	var below []int
+	if err == nil && c.Below {
+		below = c.reached(s)
+	}
+	if err != nil || len(result.Files)+len(below) == 0 {
 		err = c.nothingFound(ctx, err)
 	}
 	if err != nil {
@@ -80,8 +87,18 @@ func (c *Chooser) ChooseBeside(ctx context.Context, s bids.Selection, beside fun
 	for f, content := range result.Replaced {
 		replaced[c.nodes[f]] = content
 	}
-	chosen.View = c.v.View(slices.Sorted(slices.Values(chosen.Files)), replaced)
+	chosen.View = c.v.View(slices.Sorted(slices.Values(slices.Concat(chosen.Files, below))), replaced)
 	return chosen, nil
+}
+
+// reached returns the subdatasets that a selection may show files of.
+func (c *Chooser) reached(s bids.Selection) (nodes []int) {
+	for _, sub := range c.v.Subdatasets {
+		if s.IsWhole() && s.Reaches(c.v.Path(sub.Node)) {
+			nodes = append(nodes, sub.Node)
+		}
+	}
+	return nodes
 }
 
 // Plain leaves a selection at the files that were asked for, as they are in the

@@ -31,11 +31,11 @@ func (c *Chooser) nothingFound(ctx context.Context, err error) error {
 	if noMatch := new(bids.NoMatchError); err != nil && !errors.As(err, &noMatch) {
 		return err
 	}
-	if c.v.Subdatasets == 0 {
+	if len(c.v.Subdatasets) == 0 {
 		return err
 	}
-	number := fmt.Sprintf("%d subdatasets", c.v.Subdatasets)
-	if c.v.Subdatasets == 1 {
+	number := fmt.Sprintf("%d subdatasets", len(c.v.Subdatasets))
+	if len(c.v.Subdatasets) == 1 {
 		number = "1 subdataset"
 	}
 	do := "subdatasets are not shown with it: mount one by its own URL"

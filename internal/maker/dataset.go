@@ -51,6 +51,9 @@ type File struct {
 	Remotes []string
 	// Link makes a plain symbolic link with this target, outside git-annex.
 	Link string
+	// Commit makes the path a subdataset at a commit (hexadecimal) of another
+	// repository. Where that is the file .gitmodules says, which is not made.
+	Commit string
 }
 
 // Kind says how a remote publishes content.

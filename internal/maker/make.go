@@ -1,6 +1,7 @@
 package maker
 
 import (
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"os"
@@ -165,6 +166,14 @@ func (m *Made) addCommits(p *packer) (refs map[string]string, leaves []leaf, err
 // link.
 func (m *Made) addFile(p *packer, f *MadeFile) (leaf, error) {
 	l := leaf{path: f.Path, mode: "100644"}
+	if f.Commit != "" {
+		l.mode = "160000"
+		n, err := hex.Decode(l.id[:], []byte(f.Commit))
+		if err == nil && n != len(l.id) {
+			err = fmt.Errorf("not a commit: %q", f.Commit)
+		}
+		return l, err
+	}
 	data, err := f.blob()
 	if err != nil {
 		return l, err

@@ -4,13 +4,8 @@ import "github.com/uniharmony/uniharmonyfs/internal/annex"
 
 // Totals are the accounts, in bytes of disk, and counts of files.
 type Totals struct {
-	Budget      int64 `json:"budget"`
-	Used        int64 `json:"used"`     // blocks of objects and partial files
-	Reserved    int64 `json:"reserved"` // of transfers under way
-	Pinned      int64 `json:"pinned"`   // blocks of pinned objects
-	PinnedFiles int   `json:"pinned_files"`
-	Objects     int   `json:"objects"`
-	Partials    int   `json:"partials"`
+	Budget, Used, Reserved, Pinned int64
+	PinnedFiles, Objects, Partials int
 }
 
 // Totals returns the accounts. Callers hold the lock.

@@ -1,0 +1,299 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"path"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/uniharmony/uniharmonyfs/cache"
+	"github.com/uniharmony/uniharmonyfs/fs"
+	"github.com/uniharmony/uniharmonyfs/internal/advice"
+	"github.com/uniharmony/uniharmonyfs/internal/cachedir"
+	"github.com/uniharmony/uniharmonyfs/internal/control"
+	"github.com/uniharmony/uniharmonyfs/internal/dataset"
+)
+
+// part is a view that a mount serves: of the dataset itself, or of a subdataset.
+type part struct {
+	m       *mount
+	path    string // in the mount; "" is the dataset itself
+	level   int    // how many subdatasets it is in
+	version *dataset.Version
+	shown   shown
+	use     cache.Use  // of its files, but for their names
+	known   *partFiles // nil: nothing is read ahead
+	fs      *fs.Part
+}
+
+func (m *mount) newPart(path string, v *dataset.Version, chosen *dataset.Selection, use cache.Use) *part {
+	p := &part{m: m, path: path, version: v, shown: shown{chosen.View, chosen.Files, chosen.Hints}, use: use}
+	p.fs = &fs.Part{View: chosen.View, Opener: p, Time: v.Time, Borders: p}
+	if !use.NoReadAhead {
+		p.guess()
+	}
+	return p
+}
+
+// pathOf is a file's path in the mount.
+func (p *part) pathOf(node int) string { return path.Join(p.path, p.version.Path(node)) }
+
+// below are the subdatasets of a mount.
+type below struct {
+	request control.MountRequest
+	limit   int // how many levels are shown
+
+	mu      sync.Mutex // guards the following
+	entered []*part
+	looks   map[string]*look // by path in the mount
+}
+
+func newBelow(req control.MountRequest) below {
+	limit := maxLevels
+	if req.RecursionLimit != nil {
+		limit = min(max(*req.RecursionLimit, 0), maxLevels)
+	}
+	return below{request: req, limit: limit, looks: make(map[string]*look)}
+}
+
+// maxLevels bounds how many subdatasets are shown within each other.
+const maxLevels = 100
+
+// look is somebody's first look into a subdataset, or how the last one ended.
+type look struct {
+	done    chan struct{}
+	cancel  context.CancelFunc
+	waiting int // guarded by below.mu
+	part    *part
+	err     error // valid after done, as is part
+	until   time.Time
+}
+
+const (
+	// failureTTL is how long it is remembered that a subdataset cannot be had.
+	failureTTL = 10 * time.Second
+	// lookFor bounds a look into a subdataset: longer, a program waits for what may
+	// never come.
+	lookFor = 5 * time.Minute
+)
+
+// Has implements [fs.Borders].
+func (p *part) Has(dir int) bool {
+	_, is := p.version.Subdataset(dir)
+	return is && p.level < p.m.below.limit
+}
+
+// Enter implements [fs.Borders]: one look serves all who wait for it, and ends when
+// nobody does.
+func (p *part) Enter(ctx context.Context, dir int) (*fs.Part, error) {
+	b, at := &p.m.below, p.pathOf(dir)
+	b.mu.Lock()
+	l := b.looks[at]
+	if l == nil || l.isOver() && l.err != nil && time.Now().After(l.until) {
+		l = &look{done: make(chan struct{})}
+		b.looks[at] = l
+		var inside context.Context
+		inside, l.cancel = context.WithTimeout(p.m.ctx, lookFor)
+		go p.m.d.guarded("a look into a subdataset", func() { p.look(inside, l, at, dir) })
+	}
+	l.waiting++
+	b.mu.Unlock()
+	defer func() {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		if l.waiting--; l.waiting == 0 && !l.isOver() {
+			l.cancel()
+			delete(b.looks, at) // who comes next begins anew
+		}
+	}()
+	select {
+	case <-l.done:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	if l.err != nil {
+		return nil, unreached(l.err)
+	}
+	return l.part.fs, nil
+}
+
+func (l *look) isOver() bool {
+	select {
+	case <-l.done:
+		return true
+	default:
+		return false
+	}
+}
+
+// look opens the subdataset at a directory.
+func (p *part) look(ctx context.Context, l *look, at string, dir int) {
+	defer l.cancel()
+	err := errors.New("a defect of the program: see the log")
+	defer func() { // also after a panic
+		l.err, l.until = err, time.Now().Add(failureTTL)
+		close(l.done)
+	}()
+	l.part, err = p.enter(ctx, at, dir)
+}
+
+func (p *part) enter(ctx context.Context, at string, dir int) (*part, error) {
+	m := p.m
+	v, err := m.d.datasets.Below(ctx, p.version, dir, func(control.Progress) {})
+	if err != nil {
+		return nil, err
+	}
+	kept := false
+	defer func() {
+		if !kept {
+			v.Release()
+		}
+	}()
+	use := p.use
+	use.Dataset, use.Owner = v.ID(), v.ID()+":"+m.target
+	c := v.Chooser(use.Owner, func(control.Progress) {})
+	c.Below = true
+	chosen, err := c.Choose(ctx, m.selection.Within())
+	if err != nil {
+		return nil, err
+	}
+	if use.Origin, err = v.Origin(); err != nil {
+		return nil, err
+	}
+	in := m.newPart(at, v, chosen, use)
+	in.level = p.level + 1
+	m.below.mu.Lock()
+	defer m.below.mu.Unlock()
+	if m.ctx.Err() != nil {
+		return nil, m.ctx.Err()
+	}
+	kept = true
+	v.Mounted(m.target)
+	m.below.entered = append(m.below.entered, in)
+	m.d.log.Info("looked into a subdataset", "target", m.target, "path", at, "dataset", v.Spec(), "commit", v.Commit, "files", chosen.View.Files())
+	return in, nil
+}
+
+// unreached gives an error a number that a program is told: the network is out of
+// reach, or the subdataset cannot be had.
+func unreached(err error) error {
+	known := new(advice.Error)
+	switch {
+	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &known) && known.Reason == advice.Network:
+		return errors.Join(syscall.EHOSTUNREACH, err)
+	case errors.As(err, &known) && known.Reason == advice.Offline:
+		return errors.Join(syscall.ENETUNREACH, err)
+	}
+	return errors.Join(syscall.EREMOTEIO, err)
+}
+
+// parts returns all that the mount shows: the dataset itself, and the subdatasets
+// that somebody has looked into.
+func (m *mount) parts() []*part {
+	m.below.mu.Lock()
+	defer m.below.mu.Unlock()
+	return append([]*part{m.part}, m.below.entered...)
+}
+
+// leaveAll lets go of the subdatasets.
+func (m *mount) leaveAll() {
+	m.stop()
+	for _, p := range m.parts()[1:] {
+		p.version.Release()
+	}
+}
+
+// owners are for whom content of the mount is in the cache.
+func (m *mount) owners() (all []string) {
+	for _, p := range m.parts() {
+		all = append(all, p.use.Owner)
+	}
+	return all
+}
+
+// has reports whether a part of the mount is of a dataset.
+func (m *mount) has(dataset string) bool {
+	return slices.ContainsFunc(m.parts(), func(p *part) bool { return p.version.ID() == dataset })
+}
+
+// partAt returns the part that a path in the mount lies in, and the path in that.
+func (m *mount) partAt(at string) (*part, string) {
+	in := m.part
+	for _, p := range m.parts() {
+		if len(p.path) > len(in.path) && cachedir.Within(at, p.path) {
+			in = p
+		}
+	}
+	return in, strings.TrimPrefix(strings.TrimPrefix(at, in.path), "/")
+}
+
+// borderAbove returns the subdataset of the part that a path lies in, as a path in the
+// mount, and why it could not be looked into, if that is known.
+func (p *part) borderAbove(rel string) (border string, why error) {
+	for at := rel; at != "."; at = path.Dir(at) {
+		if n, ok := p.shown.view.Find(at); ok {
+			if !p.Has(n) {
+				return "", nil
+			}
+			return p.pathOf(n), p.m.below.why(p.pathOf(n))
+		}
+	}
+	return "", nil
+}
+
+// notEntered tells of the subdataset that an absolute path is, or lies below, into which
+// nobody has looked yet, and of those below the path that could not be had.
+func (d *daemon) notEntered(path string) (all []control.PathStatus) {
+	m := d.mounts.with(path)
+	if m == nil {
+		return nil
+	}
+	rel := strings.TrimPrefix(strings.TrimPrefix(path, m.target), "/")
+	tell := func(border string, why error) {
+		ps := control.PathStatus{File: control.File{Path: border, Exact: control.Exact(border), State: control.Subdataset}, Mount: m.target}
+		if why != nil {
+			ps.Errors = []cache.Event{{Time: time.Now(), Name: border, Text: why.Error()}}
+		}
+		all = append(all, ps)
+	}
+	in, within := m.partAt(rel)
+	if border, why := in.borderAbove(within); border != "" {
+		tell(border, why)
+		return all
+	}
+	failed := m.below.failed()
+	for _, border := range slices.Sorted(maps.Keys(failed)) {
+		if rel == "" || cachedir.Within(border, rel) {
+			tell(border, failed[border])
+		}
+	}
+	return all
+}
+
+// failed returns the looks that failed, and why.
+func (b *below) failed() map[string]error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	failed := make(map[string]error)
+	for at, l := range b.looks {
+		if l.isOver() && l.err != nil {
+			failed[at] = l.err
+		}
+	}
+	return failed
+}
+
+// why returns why a subdataset could not be looked into the last time.
+func (b *below) why(at string) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if l := b.looks[at]; l != nil && l.isOver() {
+		return l.err
+	}
+	return nil
+}
