@@ -32,6 +32,9 @@ func ParseFile(data []byte) ([]Query, error) {
 	if err := dec.Decode(&file); err != nil {
 		return nil, filterError("", fmt.Sprintf("is not an object of queries (%v)", err), `an example: {"bold": {"task": "rest"}}`)
 	}
+	if dec.More() {
+		return nil, filterError("", "goes on after its end", "leave one object of queries in it")
+	}
 	if len(file) == 0 {
 		return nil, filterError("", "has no query", `an example: {"bold": {"task": "rest"}}`)
 	}
@@ -53,12 +56,18 @@ func filterError(where, why, do string) error {
 func filterQuery(name string, filters map[string]any) (Query, error) {
 	q := knownQuery(name)
 	q.Name = name
+	given := make(map[string]string) // by our name
 	for _, filter := range slices.Sorted(maps.Keys(filters)) {
 		values, err := filterValues(filters[filter])
 		if err != nil {
 			return q, filterError(name+"."+filter, err.Error(), "give a string, a number, null, or a list of these")
 		}
-		switch key := filterKey(filter); key {
+		key := filterKey(filter)
+		if other, twice := given[key]; twice && key != "" {
+			return q, filterError(name+"."+filter, "is another name of "+other, "give one of them")
+		}
+		given[key] = filter
+		switch key {
 		case "":
 			return q, filterError(name+"."+filter, "is no filter of BIDS", "nearest: "+strings.Join(Nearest(filter, filterNames()), ", "))
 		case Datatype:

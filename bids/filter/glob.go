@@ -11,8 +11,8 @@ func isGlob(s string) bool { return strings.ContainsAny(s, "*?[") }
 // goGlob turns a shell's negated class, [!a], into that of path.Match.
 func goGlob(s string) string { return strings.ReplaceAll(s, "[!", "[^") }
 
-// CompileGlob compiles a glob over paths: * and ? stay within a name, **
-// crosses directories. A glob without "/" matches a name in the path at any
+// CompileGlob compiles a glob over paths: *, ? and [!a] stay within a
+// name, ** crosses directories. A glob without "/" matches a name in the path at any
 // depth; with one, from the dataset's root. What matches a directory matches
 // all in it.
 func CompileGlob(glob string) (*regexp.Regexp, error) {
@@ -42,8 +42,11 @@ func CompileGlob(glob string) (*regexp.Regexp, error) {
 				return nil, errors.New("a bracket is not closed")
 			}
 			class := strings.ReplaceAll(rest[1:n-1], `\`, `\\`)
-			if strings.HasPrefix(class, "!") {
-				class = "^" + class[1:]
+			if class != "" && (class[0] == '!' || class[0] == '^') {
+				if class = class[1:]; class == "" {
+					return nil, errors.New("a bracket is not closed")
+				}
+				class = "^/" + class
 			}
 			re.WriteString("[" + class + "]")
 		default:

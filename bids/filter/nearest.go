@@ -13,12 +13,16 @@ const maxNearest = 5
 // maxCompared is how many values are looked at for the nearest.
 const maxCompared = 50_000
 
+// longestName is that of a file, in bytes: nothing longer is like what is there.
+const longestName = 255
+
 // Nearest returns the values most like the one asked for, closest first.
 func Nearest(value string, have []string) []string {
 	type scored struct {
 		text  string
 		score int
 	}
+	value = value[:min(len(value), longestName)]
 	have = have[:min(len(have), maxCompared)]
 	list := make([]scored, len(have))
 	for i, h := range have {
