@@ -42,10 +42,21 @@ const readsPublicURL = "10.20240227"
 
 // AnnexLacks says what a version of git-annex cannot do, for people.
 func AnnexLacks(version string) string {
-	if version != "" && version < readsPublicURL {
+	if version != "" && older(version, readsPublicURL) {
 		return "it cannot fetch from S3 remotes with public=no, as newer OpenNeuro datasets have them; such files are fetched by URL without it (--fetcher auto)"
 	}
 	return ""
+}
+
+// older compares versions of git-annex: a number, a dot, and a date, if the number
+// is above 4.
+func older(a, b string) bool {
+	one, rest, _ := strings.Cut(a, ".")
+	two, other, _ := strings.Cut(b, ".")
+	if one != two {
+		return len(one) < len(two) || len(one) == len(two) && one < two
+	}
+	return rest < other
 }
 
 // ContentAdvice returns what to do about files whose content could not be had

@@ -91,7 +91,7 @@ func TestNamesOfSpecialRemotes(t *testing.T) {
 			t.Errorf("%q can be set up: %v", name, !want)
 		}
 	}
-	if AnnexLacks("10.20230126") == "" || AnnexLacks(readsPublicURL) != "" || AnnexLacks("10.20250721") != "" || AnnexLacks("") != "" {
+	if AnnexLacks("10.20230126") == "" || AnnexLacks("8.20250721") == "" || AnnexLacks("11.20200101") != "" || AnnexLacks(readsPublicURL) != "" || AnnexLacks("10.20250721") != "" || AnnexLacks("") != "" {
 		t.Error("what a version of git-annex lacks")
 	}
 }

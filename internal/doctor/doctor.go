@@ -95,23 +95,26 @@ func examineAnnex(ctx context.Context) Finding {
 }
 
 func examineCache(dir cachedir.Dir) []Finding {
+	const elsewhere = "choose another place with --cache DIR"
 	at := string(dir)
-	for {
-		if _, err := os.Stat(at); err == nil || at == "/" {
-			break
-		}
+	there, err := os.Stat(at)
+	for err != nil && at != "/" {
 		at = filepath.Dir(at)
+		there, err = os.Stat(at)
 	}
 	found := []Finding{{What: "cache", State: "ok", Says: string(dir)}}
 	var st unix.Statfs_t
 	if err := unix.Statfs(at, &st); err != nil {
-		return append(found, Finding{What: "space", State: "bad", Says: err.Error(), Do: "choose another place with --cache DIR"})
+		return append(found, Finding{What: "space", State: "bad", Says: err.Error(), Do: elsewhere})
 	}
-	if unix.Access(at, unix.W_OK) != nil {
-		found[0].State, found[0].Says, found[0].Do = "bad", at+" cannot be written to", "choose another place with --cache DIR"
+	switch {
+	case there != nil && !there.IsDir():
+		found[0] = Finding{What: "cache", State: "bad", Says: at + " is not a directory", Do: elsewhere}
+	case unix.Access(at, unix.W_OK) != nil:
+		found[0] = Finding{What: "cache", State: "bad", Says: at + " cannot be written to", Do: elsewhere}
 	}
 	const nfs, smb, cifs = 0x6969, 0x517B, 0xFF534D42
-	if t := int64(st.Type); t == nfs || t == smb || t == cifs {
+	if t := int64(st.Type); found[0].State == "ok" && (t == nfs || t == smb || t == cifs) {
 		found[0].State, found[0].Says, found[0].Do = "note", string(dir)+" lies on a network file system", "a local disk is faster and its locks are safer: --cache DIR"
 	}
 	free := int64(st.Bavail) * st.Bsize
