@@ -31,7 +31,7 @@ type mount struct {
 	d         *daemon
 	id        string
 	target    string
-	made      bool // the target directory is ours
+	made      int // directories, from the target up, that are ours
 	selection bids.Selection
 	served    *fs.Mounted
 	since     time.Time
@@ -64,8 +64,8 @@ func (d *daemon) mountRequest(ctx context.Context, req control.MountRequest, r *
 		return info, err
 	}
 	defer func() {
-		if err != nil && made {
-			os.Remove(req.Target)
+		if err != nil {
+			removeMade(req.Target, made)
 		}
 	}()
 	if req.Budget > 0 {
@@ -214,10 +214,10 @@ func (m *mount) info() control.MountInfo {
 
 // checkTarget refuses targets that cannot or must not be mounted on, before
 // anything is done. It makes a missing directory and replaces req.Target by
-// its real path.
-func (d *daemon) checkTarget(req *control.MountRequest) (made bool, err error) {
-	refuse := func(why string, do ...string) (bool, error) {
-		return false, advice.New(advice.CannotMount, "cannot mount at "+req.Target, errors.New(why), do...)
+// its real path. made is how many directories were made, from the target up.
+func (d *daemon) checkTarget(req *control.MountRequest) (made int, err error) {
+	refuse := func(why string, do ...string) (int, error) {
+		return 0, advice.New(advice.CannotMount, "cannot mount at "+req.Target, errors.New(why), do...)
 	}
 	if !filepath.IsAbs(req.Target) {
 		return refuse("the path is not absolute")
@@ -233,19 +233,19 @@ func (d *daemon) checkTarget(req *control.MountRequest) (made bool, err error) {
 		if _, err := os.Lstat(req.Target); err == nil {
 			return refuse("it is a symbolic link that leads nowhere", "choose an empty or new directory")
 		}
-		if err := beneath.Make(beneath.Missing(req.Target), 0o777&^os.FileMode(req.Umask)); err != nil {
+		missing := beneath.Missing(req.Target)
+		made = len(missing)
+		if err := beneath.Make(missing, 0o777&^os.FileMode(req.Umask)); err != nil {
+			removeMade(req.Target, made)
 			return refuse(err.Error(), "choose a target that you can write to")
 		}
-		made = true
 	case err != nil:
 		return refuse(err.Error(), "choose an empty or new directory")
 	case !st.IsDir():
 		return refuse("it is not a directory", "choose an empty or new directory")
 	}
-	undo := func(why string, do ...string) (bool, error) {
-		if made {
-			os.Remove(req.Target)
-		}
+	undo := func(why string, do ...string) (int, error) {
+		removeMade(req.Target, made)
 		return refuse(why, do...)
 	}
 	real, err := filepath.EvalSymlinks(req.Target)
@@ -284,6 +284,16 @@ func (d *daemon) checkTarget(req *control.MountRequest) (made bool, err error) {
 	}
 	req.Target = real
 	return made, nil
+}
+
+// removeMade removes so many directories, from the target up: those that are
+// empty, up to one that is not.
+func removeMade(target string, made int) {
+	for dir := target; made > 0; made, dir = made-1, filepath.Dir(dir) {
+		if err := os.Remove(dir); err != nil && !errors.Is(err, iofs.ErrNotExist) {
+			return
+		}
+	}
 }
 
 // waitRequest returns when a mount is gone.

@@ -42,11 +42,14 @@ func TestMountIsServed(t *testing.T) {
 	if len(s.Paths) != 1 || s.Paths[0].State != control.Cached || s.Paths[0].Mount != b.path("mnt") {
 		t.Errorf("%+v", s.Paths)
 	}
-	res, err := b.Unmount(t.Context(), control.UnmountRequest{Target: b.path("mnt"), Clean: true})
+	b.unmount("mnt")
+	b.mount("new/deep/mnt", "01") // the way to it is made, and taken away with it
+	b.reads("new/deep/mnt", image1)
+	res, err := b.Unmount(t.Context(), control.UnmountRequest{Target: b.path("new/deep/mnt"), Clean: true})
 	if err != nil || !res.Removed || res.Files != 1 {
 		t.Errorf("%+v, %v", res, err)
 	}
-	for _, path := range []string{b.path("mnt"), string(b.dir)} {
+	for _, path := range []string{b.path("new"), string(b.dir)} {
 		if _, err := os.Lstat(path); err == nil {
 			t.Errorf("%s is still there", path)
 		}
@@ -128,11 +131,20 @@ func TestMountRefusesTargets(t *testing.T) {
 			t.Errorf("%s was made", left)
 		}
 	}
-	none := b.mountRequest("none", "99")
+	// Of the way to a target, what was there before stays, also if it is empty.
+	must(os.MkdirAll(b.path("none"), 0o755))
+	none := b.mountRequest("none/at/all", "99")
 	_, err = b.Mount(t.Context(), none, nil)
 	refused(t, "no such subject", err, advice.NoMatch, "99")
-	if _, err := os.Lstat(none.Target); err == nil {
-		t.Error("its target is still there")
+	if left, err := os.ReadDir(b.path("none")); err != nil || len(left) > 0 {
+		t.Errorf("left of its target: %v, %v", left, err)
+	}
+	inside := b.mountRequest("")
+	inside.Target = filepath.Join(string(b.dir), "y", "z")
+	_, err = b.Mount(t.Context(), inside, nil)
+	refused(t, "in the cache, to be made", err, advice.CannotMount, "inside the cache")
+	if _, err := os.Lstat(filepath.Dir(inside.Target)); err == nil {
+		t.Error("something was made in the cache")
 	}
 	b.unmount("taken")
 }

@@ -37,8 +37,8 @@ func (d *daemon) unmountRequest(ctx context.Context, req control.UnmountRequest,
 		if err := d.unmount(m, req.Force); err != nil {
 			return res, err
 		}
-		if m.made && (req.Clean || req.ID != "") {
-			os.Remove(m.target)
+		if req.Clean || req.ID != "" {
+			removeMade(m.target, m.made)
 		}
 	case !d.mounts.wasStale(req.Target):
 		return res, advice.New(advice.CannotMount, "cannot unmount "+req.Target, errors.New("nothing of this cache is mounted there"), "see what is mounted with: uniharmonyfs status")
