@@ -45,6 +45,8 @@ type Index struct {
 	log    *slog.Logger
 
 	saving sync.WaitGroup // what is saved in the background
+	ending sync.Mutex     // guards the following; a leaf
+	closed bool           // nothing begins to be saved in the background
 }
 
 // Open opens the index below dir, making it when it is missing and rebuilding
@@ -95,6 +97,9 @@ const closeTimeout = 10 * time.Second
 // Close flushes and closes the index and marks it as cleanly stopped. On a full
 // disk it lets go of the index as it is, and the next start checks it.
 func (x *Index) Close() error {
+	x.ending.Lock()
+	x.closed = true
+	x.ending.Unlock()
 	closed := make(chan error, 1)
 	go func() {
 		x.saving.Wait()

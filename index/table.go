@@ -92,9 +92,15 @@ func (t Table) Save(fn func(*Batch) error) error {
 	return b.to.Flush()
 }
 
-// Later runs fn, which saves something, in a goroutine. [Index.Close] waits for
-// it.
-func (t Table) Later(fn func()) { t.x.saving.Go(fn) }
+// Later runs fn, which saves something, in a goroutine, for which [Index.Close]
+// waits. Once that has begun it does nothing.
+func (t Table) Later(fn func()) {
+	t.x.ending.Lock()
+	defer t.x.ending.Unlock()
+	if !t.x.closed {
+		t.x.saving.Go(fn)
+	}
+}
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 

@@ -4,7 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/uniharmony/uniharmonyfs/index"
 )
@@ -139,5 +142,40 @@ func TestCloseWaitsForWhatIsSaved(t *testing.T) {
 	defer x.Close()
 	if v, err := x.Table(index.Facts).Load("a"); err != nil || string(v) != "1" {
 		t.Errorf("%q, %v", v, err)
+	}
+}
+
+// What comes to be saved while the index is closed, or later, is either saved
+// before the end or not begun.
+func TestNothingIsSavedAfterClose(t *testing.T) {
+	for range 20 {
+		x := open(t, t.TempDir())
+		table := x.Table(index.Facts)
+		var begun, ended atomic.Int32
+		var all sync.WaitGroup
+		for n := range 4 {
+			all.Go(func() {
+				for range 50 {
+					table.Later(func() {
+						begun.Add(1)
+						if err := save(table, map[string]string{fmt.Sprint(n): "1"}); err != nil {
+							t.Error(err)
+						}
+						ended.Add(1)
+					})
+				}
+			})
+		}
+		err := x.Close()
+		if b, e := begun.Load(), ended.Load(); err != nil || b != e {
+			t.Errorf("closed while %d of %d are being saved, %v", b-e, b, err)
+		}
+		all.Wait()
+		before := begun.Load()
+		table.Later(func() { begun.Add(1) })
+		time.Sleep(time.Millisecond)
+		if begun.Load() != before {
+			t.Error("something begins to be saved in a closed index")
+		}
 	}
 }
