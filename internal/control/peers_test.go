@@ -17,7 +17,7 @@ import (
 
 // crowded serves with room for so many connections. "/ask" reads a request and
 // waits for a word of the channel before it answers; "/hello" does so without
-// reading one.
+// reading one, and "/last" says that it lasts, and has no answer.
 type crowded struct {
 	t      *testing.T
 	path   string
@@ -53,6 +53,15 @@ func newCrowded(t *testing.T, most int, tune ...func(*http.Server)) *crowded {
 		}
 		wait(w, r)
 	})
+	mux.HandleFunc("/last", func(w http.ResponseWriter, r *http.Request) {
+		if err := ReadRequest(w, r, new(struct{ A int })); err != nil || Lasts(r.Context()) != nil {
+			http.Error(w, "refused", http.StatusServiceUnavailable)
+			c.begun <- "refused"
+			return
+		}
+		c.begun <- r.URL.Path
+		<-r.Context().Done()
+	})
 	c.server, c.peers = NewServer(mux), NewPeers(l, most).(*peers)
 	for _, fn := range tune {
 		fn(c.server)
@@ -67,6 +76,7 @@ func newCrowded(t *testing.T, most int, tune ...func(*http.Server)) *crowded {
 
 const (
 	hello   = "GET /hello HTTP/1.1\r\nHost: cache\r\n\r\n"
+	lasting = "POST /last HTTP/1.1\r\nHost: cache\r\nContent-Length: 7\r\n\r\n{\"A\":1}"
 	request = "POST /ask HTTP/1.1\r\nHost: cache\r\nContent-Length: 7\r\n\r\n{\"A\":1}"
 )
 
@@ -175,6 +185,45 @@ func TestNewestWaitsForBusyOnes(t *testing.T) {
 	for i, who := range []*talk{first, second, third} {
 		if err := who.answered(); err != nil {
 			t.Errorf("%d: %v", i, err)
+		}
+	}
+}
+
+// Those that last keep nobody else waiting. There is a bound to them, and room for
+// another when who asked is gone.
+func TestThoseThatLastKeepNobodyWaiting(t *testing.T) {
+	const most = 2
+	c := newCrowded(t, most)
+	var last *talk
+	for range maxLasting * most {
+		last = c.dial(lasting)
+		c.begins("/last")
+	}
+	for range 2 {
+		refused := c.dial(lasting)
+		c.begins("refused")
+		if err := refused.answered(); err == nil || !strings.Contains(err.Error(), "refused") {
+			t.Errorf("one too many: %v", err)
+		}
+		var others []*talk
+		for range most {
+			c.dial("")
+			c.dial("POST /as")
+			others = append(others, c.dial(request))
+			c.begins("/ask")
+		}
+		for range most {
+			c.answer <- struct{}{}
+		}
+		for _, other := range others {
+			if err := other.answered(); err != nil {
+				t.Error(err)
+			}
+		}
+		last.Close()
+		for again := true; again; { // the server sees it soon
+			last = c.dial(lasting)
+			again = <-c.begun == "refused"
 		}
 	}
 }

@@ -299,6 +299,9 @@ func removeMade(target string, made int) {
 // waitRequest returns when a mount is gone.
 func (d *daemon) waitRequest(ctx context.Context, req control.UnmountRequest, _ *reply) (struct{}, error) {
 	if m := d.mounts.at(req.Target); m != nil {
+		if err := control.Lasts(ctx); err != nil {
+			return struct{}{}, err
+		}
 		select {
 		case <-m.served.Done():
 		case <-ctx.Done():

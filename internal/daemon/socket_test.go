@@ -2,10 +2,12 @@ package daemon
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -86,5 +88,32 @@ func TestSlowRequestsAreGivenUp(t *testing.T) {
 				t.Errorf("the next one is told %q, %v", said, err)
 			}
 		})
+	}
+}
+
+// However many commands wait for their mounts to end, others are answered.
+func TestThoseThatWaitForMountsKeepNobodyWaiting(t *testing.T) {
+	b := newRig(t)
+	b.mount("mnt")
+	ended := make(chan error)
+	const most = control.MaxConnections + 2
+	for range most {
+		go func() { ended <- b.Wait(t.Context(), b.path("mnt")) }()
+	}
+	sockets := func() (n int) { // of the daemon, that are connected
+		links, _ := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", b.status().PID))
+		for _, l := range links {
+			if to, _ := os.Readlink(l); strings.HasPrefix(to, "socket:") {
+				n++
+			}
+		}
+		return n
+	}
+	b.eventually("all wait", func() bool { return sockets() >= most })
+	b.unmount("mnt")
+	for range most {
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
 	}
 }
