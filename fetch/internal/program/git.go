@@ -1,6 +1,7 @@
 package program
 
 import (
+	"bufio"
 	"bytes"
 	"cmp"
 	"context"
@@ -90,6 +91,10 @@ const (
 	TransferSilence = 10 * time.Minute
 	// ListTime is how long a list of refs may take.
 	ListTime = 2 * time.Minute
+	// connectTime is how long a connection over HTTP may take, with TLS, until a
+	// request can be sent: git itself waits for minutes for a machine that does not
+	// answer. Four attempts of TCP fit in it.
+	connectTime = 15 * time.Second
 )
 
 // Limits bound a run of git. The zero value has those for what is done on this
@@ -97,6 +102,7 @@ const (
 type Limits struct {
 	Memory  uint64        // of data, in bytes; 0: gitMemory
 	Silence time.Duration // 0: no bound
+	Connect time.Duration // over HTTP; 0: connectTime, where there is a bound of silence
 }
 
 // Run runs git and returns what it prints. Its progress goes to progress, which
@@ -127,6 +133,14 @@ func (g Git) Bounded(ctx context.Context, l Limits, progress func(Progress), arg
 		}
 	}
 	cmd.Stdout, cmd.Stderr = out, words
+	if l.Silence > 0 {
+		bound := cmp.Or(l.Connect, connectTime)
+		traced, err := boundConnect(cmd, bound, func() { stop(fmt.Errorf("no connection within %v", bound)) })
+		if err != nil {
+			return "", err
+		}
+		defer traced()
+	}
 	err := RunGroup(within, cmd)
 	switch {
 	case ctx.Err() != nil:
@@ -137,6 +151,38 @@ func (g Git) Bounded(ctx context.Context, l Limits, progress func(Progress), arg
 		return "", &GitError{Args: args, Said: words.Text(), Err: err}
 	}
 	return out.kept.String(), nil
+}
+
+// boundConnect calls late when a command of git has begun to connect over HTTP and
+// no request could be sent for so long. What is not HTTP has no bound here. ended is
+// to be called when the command has ended.
+func boundConnect(cmd *exec.Cmd, within time.Duration, late func()) (ended func(), err error) {
+	from, to, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	cmd.ExtraFiles = []*os.File{to} // descriptor 3
+	cmd.Env = append(cmd.Env, "GIT_TRACE_CURL=3", "GIT_TRACE_CURL_NO_DATA=1")
+	read := make(chan struct{})
+	go func() {
+		defer close(read)
+		trace := bufio.NewReader(from)
+		if _, err := trace.ReadByte(); err != nil {
+			return // it was not HTTP
+		}
+		timer := time.AfterFunc(within, late)
+		defer timer.Stop()
+		lines := bufio.NewScanner(trace)
+		for lines.Scan() && !strings.Contains(lines.Text(), "=> Send header") {
+		}
+		timer.Stop()
+		io.Copy(io.Discard, trace)
+	}()
+	return func() {
+		to.Close()
+		from.Close() // some program that outlives git may have the other end
+		<-read
+	}, nil
 }
 
 // ErrTooMuch says that a program printed more than anybody has need of.
