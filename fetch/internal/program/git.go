@@ -234,6 +234,7 @@ func RunGroup(ctx context.Context, cmd *exec.Cmd) error {
 type Words struct {
 	Tell  func(Progress)
 	heard func(all int) // is told how many bytes were said so far; or nil
+	told  Progress
 	all   int
 	tail  []byte
 	line  []byte
@@ -264,8 +265,13 @@ func (w *Words) endLine() {
 	case m != nil && w.Tell != nil:
 		done, _ := strconv.ParseInt(string(m[2]), 10, 64)
 		total, _ := strconv.ParseInt(string(m[3]), 10, 64)
+		now := Progress{Phase: string(m[1]), Done: done, Total: total, Text: string(m[1])}
+		if now == w.told {
+			break // git says the last one twice
+		}
+		w.told = now
 		Attempt(func() error { // this is a goroutine of os/exec
-			w.Tell(Progress{Phase: string(m[1]), Done: done, Total: total, Text: string(m[1])})
+			w.Tell(now)
 			return nil
 		})
 	case m == nil:
