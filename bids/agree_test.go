@@ -15,19 +15,8 @@ import (
 
 	"github.com/uniharmony/uniharmonyfs/bids/filter"
 	"github.com/uniharmony/uniharmonyfs/bids/schema"
+	"github.com/uniharmony/uniharmonyfs/internal/gittest"
 )
-
-// python returns an interpreter that has pybids.
-func python(t testing.TB) string {
-	p := os.Getenv("UNIHARMONYFS_TEST_PYTHON")
-	if p == "" {
-		p = "python3"
-	}
-	if err := exec.Command(p, "-c", "import bids").Run(); err != nil {
-		t.Skipf("%s has no pybids: set UNIHARMONYFS_TEST_PYTHON to an interpreter that has (%v)", p, err)
-	}
-	return p
-}
 
 // exhaustive reports whether tests take their time: all datasets, also the
 // large one.
@@ -159,7 +148,7 @@ func TestAgreesWithPybids(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes a while")
 	}
-	interpreter := python(t)
+	interpreter := gittest.Python(t, "bids")
 	all := examples(t)
 	names := []string{"ds210", "eeg_matchingpennies", "emg_Multimodal", "micr_SEMzarr", "qmri_mpm", "synthetic", "pet001"}
 	alone, together := 4, 12
@@ -237,19 +226,27 @@ func without(a, b []string) []string {
 	return slices.DeleteFunc(slices.Clone(a), func(s string) bool { return slices.Contains(b, s) })
 }
 
-// ask runs pybids.
-func ask(t *testing.T, interpreter string, question, answer any) {
+// runScript runs a Python script, which reads a question as JSON, and returns what
+// it prints.
+func runScript(t *testing.T, interpreter, script string, question any) []byte {
 	t.Helper()
 	stdin, err := json.Marshal(question)
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(interpreter, "testdata/pybids.py")
+	cmd := exec.Command(interpreter, script)
 	cmd.Stdin = bytes.NewReader(stdin)
 	out, err := cmd.Output()
 	if err != nil {
-		t.Fatalf("pybids: %v", err)
+		t.Fatalf("%s: %v", script, err)
 	}
+	return out
+}
+
+// ask runs pybids.
+func ask(t *testing.T, interpreter string, question, answer any) {
+	t.Helper()
+	out := runScript(t, interpreter, "testdata/pybids.py", question)
 	if err := json.Unmarshal(out, answer); err != nil {
 		t.Fatal(err)
 	}
@@ -261,7 +258,7 @@ func TestMetadataInViews(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes a while")
 	}
-	interpreter := python(t)
+	interpreter := gittest.Python(t, "bids")
 	all := examples(t)
 	names := []string{"synthetic"}
 	if exhaustive() {

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"maps"
-	"os/exec"
 	"path/filepath"
 	"reflect"
 	"slices"
@@ -12,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/uniharmony/uniharmonyfs/bids/internal/tsv"
+	"github.com/uniharmony/uniharmonyfs/internal/gittest"
 )
 
 // TestColumnsAreAsPandasReadsThem compares the cells of real tables, and of
@@ -20,7 +20,7 @@ func TestColumnsAreAsPandasReadsThem(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes a while")
 	}
-	interpreter := python(t)
+	interpreter := gittest.Python(t, "bids")
 	odd := "participant_id\ta\tb\tc\td\te\tf\tg\nsub-1\t01\tTrue\t1e3\tn/a\tx\t-1.5\tNaN\nsub-2\t2\tFalse\tn/a\tn/a\t\t+2\tNone\nsub-3\t03\tTRUE\t.5\tn/a\t1\tinf\t1\n"
 	tables := map[string][]byte{"odd.tsv": []byte(odd)}
 	for name, d := range examples(t) {
@@ -42,16 +42,7 @@ func TestColumnsAreAsPandasReadsThem(t *testing.T) {
 		paths = append(paths, filepath.Join(dir, name))
 	}
 	unpack(t, dir, content)
-	in, err := json.Marshal(paths)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command(interpreter, "testdata/tables.py")
-	cmd.Stdin = bytes.NewReader(in)
-	out, err := cmd.Output()
-	if err != nil {
-		t.Fatal(err)
-	}
+	out := runScript(t, interpreter, "testdata/tables.py", paths)
 	// JSON has no infinity.
 	out = bytes.ReplaceAll(out, []byte("Infinity"), []byte(`"+Inf"`))
 	var want []map[string][]any

@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/uniharmony/uniharmonyfs/internal/gittest"
 )
 
 // dataset is a dataset in memory for tests.
@@ -54,25 +56,9 @@ func made(files ...string) *dataset {
 	return d
 }
 
-// datasetsDir returns the directory with the datasets for tests.
-func datasetsDir(t testing.TB) string {
-	dir := os.Getenv("UNIHARMONYFS_TEST_DATASETS")
-	if dir == "" {
-		root, err := filepath.Abs("..")
-		if err != nil {
-			t.Fatal(err)
-		}
-		dir = filepath.Join(root, "..", "shared", "datasets")
-	}
-	if _, err := os.Stat(dir); err != nil {
-		t.Skipf("the datasets for tests are not there: set UNIHARMONYFS_TEST_DATASETS (%v)", err)
-	}
-	return dir
-}
-
 // examples returns the datasets of bids-examples, by name.
 func examples(t testing.TB) map[string]*dataset {
-	f, err := os.Open(filepath.Join(datasetsDir(t), "bids-examples-part.tar.gz"))
+	f, err := os.Open(gittest.Dataset(t, "bids-examples-part.tar.gz"))
 	if errors.Is(err, os.ErrNotExist) {
 		t.Skip("bids-examples-part.tar.gz is not there")
 	}
@@ -116,7 +102,7 @@ func examples(t testing.TB) map[string]*dataset {
 // onHarmony returns the dataset ds004712, with the content that git has; what
 // is annexed is a byte.
 func onHarmony(t testing.TB) *dataset {
-	bundle := filepath.Join(datasetsDir(t), "ds004712.bundle")
+	bundle := gittest.Dataset(t, "ds004712.bundle")
 	if _, err := os.Stat(bundle); err != nil {
 		t.Skip("ds004712.bundle is not there")
 	}

@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/uniharmony/uniharmonyfs/internal/gittest"
 )
 
 func TestMountpointHint(t *testing.T) {
@@ -28,7 +30,7 @@ func TestMountpointsThatMislead(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes a while")
 	}
-	interpreter := python(t)
+	interpreter := gittest.Python(t, "bids")
 	d := made("dataset_description.json\n{\"Name\": \"x\", \"BIDSVersion\": \"1.8.0\"}", "sub-01/anat/sub-01_T1w.nii.gz")
 	for dir, want := range map[string]int{"ds": 1, "sub-99/ds": 0} {
 		root := filepath.Join(t.TempDir(), dir)

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/uniharmony/uniharmonyfs/bids/filter"
+	"github.com/uniharmony/uniharmonyfs/internal/gittest"
 )
 
 // validator runs a BIDS validator over a directory and returns the codes of
@@ -20,7 +21,7 @@ type validator func(t *testing.T, dir string) map[string]bool
 func schemaValidator(t *testing.T) validator {
 	program, err := exec.LookPath("bids-validator-deno")
 	if err != nil {
-		if program, err = exec.LookPath(filepath.Join(filepath.Dir(python(t)), "bids-validator-deno")); err != nil {
+		if program, err = exec.LookPath(filepath.Join(filepath.Dir(gittest.Python(t, "bids")), "bids-validator-deno")); err != nil {
 			t.Skip("bids-validator-deno is not installed")
 		}
 	}

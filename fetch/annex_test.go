@@ -217,10 +217,16 @@ func TestSilentGitAnnexIsEnded(t *testing.T) {
 			}
 		}
 		r.Close()
-		if left := aside(t, dir); len(left) > 0 {
-			t.Errorf("left behind: %v", left)
-		}
+		leavesNothing(t, dir)
 	})
+}
+
+// leavesNothing checks that git-annex left nothing half-made.
+func leavesNothing(t *testing.T, dir string) {
+	t.Helper()
+	if left := aside(t, dir); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
+	}
 }
 
 // One key that is given up, by its reader or for its silence, costs the others
@@ -252,9 +258,7 @@ func TestKeysGivenUpDoNotFailOthers(t *testing.T) {
 		}
 		all.Wait()
 		r.Close()
-		if left := aside(t, dir); len(left) > 0 {
-			t.Errorf("left behind: %v", left)
-		}
+		leavesNothing(t, dir)
 	})
 }
 
@@ -275,9 +279,7 @@ func TestGitAnnexLeavesNothingAside(t *testing.T) {
 		if err := place(t, t.Context(), annexOf(t, r, m.Files[0].Key), &m.Files[0]); err == nil {
 			t.Error("no error")
 		}
-		if left := aside(t, dir); len(left) > 0 {
-			t.Errorf("left behind: %v", left)
-		}
+		leavesNothing(t, dir)
 	})
 }
 

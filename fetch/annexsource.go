@@ -3,27 +3,17 @@ package fetch
 import (
 	"context"
 	"errors"
-	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 
 	"github.com/uniharmony/uniharmonyfs/internal/annex"
-	"github.com/uniharmony/uniharmonyfs/internal/source"
 )
 
 // annexSource is git-annex itself: whatever remote it knows.
 type annexSource struct {
+	wholeOnly
 	child *annexChild
 	key   annex.Key
-}
-
-func (s *annexSource) String() string { return "git-annex" }
-func (s *annexSource) Exact() bool    { return true }
-
-// Fetch is not how git-annex works; Place is.
-func (s *annexSource) Fetch(context.Context, int64, int64, io.Writer) error {
-	return fmt.Errorf("git-annex: %w", source.ErrWholeOnly)
 }
 
 // Place lets git-annex bring the content and moves it to path.

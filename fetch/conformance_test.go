@@ -75,7 +75,7 @@ func TestGitSourceKeepsTheContract(t *testing.T) {
 			}
 			t.Cleanup(func() { store.Close() })
 			sum := sha1.Sum(append(fmt.Appendf(nil, "blob %d\x00", len(content)), content...))
-			return &gitSource{store: store, id: gitstore.OID(hex.EncodeToString(sum[:]))}
+			return &gitSource{wholeOnly: "git", store: store, id: gitstore.OID(hex.EncodeToString(sum[:]))}
 		}
 		sourcetest.Test(t, func(t *testing.T, content []byte) source.Source { return create(t, content, true) }, sourcetest.Options{
 			Missing: func(t *testing.T, content []byte) source.Source { return create(t, content, false) },

@@ -18,18 +18,21 @@ import (
 	"github.com/uniharmony/uniharmonyfs/internal/source"
 )
 
-// gitSource is a file that lies in git itself.
-type gitSource struct {
-	store *gitstore.Store
-	id    gitstore.OID
+// wholeOnly is what sources have in common that bring files as a whole, and the
+// right ones: their name, without a way to fetch a part.
+type wholeOnly string
+
+func (w wholeOnly) String() string { return string(w) }
+func (wholeOnly) Exact() bool      { return true }
+func (w wholeOnly) Fetch(context.Context, int64, int64, io.Writer) error {
+	return fmt.Errorf("%s: %w", w, source.ErrWholeOnly)
 }
 
-func (s *gitSource) String() string { return "git" }
-func (s *gitSource) Exact() bool    { return true }
-
-// Fetch is not how git gives objects: from their start only.
-func (s *gitSource) Fetch(context.Context, int64, int64, io.Writer) error {
-	return fmt.Errorf("git: %w", source.ErrWholeOnly)
+// gitSource is a file that lies in git itself.
+type gitSource struct {
+	wholeOnly
+	store *gitstore.Store
+	id    gitstore.OID
 }
 
 // Place writes the whole file.

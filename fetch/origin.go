@@ -161,7 +161,7 @@ func (r *Origin) readRemotes(ctx context.Context) (remotes, error) {
 // sources too: those that could be found.
 func (r *Origin) Sources(ctx context.Context, key annex.Key) ([]Source, error) {
 	if key.Backend() == "GIT" {
-		return []Source{&gitSource{store: r.git, id: gitstore.OID(key.Name())}}, nil
+		return []Source{&gitSource{wholeOnly: "git", store: r.git, id: gitstore.OID(key.Name())}}, nil
 	}
 	var sources []Source
 	if dir := r.clone.Spec.URL; r.clone.Local() {
@@ -181,7 +181,7 @@ func (r *Origin) Sources(ctx context.Context, key annex.Key) ([]Source, error) {
 		}
 	}
 	if r.annex != nil {
-		sources = append(sources, &annexSource{child: r.annex, key: key})
+		sources = append(sources, &annexSource{wholeOnly: "git-annex", child: r.annex, key: key})
 	}
 	return sources, failed
 }

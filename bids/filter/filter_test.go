@@ -87,20 +87,26 @@ func TestNearest(t *testing.T) {
 	}
 }
 
+// holds checks whether a condition holds, and returns it.
+func holds(t *testing.T, text string, said map[string]any, want bool) *Condition {
+	t.Helper()
+	c, err := ParseCondition(text)
+	if err != nil {
+		t.Fatalf("%s: %v", text, err)
+	}
+	if got, err := c.Holds(said); got != want || err != nil {
+		t.Errorf("%s: %v, %v", text, got, err)
+	}
+	return c
+}
+
 func TestConditions(t *testing.T) {
 	said := map[string]any{"age": 41.0, "sex": "F", "age at scan": 3.0, "codes": []any{"A", "B"}, "gap": nil}
 	for text, want := range map[string]bool{
 		`age > 40 and sex == "F"`: true, `age < 40`: false, `age > unknown`: false, `not (gap < 3)`: true, `gap == nil`: true,
 		`$env["age at scan"] == 3`: true, `"B" in codes`: true, `sex matches "^[FM]$"`: true, `gap + 1 == 2`: false, `len(codes) == 2`: true,
 	} {
-		c, err := ParseCondition(text)
-		if err != nil {
-			t.Errorf("%s: %v", text, err)
-			continue
-		}
-		if got, err := c.Holds(said); got != want || err != nil {
-			t.Errorf("%s: %v, %v", text, got, err)
-		}
+		holds(t, text, said, want)
 	}
 	c, err := ParseCondition(`age > 3 or $env["age at scan"] == 1 and sex == "x"`)
 	if err != nil || !slices.Equal(c.Names(), []string{"age", "age at scan", "sex"}) {
@@ -164,14 +170,7 @@ func TestColumnsCalledAsTheLanguagesOwn(t *testing.T) {
 		`filter(codes, # == "A")[0] == "A"`: true, `codes | count(# == "A") == 1`: true,
 		`let limit = 2; count > limit`: true, `$env["date"] == date`: true, `$env["$env"] == "odd"`: true, `$env.type == type`: true,
 	} {
-		c, err := ParseCondition(text)
-		if err != nil {
-			t.Errorf("%s: %v", text, err)
-			continue
-		}
-		if got, err := c.Holds(said); got != want || err != nil {
-			t.Errorf("%s: %v, %v", text, got, err)
-		}
+		c := holds(t, text, said, want)
 		if unknown := slices.DeleteFunc(slices.Clone(c.Names()), func(name string) bool { return said[name] != nil }); len(unknown) > 0 {
 			t.Errorf("%s asks for %q", text, unknown)
 		}

@@ -12,6 +12,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/uniharmony/uniharmonyfs/internal/gittest"
 )
 
 // collected is what a BIDS app finds first: the files of a subject, and the
@@ -78,7 +80,7 @@ func TestAppsFindTheSame(t *testing.T) {
 			t.Skip("skipped: takes minutes; UNIHARMONYFS_TEST_ALL=1 runs it")
 		}
 		u := newUser(t)
-		e := example{u.path("full"), bundle(t, "ds004712.bundle")}
+		e := example{u.path("full"), gittest.Dataset(t, "ds004712.bundle")}
 		git(t, "clone", "--quiet", "--branch=main", e.repo, e.dir)
 		fillLinks(t, e.dir)
 		appsFindTheSame(t, u, e, "03286", 1)

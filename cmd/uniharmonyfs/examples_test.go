@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"github.com/uniharmony/uniharmonyfs/bids"
+	"github.com/uniharmony/uniharmonyfs/internal/gittest"
 )
 
 // exhaustive reports whether tests take their time.
@@ -36,7 +37,7 @@ func exampleNames(t *testing.T) (names []string) {
 
 func eachExample(t *testing.T, fn func(name, path string, data io.Reader)) {
 	t.Helper()
-	f, err := os.Open(bundle(t, "bids-examples-part.tar.gz"))
+	f, err := os.Open(gittest.Dataset(t, "bids-examples-part.tar.gz"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -17,24 +17,6 @@ import (
 )
 
 // bundle returns the path of a git bundle of a real dataset.
-func bundle(t *testing.T, name string) string {
-	t.Helper()
-	dir := os.Getenv("UNIHARMONYFS_TEST_DATASETS")
-	for at := "."; dir == ""; at = filepath.Join(at, "..") {
-		if _, err := os.Stat(filepath.Join(at, "go.mod")); err == nil {
-			dir = filepath.Join(at, "..", "shared", "datasets")
-		}
-	}
-	path, err := filepath.Abs(filepath.Join(dir, name))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := os.Stat(path); err != nil {
-		t.Skip("skipped: no real dataset: ", err)
-	}
-	return path
-}
-
 // git runs git and returns what it prints. Its configuration is its own.
 func git(t testing.TB, args ...string) string {
 	t.Helper()

@@ -3,11 +3,12 @@ package main_test
 import (
 	"bytes"
 	"encoding/json"
-	"os"
 	"os/exec"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/uniharmony/uniharmonyfs/internal/gittest"
 )
 
 // TestGoldenCountsOnMounts counts the files of mounted views of real datasets
@@ -32,7 +33,7 @@ func TestGoldenCountsOnMounts(t *testing.T) {
 	}
 	t.Run("ds004712", func(t *testing.T) {
 		u := newUser(t)
-		countMounts(t, u, bundle(t, "ds004712.bundle"), map[string]int{
+		countMounts(t, u, gittest.Dataset(t, "ds004712.bundle"), map[string]int{
 			"--ses NOT1ACH001": 552,
 			"--modality anat":  875,
 			"--modality func":  580,
@@ -41,7 +42,7 @@ func TestGoldenCountsOnMounts(t *testing.T) {
 			"--sub 10975,12813 --suffix T1w --ext .nii.gz": 36,
 		})
 		for _, none := range []string{"--modality anat --task rest", "--run 1"} {
-			u.fails(3, []string{"nothing matches"}, slices.Concat([]string{"mount", "--dataset", bundle(t, "ds004712.bundle")}, strings.Fields(none), []string{u.path("none")})...)
+			u.fails(3, []string{"nothing matches"}, slices.Concat([]string{"mount", "--dataset", gittest.Dataset(t, "ds004712.bundle")}, strings.Fields(none), []string{u.path("none")})...)
 		}
 	})
 }
@@ -65,10 +66,7 @@ func TestListAgreesWithPybids(t *testing.T) {
 		t.Skip("takes a while")
 	}
 	t.Parallel()
-	python := os.Getenv("UNIHARMONYFS_TEST_PYTHON")
-	if err := exec.Command(python, "-c", "import bids").Run(); err != nil {
-		t.Skip("skipped: no interpreter with pybids (UNIHARMONYFS_TEST_PYTHON): scripts/setup --test installs it")
-	}
+	python := gittest.Python(t, "bids")
 	names := []string{"ds210", "synthetic"}
 	if exhaustive() {
 		names = []string{"7t_trt", "ds000117", "ds001", "ds114", "ds210", "eyetracking_fmri", "genetics_ukbb", "pet001", "synthetic"}

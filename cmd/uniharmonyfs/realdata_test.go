@@ -15,11 +15,12 @@ import (
 	"time"
 
 	"github.com/uniharmony/uniharmonyfs/internal/annex"
+	"github.com/uniharmony/uniharmonyfs/internal/gittest"
 )
 
 func TestRealDatasetOneSubject(t *testing.T) {
 	t.Parallel()
-	path := bundle(t, "ds004712.bundle")
+	path := gittest.Dataset(t, "ds004712.bundle")
 	u := newUser(t)
 	mnt := u.path("mnt")
 	u.must("mount", "--dataset", path, "--sub", "03286", "--fetcher", "native", "--timeout", "2s", "--patience", "5s", mnt)
@@ -208,7 +209,7 @@ func (u *user) leaveDaemon() {
 
 func TestRealDatasetWithoutHEAD(t *testing.T) {
 	t.Parallel()
-	path := bundle(t, "ds000001.bundle")
+	path := gittest.Dataset(t, "ds000001.bundle")
 	u := newUser(t)
 	u.must("mount", "--dataset", path, "--sub", "01", u.path("mnt"))
 	repo := u.path("oracle.git")

@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/uniharmony/uniharmonyfs/internal/gittest"
 	"github.com/uniharmony/uniharmonyfs/internal/maker"
 	"github.com/uniharmony/uniharmonyfs/internal/publisher"
 )
@@ -97,7 +98,7 @@ func TestSuperdatasetsAsTheyAre(t *testing.T) {
 	u.env = append(u.env, "https_proxy=http://127.0.0.1:1", "http_proxy=http://127.0.0.1:1") // nobody is there
 	for name, number := range map[string]int{"OpenNeuroDerivatives": 846, "OpenNeuroStudies": 42, "templateflow": 30} {
 		mnt := u.path(name)
-		said := u.must("mount", "--dataset", bundle(t, name+".superdataset.bundle"), mnt)
+		said := u.must("mount", "--dataset", gittest.Dataset(t, name+".superdataset.bundle"), mnt)
 		if !strings.Contains(said, fmt.Sprintf("and %d subdatasets", number)) {
 			t.Errorf("it says\n%s", said)
 		}

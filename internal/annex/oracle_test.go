@@ -9,39 +9,15 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/uniharmony/uniharmonyfs/internal/gittest"
 )
 
 // oracles returns a scratch git-annex repository and every git-annex to be
-// asked: the one in PATH, and those named in UNIHARMONYFS_TEST_GIT_ANNEX
-// (colon-separated paths). It skips the test when there is none.
+// asked. It skips the test when there is none.
 func oracles(t *testing.T) (repo string, programs []string) {
 	t.Helper()
-	if p, err := exec.LookPath("git-annex"); err == nil {
-		programs = append(programs, p)
-	}
-	for _, p := range filepath.SplitList(os.Getenv("UNIHARMONYFS_TEST_GIT_ANNEX")) {
-		if p != "" {
-			programs = append(programs, p)
-		}
-	}
-	if len(programs) == 0 {
-		t.Skip("git-annex is not installed")
-	}
-	repo = t.TempDir()
-	// git-annex makes objects read-only; TempDir's cleanup needs to write.
-	t.Cleanup(func() {
-		filepath.WalkDir(repo, func(p string, d os.DirEntry, err error) error {
-			if err == nil && d.IsDir() {
-				os.Chmod(p, 0o700)
-			}
-			return nil
-		})
-	})
-	t.Setenv("HOME", t.TempDir())
-	for _, name := range []string{"GIT_AUTHOR", "GIT_COMMITTER"} {
-		t.Setenv(name+"_NAME", "a")
-		t.Setenv(name+"_EMAIL", "a@example.org")
-	}
+	programs, repo = gittest.Annexes(t), gittest.AnnexDir(t)
 	run(t, repo, "git", "init", "-q")
 	run(t, repo, programs[0], "init", "-q", "test")
 	return repo, programs

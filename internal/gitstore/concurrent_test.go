@@ -9,12 +9,19 @@ import (
 	"testing"
 )
 
-func TestCancel(t *testing.T) {
-	dir := newRepository(t)
+// manyObjects names all objects again and again.
+func manyObjects(t *testing.T, dir string) []OID {
+	t.Helper()
 	ids := allObjects(t, dir)
 	for len(ids) < 20000 {
 		ids = append(ids, ids...)
 	}
+	return ids
+}
+
+func TestCancel(t *testing.T) {
+	dir := newRepository(t)
+	ids := manyObjects(t, dir)
 	backends(t, func(t *testing.T, o Options) {
 		s := open(t, dir, o)
 		ctx, cancel := context.WithCancel(context.Background())
@@ -90,10 +97,7 @@ func TestConcurrent(t *testing.T) {
 
 func TestClose(t *testing.T) {
 	dir := newRepository(t)
-	ids := allObjects(t, dir)
-	for len(ids) < 20000 {
-		ids = append(ids, ids...)
-	}
+	ids := manyObjects(t, dir)
 	backends(t, func(t *testing.T, o Options) {
 		s := open(t, dir, o)
 		ctx := context.Background()

@@ -3,38 +3,20 @@ package gitstore
 import (
 	"context"
 	"maps"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/uniharmony/uniharmonyfs/internal/annex"
+	"github.com/uniharmony/uniharmonyfs/internal/gittest"
 )
 
 // dataset clones one of the test datasets, or skips the test.
 func dataset(t *testing.T, bundle string) string {
 	t.Helper()
-	dir := os.Getenv("UNIHARMONYFS_TEST_DATASETS")
-	if dir == "" {
-		root, err := os.Getwd()
-		if err != nil {
-			t.Fatal(err)
-		}
-		for root != "/" {
-			if _, err := os.Stat(filepath.Join(root, "go.mod")); err == nil {
-				break
-			}
-			root = filepath.Dir(root)
-		}
-		dir = filepath.Join(root, "..", "shared", "datasets")
-	}
-	path := filepath.Join(dir, bundle)
-	if _, err := os.Stat(path); err != nil {
-		t.Skipf("the test dataset %s is not here; UNIHARMONYFS_TEST_DATASETS can say where", bundle)
-	}
 	clone := filepath.Join(t.TempDir(), "clone.git")
-	gitRun(t, filepath.Dir(clone), "clone", "-q", "--bare", path, clone)
+	gitRun(t, filepath.Dir(clone), "clone", "-q", "--bare", gittest.Dataset(t, bundle), clone)
 	return clone
 }
 

@@ -1,5 +1,5 @@
 // Package gittest has tests run git and git-annex as they are on a machine without
-// settings.
+// settings, and finds the real datasets, and the Python, that some need.
 package gittest
 
 import (
@@ -76,4 +76,39 @@ func Run(t testing.TB, dir string, args ...string) string {
 		t.Fatalf("%s: %v\n%s", strings.Join(args, " "), err, out)
 	}
 	return string(out)
+}
+
+// Dataset returns the path of one of the real datasets for tests: in
+// UNIHARMONYFS_TEST_DATASETS, or in shared/datasets beside the checkout. It skips a
+// test where there is none.
+func Dataset(t testing.TB, name string) string {
+	t.Helper()
+	dir := os.Getenv("UNIHARMONYFS_TEST_DATASETS")
+	for at := "."; dir == ""; at = filepath.Join(at, "..") {
+		if _, err := os.Stat(filepath.Join(at, "go.mod")); err == nil {
+			dir = filepath.Join(at, "..", "shared", "datasets")
+		}
+	}
+	path, err := filepath.Abs(filepath.Join(dir, name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(path); err != nil {
+		t.Skip("skipped: no real dataset (UNIHARMONYFS_TEST_DATASETS): ", err)
+	}
+	return path
+}
+
+// Python returns a Python that has a module: UNIHARMONYFS_TEST_PYTHON, or python3. It
+// skips a test where there is none.
+func Python(t testing.TB, module string) string {
+	t.Helper()
+	program := os.Getenv("UNIHARMONYFS_TEST_PYTHON")
+	if program == "" {
+		program = "python3"
+	}
+	if err := exec.Command(program, "-c", "import "+module).Run(); err != nil {
+		t.Skipf("skipped: %s has no module %s (UNIHARMONYFS_TEST_PYTHON): scripts/setup --test installs it", program, module)
+	}
+	return program
 }

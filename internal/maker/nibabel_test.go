@@ -1,8 +1,6 @@
 package maker_test
 
 import (
-	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -12,21 +10,8 @@ import (
 	"github.com/uniharmony/uniharmonyfs/internal/maker"
 )
 
-// python returns a Python that has the module.
-func python(t *testing.T, module string) string {
-	t.Helper()
-	program := os.Getenv("UNIHARMONYFS_TEST_PYTHON")
-	if program == "" {
-		program = "python3"
-	}
-	if err := exec.Command(program, "-c", "import "+module).Run(); err != nil {
-		t.Skipf("%s has no module %s; name one that has in UNIHARMONYFS_TEST_PYTHON", program, module)
-	}
-	return program
-}
-
 func TestNibabelReadsImages(t *testing.T) {
-	program := python(t, "nibabel")
+	program := gittest.Python(t, "nibabel")
 	dir := t.TempDir()
 	d := demo.Dataset()
 	large := maker.BIDS(maker.BIDSOptions{Subjects: 1, ImageSize: 500_000})
