@@ -1,40 +1,19 @@
 package daemon
 
 import (
-	"context"
-	"errors"
 	"fmt"
-	"io"
 	"log/slog"
-	"net/http"
-	"os"
+	"runtime/debug"
 	"time"
 
 	"github.com/uniharmony/uniharmonyfs/cache"
-	"github.com/uniharmony/uniharmonyfs/fetch"
 	"github.com/uniharmony/uniharmonyfs/index"
 	"github.com/uniharmony/uniharmonyfs/internal/advice"
 	"github.com/uniharmony/uniharmonyfs/internal/bulk"
 	"github.com/uniharmony/uniharmonyfs/internal/cachedir"
-	"github.com/uniharmony/uniharmonyfs/internal/control"
 	"github.com/uniharmony/uniharmonyfs/internal/dataset"
 	"github.com/uniharmony/uniharmonyfs/internal/download"
 )
-
-// Options tune Run. The zero value works.
-type Options struct {
-	Version string // of the program
-	// Grace is how long a daemon without mounts and requests stays; 0 is
-	// the default of 10 s.
-	Grace time.Duration
-	// CheckIndex is passed to the index; see [index.Options].
-	CheckIndex func(dir string) error
-	// Ready is told when requests are answered.
-	Ready func()
-	Log   io.Writer
-}
-
-const syncEvery = 45 * time.Second
 
 // daemon is a running daemon.
 type daemon struct {
@@ -53,156 +32,15 @@ type daemon struct {
 	life      *lifetime
 }
 
-// Run serves the cache in dir until ctx ends, or nothing was mounted or asked
-// for the grace period. It returns errLocked when another daemon does.
-// On return nothing is mounted and the index is closed.
-//
-// The order of the end: no request begins any more; those that had begun are
-// cancelled and awaited; the mounts are taken away, politely, then by force;
-// the cache, the datasets and the index are closed; the cache is removed if
-// that was asked for; the lock goes last.
-func Run(ctx context.Context, dir cachedir.Dir, o Options) (err error) {
-	if err := dir.Make(); err != nil {
-		return err
-	}
-	lock, err := dir.Lock()
-	if errors.Is(err, cachedir.ErrLocked) {
-		return advice.New(advice.Failed, "the cache "+string(dir)+" is in use", err)
-	} else if err != nil {
-		return err
-	}
-	defer lock.Close()
-
-	if o.Grace == 0 {
-		o.Grace = control.DefaultGrace
-	}
-	d := &daemon{
-		dir:     dir,
-		options: o,
-		log:     slog.New(slog.NewTextHandler(orDiscard(o.Log), nil)),
-		mounts:  newMounts(),
-		started: time.Now(),
-	}
-	d.settings = &settings{dir: dir, log: d.log}
-	d.log.Info("start", "version", o.Version, "pid", os.Getpid(), "cache", dir)
-	d.detachStale()
-	if err := d.open(); err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, d.close()) }()
-
-	l, err := control.Listen(dir.Socket())
-	if err != nil {
-		return err
-	}
-	defer os.Remove(dir.Socket())
-	server := control.NewServer(d.routes())
-	served := make(chan struct{})
-	d.life = newLifetime(o.Grace) // before the first request
-	go func() {
-		defer close(served)
-		d.guarded("the control socket", func() {
-			server.Serve(control.NewPeers(l, control.MaxConnections))
-		})
-		d.life.stop() // nobody could ask for anything
-	}()
-	if o.Ready != nil {
-		o.Ready()
-	}
-	d.wait(ctx)
-	d.life.stop()
-	if left := d.life.drain(10 * time.Second); len(left) > 0 {
-		d.log.Warn("requests do not end", "requests", left)
-	}
-	d.unmountAll()
-	drain, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-	defer cancel()
-	if server.Shutdown(drain) != nil {
-		server.Close()
-	}
-	<-served
-	return nil
-}
-
-// wait returns when the daemon is to stop.
-func (d *daemon) wait(ctx context.Context) {
-	tick := time.NewTicker(syncEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			d.log.Info("stopped by a signal")
-			return
-		case <-d.life.ctx.Done():
-			return
-		case <-tick.C:
-			if err := d.index.Sync(); err != nil {
-				d.log.Warn("index not synced", "err", err)
-			}
+// guarded calls fn and makes an error of its panic: a mistake in one request or
+// mount must not take the others' away. The stack goes to the log.
+func (d *daemon) guarded(what string, fn func()) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			d.log.Error("panic", "in", what, "what", fmt.Sprint(p), "stack", string(debug.Stack()))
+			err = advice.New(advice.Failed, "the daemon made a mistake", fmt.Errorf("%v", p), "its log tells more: "+d.dir.LogPath())
 		}
-	}
-}
-
-// open opens what lies in the cache directory.
-func (d *daemon) open() error {
-	x, err := index.Open(d.dir.Index(), index.Options{Check: d.options.CheckIndex, Log: d.log})
-	if err != nil {
-		return advice.New(advice.Failed, fmt.Sprintf("cannot use %s as the cache", d.dir), err)
-	}
-	c, err := cache.Open(string(d.dir), cache.Options{
-		Budget: d.settings.get().Budget,
-		Ledger: ledger{x.Table(index.Objects)},
-		Revoke: d.revoke,
-		Log:    d.log,
-	})
-	if err != nil {
-		return errors.Join(advice.New(advice.Failed, fmt.Sprintf("cannot use %s as the cache", d.dir), err), x.Close())
-	}
-	d.index, d.cache, d.settings.cache = x, c, c
-	git := fetch.FindGit()
-	d.work = bulk.Worker{Cache: c, Guard: d.guarded}
-	d.datasets = dataset.New(dataset.Options{Dir: d.dir, Cache: c, Index: x, Git: git, Log: d.log, Guard: d.guarded})
-	d.downloads = download.New(download.Options{
-		Dir: d.dir, Cache: c, Datasets: d.datasets, Git: git, Guard: d.guarded, Settings: d.settings,
-		Mounts: d.mounts.targets,
-	})
+	}()
+	fn()
 	return nil
-}
-
-// close closes it again, and removes the cache if that was asked for.
-func (d *daemon) close() error {
-	errs := []error{d.cache.Close(), d.datasets.Close(), d.index.Close()}
-	if d.life != nil && d.life.wiping() {
-		errs = append(errs, d.dir.Remove())
-	}
-	d.log.Info("stop", "err", errors.Join(errs...))
-	return errors.Join(errs...)
-}
-
-// routes are the requests a daemon answers.
-func (d *daemon) routes() http.Handler {
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /v1/hello", d.sayHello)
-	mux.HandleFunc("GET /v1/status", answer(d, "status", d.status))
-	mux.HandleFunc("POST /v1/status", answer(d, "status", d.status))
-	mux.HandleFunc("POST /v1/mount", answer(d, "mount", d.mountRequest))
-	mux.HandleFunc("POST /v1/wait", answer(d, uncounted, d.waitRequest))
-	mux.HandleFunc("POST /v1/unmount", answer(d, "unmount", d.unmountRequest))
-	mux.HandleFunc("POST /v1/list", answer(d, "list", d.listRequest))
-	mux.HandleFunc("POST /v1/files", answer(d, "files", d.filesRequest))
-	mux.HandleFunc("POST /v1/get", answer(d, "get", d.getRequest))
-	mux.HandleFunc("POST /v1/clean", answer(d, "clean", d.cleanRequest))
-	mux.HandleFunc("POST /v1/stop", d.stopRequest)
-	return mux
-}
-
-func (d *daemon) getRequest(ctx context.Context, req control.GetRequest, r *reply) (control.GetResult, error) {
-	return d.downloads.Get(ctx, req, r)
-}
-
-func orDiscard(w io.Writer) io.Writer {
-	if w == nil {
-		return io.Discard
-	}
-	return w
 }

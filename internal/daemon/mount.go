@@ -7,7 +7,6 @@ import (
 	iofs "io/fs"
 	"os"
 	"path/filepath"
-	"sync/atomic"
 	"syscall"
 	"time"
 	"unicode/utf8"
@@ -23,33 +22,6 @@ import (
 	"github.com/uniharmony/uniharmonyfs/internal/control"
 	"github.com/uniharmony/uniharmonyfs/internal/tree"
 )
-
-// mount is a view that is served, with the views of its subdatasets that somebody
-// has looked into.
-type mount struct {
-	*part     // of the dataset itself
-	d         *daemon
-	id        string
-	target    string
-	made      int // directories, from the target up, that are ours
-	selection bids.Selection
-	served    *fs.Mounted
-	since     time.Time
-
-	attached    chan struct{} // closed when served is known, or that there is none
-	prefetching atomic.Bool
-	ctx         context.Context // ends with the mount
-	stop        context.CancelFunc
-	below       below
-}
-
-// shown is what a mount shows. What a selection knows beside that is as large
-// again, and is not kept.
-type shown struct {
-	view  *tree.View
-	files []int    // its nodes, in the order of their paths
-	hints []string // for people
-}
 
 func (d *daemon) mountRequest(ctx context.Context, req control.MountRequest, r *reply) (info control.MountInfo, err error) {
 	if err := req.Selection.Validate(); err != nil {

@@ -5,9 +5,13 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
+	"github.com/uniharmony/uniharmonyfs/bids"
+	"github.com/uniharmony/uniharmonyfs/fs"
 	"github.com/uniharmony/uniharmonyfs/internal/cachedir"
+	"github.com/uniharmony/uniharmonyfs/internal/tree"
 )
 
 // mounts are those of a daemon, and the requests for some. Lock order: changing,
@@ -28,6 +32,33 @@ func newMounts() *mounts {
 		byTarget: make(map[string]*mount), serving: make(map[*mount]bool),
 		givenUp: make(map[string]time.Time), coming: make(map[string]chan struct{}),
 	}
+}
+
+// mount is a view that is served, with the views of its subdatasets that somebody
+// has looked into.
+type mount struct {
+	*part     // of the dataset itself
+	d         *daemon
+	id        string
+	target    string
+	made      int // directories, from the target up, that are ours
+	selection bids.Selection
+	served    *fs.Mounted
+	since     time.Time
+
+	attached    chan struct{} // closed when served is known, or that there is none
+	prefetching atomic.Bool
+	ctx         context.Context // ends with the mount
+	stop        context.CancelFunc
+	below       below
+}
+
+// shown is what a mount shows. What a selection knows beside that is as large
+// again, and is not kept.
+type shown struct {
+	view  *tree.View
+	files []int    // its nodes, in the order of their paths
+	hints []string // for people
 }
 
 // at returns what is mounted at a target, or nil.
