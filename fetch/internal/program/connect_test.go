@@ -63,14 +63,23 @@ func TestConnectIsBounded(t *testing.T) {
 		return Said(err)
 	}
 	at := deaf(t)
+	mute, err := net.Listen("tcp", "127.0.0.1:0") // takes connections, and says nothing
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer mute.Close()
+	dumb := mute.Addr().String()
 	long := Limits{Silence: time.Hour, Connect: time.Second}
-	for _, args := range [][]string{{"ls-remote", "http://" + at + "/x"}, {"ls-remote", "https://" + at + "/x"}, {"-c", "http.proxy=http://" + at, "ls-remote", "http://example.org/x"}} {
+	for _, args := range [][]string{
+		{"ls-remote", "http://" + at + "/x"}, {"ls-remote", "https://" + at + "/x"}, {"ls-remote", "https://" + dumb + "/x"},
+		{"-c", "http.proxy=http://" + at, "ls-remote", "http://example.org/x"}, {"-c", "http.proxy=http://" + dumb, "ls-remote", "https://example.org/x"},
+	} {
 		if said := run(long, args...); said != "no connection within 1s" {
 			t.Errorf("%v: %s", args, said)
 		}
 	}
 	// The bound ends with the connection: what comes then has its own.
-	const late = 6 * time.Second
+	const late = 4 * time.Second
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		time.Sleep(late)
 		http.Error(w, strings.Repeat("late ", 100_000), http.StatusNotFound)

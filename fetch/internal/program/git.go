@@ -153,6 +153,10 @@ func (g Git) Bounded(ctx context.Context, l Limits, progress func(Progress), arg
 	return out.kept.String(), nil
 }
 
+// sends matches the trace of a request. What a proxy is asked before, by CONNECT, is
+// none yet.
+var sends = regexp.MustCompile(`=> Send header: (GET|HEAD|POST) `)
+
 // boundConnect calls late when a command of git has begun to connect over HTTP and
 // no request could be sent for so long. What is not HTTP has no bound here. ended is
 // to be called when the command has ended.
@@ -173,7 +177,7 @@ func boundConnect(cmd *exec.Cmd, within time.Duration, late func()) (ended func(
 		timer := time.AfterFunc(within, late)
 		defer timer.Stop()
 		lines := bufio.NewScanner(trace)
-		for lines.Scan() && !strings.Contains(lines.Text(), "=> Send header") {
+		for lines.Scan() && !sends.MatchString(lines.Text()) {
 		}
 		timer.Stop()
 		io.Copy(io.Discard, trace)
