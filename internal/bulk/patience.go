@@ -10,7 +10,8 @@ import (
 
 // Patience lets a download outlast a network that is gone for a while: what
 // fails since nothing can be reached is tried again, until that has lasted
-// for the timeout. A reader in a mount is not made to wait like that. It is safe for concurrent use.
+// for the timeout. Readers in a mount have a patience of their own ([cache.Use]). It
+// is safe for concurrent use.
 type Patience struct {
 	timeout time.Duration
 
