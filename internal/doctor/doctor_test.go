@@ -124,7 +124,7 @@ func TestMountsWithoutADaemon(t *testing.T) {
 	if err := dir.Make(); err != nil {
 		t.Fatal(err)
 	}
-	m, err := fs.Mount(none.View(nil, nil), fs.Options{Target: target, FsName: dir.MountSource()})
+	m, err := fs.Mount(&fs.Part{View: none.View(nil, nil)}, fs.Options{Target: target, FsName: dir.MountSource()})
 	if err != nil {
 		t.Skip("skipped: nothing can be mounted here: ", err)
 	}
