@@ -118,7 +118,7 @@ func TestBusyServersAreOutages(t *testing.T) {
 	for _, status := range []int{408, 425, 429, 500, 502, 503, 504} {
 		t.Run(fmt.Sprint(status), func(t *testing.T) {
 			t.Parallel()
-			s, content, src := published(t, 1000, 250*time.Millisecond)
+			s, content, src := published(t, 1000, 3*time.Second)
 			s.SetFault(publisher.Always(publisher.Status(status, 0)))
 			sourcetest.WantClass(t, sourcetest.Fetch(t, src, content, 0, 1000), true, fmt.Sprint("the server says ", status))
 			s, content, src = published(t, 1000, 20*time.Second)
