@@ -2,6 +2,7 @@ package bids
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/uniharmony/uniharmonyfs/bids/filter"
 	"github.com/uniharmony/uniharmonyfs/bids/internal/layout"
@@ -22,6 +23,11 @@ func (s Selection) Reaches(dir string) bool {
 	if d.Pipeline != 0 && !s.AllDerivatives && !slices.ContainsFunc(s.Derivatives, func(v string) bool {
 		return v == filter.Any || filter.Matches(filter.Suffix, v, c.Words.Text[d.Pipeline])
 	}) {
+		return false
+	}
+	// Below the root of a derivative these are as at the dataset's own.
+	within, _, _ := strings.Cut(strings.TrimPrefix(d.Path, c.Dirs[d.Root].Path+"/"), "/")
+	if d.Pipeline != 0 && (within == "sourcedata" && !s.Sourcedata || within == "code" && !s.Code) {
 		return false
 	}
 	switch f.Place {

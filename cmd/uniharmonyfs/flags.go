@@ -176,6 +176,9 @@ func datasetFlags() []cli.Flag {
 		&cli.BoolFlag{Name: "offline", Usage: "never use the network: only what is cached", Category: catDataset},
 		&cli.StringFlag{Name: "fetcher", Value: "auto", Usage: "how content is fetched: auto, native (HTTPS), or annex (git annex get)", Category: catDataset},
 		&cli.StringSliceFlag{Name: "allow-address", Usage: "private `ADDRESS` or network that content may come from", EnvVars: []string{"UNIHARMONYFS_ALLOW_ADDRESS"}, Category: catDataset},
+		&cli.BoolFlag{Name: "recursive", Aliases: []string{"r"}, Usage: "reach into all subdatasets, not only those that the selection needs", Category: catDataset},
+		&cli.IntFlag{Name: "recursion-limit", Usage: "reach into subdatasets down to `LEVELS` within each other (default: all)", Category: catDataset},
+		&cli.BoolFlag{Name: "no-subdatasets", Usage: "leave subdatasets out: the same as --recursion-limit 0", Category: catDataset},
 		&cli.DurationFlag{Name: "timeout", Value: 30 * time.Second, Usage: "longest wait for a source that sends nothing", Category: catDataset},
 	}
 }
@@ -191,6 +194,13 @@ func dataset(c *cli.Context) (control.Dataset, error) {
 		AllowAddresses: c.StringSlice("allow-address"),
 		Timeout:        c.Duration("timeout"),
 		Env:            gitEnvironment(os.Environ()),
+		Recursive:      c.Bool("recursive"),
+	}
+	if levels, none := c.Int("recursion-limit"), c.Bool("no-subdatasets"); c.IsSet("recursion-limit") || none {
+		if levels < 0 || none && (levels > 0 || d.Recursive) {
+			return d, usage(fmt.Sprintf("--recursion-limit %d is no number of levels to reach into", levels), "use 0 or more; --no-subdatasets is 0, without --recursive")
+		}
+		d.RecursionLimit = &levels
 	}
 	if d.Timeout <= 0 {
 		return d, usage(fmt.Sprintf("--timeout %v is not a length of time above 0", d.Timeout))

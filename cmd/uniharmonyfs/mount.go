@@ -32,8 +32,6 @@ EXAMPLES:
 			&cli.DurationFlag{Name: "patience", Value: control.DefaultPatience, Usage: "how long a read waits while no source can be reached, before it fails; 0 is not at all", Category: catGeneral},
 			&cli.StringFlag{Name: "verify", Value: "auto", Usage: "auto: files from sources that name the exact version are served as they arrive, their end when all is verified; strict: nothing is served before that", Category: catGeneral},
 			&cli.BoolFlag{Name: "no-readahead", Usage: "fetch nothing but what is being read: no rest of it, no files that may follow", Category: catGeneral},
-			&cli.BoolFlag{Name: "no-subdatasets", Usage: "leave subdatasets out: the same as --recursion-limit 0", Category: catGeneral},
-			&cli.IntFlag{Name: "recursion-limit", Usage: "show subdatasets down to `LEVELS` within each other (default: all)", Category: catGeneral},
 			&cli.BoolFlag{Name: "allow-other", Usage: "other users may read the mount", Category: catGeneral},
 		}),
 		Action: runMount,
@@ -86,13 +84,6 @@ func mountRequest(c *cli.Context) (req control.MountRequest, err error) {
 			return req, usage("--patience is not negative; 0 does not wait at all")
 		}
 		req.Patience = &patience
-	}
-	if c.IsSet("recursion-limit") || c.Bool("no-subdatasets") {
-		levels := c.Int("recursion-limit")
-		if levels < 0 || levels > 0 && c.Bool("no-subdatasets") {
-			return req, usage(fmt.Sprintf("--recursion-limit %d is no number of levels to show", levels), "use 0 or more; --no-subdatasets is 0")
-		}
-		req.RecursionLimit = &levels
 	}
 	req.Umask = callersUmask()
 	req.NoReadAhead, req.Prefetch = c.Bool("no-readahead"), c.Bool("prefetch")

@@ -174,10 +174,14 @@ func TestSubdatasetsAreFolders(t *testing.T) {
 	u := newUser(t)
 	s, top, want := tree(t, u)
 	mnt := u.path("mnt")
-	mount := []string{"mount", "--allow-address", "127.0.0.1", "--dataset", s.GitURL(top), mnt}
+	mount := []string{"mount", "--no-readahead", "--dataset", s.GitURL(top), mnt}
 	if said := u.must(mount...); !strings.Contains(said, "and 3 subdatasets") {
 		t.Errorf("it says\n%s", said)
 	}
+	if _, err := os.ReadFile(filepath.Join(mnt, "sub-00/anat/sub-00_run-000_T1w.nii.gz")); err != nil { // now it is known where content is
+		t.Fatal(err)
+	}
+	s.ResetCounts()
 	var asked atomic.Int32
 	s.SetGitFault(func(publisher.Request) publisher.Fault { asked.Add(1); return nil })
 	if out, err := exec.Command("find", mnt, "-maxdepth", "1", "-ls").CombinedOutput(); err != nil {

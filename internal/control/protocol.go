@@ -30,6 +30,22 @@ type Dataset struct {
 	Timeout time.Duration `json:"timeout,omitempty"`
 	// Env are the caller's environment variables that git may need.
 	Env []string `json:"env,omitempty"`
+	// Recursive reaches into all subdatasets, also where nothing narrows the selection.
+	Recursive bool `json:"recursive,omitempty"`
+	// RecursionLimit is how many levels of subdatasets are reached into, or shown; 0 is
+	// none, and nil all.
+	RecursionLimit *int `json:"recursion_limit,omitempty"`
+}
+
+// MaxLevels bounds how many subdatasets are shown within each other.
+const MaxLevels = 100
+
+// Levels is how many levels of subdatasets are shown.
+func (d Dataset) Levels() int {
+	if d.RecursionLimit == nil {
+		return MaxLevels
+	}
+	return min(max(*d.RecursionLimit, 0), MaxLevels)
 }
 
 // MountRequest asks for a mount.
@@ -49,9 +65,6 @@ type MountRequest struct {
 	NoReadAhead bool `json:"no_readahead,omitempty"`
 	// Prefetch fetches all that is shown, in the background.
 	Prefetch bool `json:"prefetch,omitempty"`
-	// RecursionLimit is how many levels of subdatasets are shown; 0 shows none, and
-	// nil all.
-	RecursionLimit *int `json:"recursion_limit,omitempty"`
 	// Umask is the caller's, for the target and what is missing above it.
 	Umask uint32 `json:"umask,omitempty"`
 }

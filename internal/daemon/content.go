@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 
@@ -29,7 +30,7 @@ func (p *part) OpenContent(node int) (fs.Content, error) {
 		return synthesised{bytes.NewReader(content)}, nil
 	}
 	if v.Kind(node) == tree.Git && v.Size(node) <= inMemory {
-		return &blob{git: v.Git, id: gitstore.OID(v.Key(node).Name()), size: v.Size(node)}, nil
+		return &blob{git: v.Blobs(node), id: gitstore.OID(v.Key(node).Name()), size: v.Size(node)}, nil
 	}
 	if local := v.OpenInPlace(node); local != nil {
 		return local, nil
@@ -46,7 +47,7 @@ func (p *part) OpenContent(node int) (fs.Content, error) {
 
 // useOf says how the mount's readers want a file.
 func (p *part) useOf(node int) cache.Use {
-	use := p.use
+	use := p.use(node)
 	use.Name = p.pathOf(node)
 	return use
 }
@@ -57,7 +58,7 @@ func (p *part) useOf(node int) cache.Use {
 func (d *daemon) revoke(key annex.Key, dataset string) {
 	for _, m := range d.mounts.served() {
 		for _, p := range m.parts() {
-			if dataset != "" && p.version.ID() != dataset {
+			if dataset != "" && !slices.Contains(p.version.Datasets(), dataset) {
 				continue
 			}
 			<-m.attached
@@ -65,7 +66,9 @@ func (d *daemon) revoke(key annex.Key, dataset string) {
 				break
 			}
 			for _, n := range p.version.WithKey(key) {
-				m.served.Revoke(p.fs, n)
+				if of, _ := p.version.Of(n); dataset == "" || of.ID() == dataset {
+					m.served.Revoke(p.fs, n)
+				}
 			}
 		}
 	}

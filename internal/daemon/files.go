@@ -24,14 +24,13 @@ import (
 func (d *daemon) annexedFiles(ctx context.Context, req control.FilesRequest, r *reply) (files []bulk.File, release func(), err error) {
 	release = func() {}
 	seen := make(map[annex.Key]bool)
-	add := func(v *dataset.Version, n int, from cache.Origin, owner string) {
+	add := func(v *dataset.Version, n int, use cache.Use) {
 		if v.Kind(n) != tree.Annexed || seen[v.Key(n)] {
 			return
 		}
 		seen[v.Key(n)] = true
 		files = append(files, bulk.File{
-			Path: v.Path(n), Key: v.Key(n), Size: v.Size(n), Local: v.InPlace(v.Key(n)),
-			Use: cache.Use{Origin: from, Dataset: v.ID(), Owner: owner, Name: v.Path(n)},
+			Path: v.Path(n), Key: v.Key(n), Size: v.Size(n), Local: v.InPlace(n), Use: use,
 		})
 	}
 	if len(req.Paths) > 0 {
@@ -41,7 +40,7 @@ func (d *daemon) annexedFiles(ctx context.Context, req control.FilesRequest, r *
 				return nil, release, err
 			}
 			for _, n := range nodes {
-				add(in.version, n, in.use.Origin, in.use.Owner)
+				add(in.version, n, in.useOf(n))
 			}
 		}
 		return files, release, nil
@@ -49,7 +48,7 @@ func (d *daemon) annexedFiles(ctx context.Context, req control.FilesRequest, r *
 	if err := req.Selection.Validate(); err != nil {
 		return nil, release, err
 	}
-	v, err := d.datasets.Open(ctx, req.Dataset, r.Progress)
+	v, err := d.datasets.Reach(ctx, req.Dataset, req.Selection, r.Progress)
 	if err != nil {
 		return nil, release, err
 	}
@@ -58,12 +57,12 @@ func (d *daemon) annexedFiles(ctx context.Context, req control.FilesRequest, r *
 	if err != nil {
 		return nil, release, err
 	}
-	from, err := v.Origin()
+	use, err := v.Uses(cache.Use{Owner: v.ID() + ":"})
 	if err != nil {
 		return nil, release, err
 	}
 	for _, n := range chosen.Files {
-		add(v, n, from, v.ID()+":")
+		add(v, n, use(n))
 	}
 	return files, release, nil
 }

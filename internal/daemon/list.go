@@ -17,7 +17,7 @@ func (d *daemon) listRequest(ctx context.Context, req control.ListRequest, r *re
 	if err := req.Selection.Validate(); err != nil {
 		return res, err
 	}
-	v, err := d.datasets.Open(ctx, req.Dataset, r.Progress)
+	v, err := d.datasets.Reach(ctx, req.Dataset, req.Selection, r.Progress)
 	if err != nil {
 		return res, err
 	}

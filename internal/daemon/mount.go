@@ -12,7 +12,6 @@ import (
 	"unicode/utf8"
 
 	"github.com/uniharmony/uniharmonyfs/bids"
-	"github.com/uniharmony/uniharmonyfs/cache"
 	"github.com/uniharmony/uniharmonyfs/fetch"
 	"github.com/uniharmony/uniharmonyfs/fs"
 	"github.com/uniharmony/uniharmonyfs/internal/advice"
@@ -45,7 +44,7 @@ func (d *daemon) mountRequest(ctx context.Context, req control.MountRequest, r *
 			return info, err
 		}
 	}
-	v, err := d.datasets.Open(ctx, req.Dataset, r.Progress)
+	v, err := d.datasets.Reach(ctx, req.Dataset, req.Selection, r.Progress)
 	if err != nil {
 		return info, err
 	}
@@ -57,7 +56,7 @@ func (d *daemon) mountRequest(ctx context.Context, req control.MountRequest, r *
 	}()
 	owner := v.ID() + ":" + req.Target
 	c := v.Chooser(owner, r.Progress)
-	c.Below = req.RecursionLimit == nil || *req.RecursionLimit > 0
+	c.Below = req.Levels() > 0
 	chosen, err := c.Choose(ctx, req.Selection)
 	if err != nil {
 		return info, err
@@ -65,20 +64,15 @@ func (d *daemon) mountRequest(ctx context.Context, req control.MountRequest, r *
 	if hint := bids.MountpointHint(req.Target); hint != "" {
 		chosen.Hints = append(chosen.Hints, hint)
 	}
-	from, err := v.Origin()
-	if err != nil {
-		return info, err
-	}
-	use := cache.Use{Origin: from, Dataset: v.ID(), Owner: owner, Strict: req.Strict, NoReadAhead: req.NoReadAhead, Patience: control.DefaultPatience}
-	if req.Patience != nil {
-		use.Patience = *req.Patience
-	}
 	m := &mount{
 		d: d, id: req.ID, target: req.Target, made: made, selection: req.Selection, since: time.Now(),
 		attached: make(chan struct{}), below: newBelow(req),
 	}
 	m.ctx, m.stop = context.WithCancel(context.Background())
-	m.part = m.newPart("", v, chosen, use)
+	if m.part, err = m.newPart("", v, chosen, owner); err != nil {
+		m.stop()
+		return info, err
+	}
 	var prefetched []int
 	if req.Prefetch {
 		prefetched = m.inBudget()
@@ -158,12 +152,12 @@ func (d *daemon) forget(m *mount) {
 
 // info describes the mount as it is now.
 func (m *mount) info() control.MountInfo {
-	v := m.version
+	v, reads := m.version, m.reads("")
 	i := control.MountInfo{
 		Target: m.target, Dataset: v.Spec(), Version: v.Request.Version, Commit: string(v.Commit),
 		Selection: m.selection, Files: m.shown.view.Files(), Bytes: m.shown.view.Bytes(),
 		Hidden: v.Hidden, Hints: m.shown.hints, Offline: v.Request.Offline,
-		Passthrough: m.served.Passthrough(), Strict: m.use.Strict, NoReadAhead: m.use.NoReadAhead, Patience: m.use.Patience,
+		Passthrough: m.served.Passthrough(), Strict: reads.Strict, NoReadAhead: reads.NoReadAhead, Patience: reads.Patience,
 		Prefetching: m.prefetching.Load(), OpenFiles: m.served.OpenFiles(), Clone: v.Clone.Dir, Since: m.since,
 	}
 	for _, sub := range v.Subdatasets {

@@ -26,18 +26,34 @@ type part struct {
 	level   int    // how many subdatasets it is in
 	version *dataset.Version
 	shown   shown
-	use     cache.Use  // of its files, but for their names
+	owner   string // of what it brings into the cache
+	use     func(node int) cache.Use
 	known   *partFiles // nil: nothing is read ahead
 	fs      *fs.Part
 }
 
-func (m *mount) newPart(path string, v *dataset.Version, chosen *dataset.Selection, use cache.Use) *part {
-	p := &part{m: m, path: path, version: v, shown: shown{chosen.View, chosen.Files, chosen.Hints}, use: use}
+// newPart is a part whose files are used as the mount's request says, on behalf of owner.
+func (m *mount) newPart(path string, v *dataset.Version, chosen *dataset.Selection, owner string) (*part, error) {
+	use, err := v.Uses(m.reads(owner))
+	if err != nil {
+		return nil, err
+	}
+	p := &part{m: m, path: path, version: v, shown: shown{chosen.View, chosen.Files, chosen.Hints}, owner: owner, use: use}
 	p.fs = &fs.Part{View: chosen.View, Opener: p, Time: v.Time, Borders: p}
-	if !use.NoReadAhead {
+	if !m.below.request.NoReadAhead {
 		p.guess()
 	}
-	return p
+	return p, nil
+}
+
+// reads says how the mount's readers want content.
+func (m *mount) reads(owner string) cache.Use {
+	req := m.below.request
+	use := cache.Use{Owner: owner, Strict: req.Strict, NoReadAhead: req.NoReadAhead, Patience: control.DefaultPatience}
+	if req.Patience != nil {
+		use.Patience = *req.Patience
+	}
+	return use
 }
 
 // pathOf is a file's path in the mount.
@@ -46,23 +62,14 @@ func (p *part) pathOf(node int) string { return path.Join(p.path, p.version.Path
 // below are the subdatasets of a mount.
 type below struct {
 	request control.MountRequest
-	limit   int // how many levels are shown
-
 	mu      sync.Mutex // guards the following
 	entered []*part
 	looks   map[string]*look // by path in the mount
 }
 
 func newBelow(req control.MountRequest) below {
-	limit := maxLevels
-	if req.RecursionLimit != nil {
-		limit = min(max(*req.RecursionLimit, 0), maxLevels)
-	}
-	return below{request: req, limit: limit, looks: make(map[string]*look)}
+	return below{request: req, looks: make(map[string]*look)}
 }
-
-// maxLevels bounds how many subdatasets are shown within each other.
-const maxLevels = 100
 
 // look is somebody's first look into a subdataset, or how the last one ended.
 type look struct {
@@ -85,7 +92,7 @@ const (
 // Has implements [fs.Borders].
 func (p *part) Has(dir int) bool {
 	_, is := p.version.Subdataset(dir)
-	return is && p.level < p.m.below.limit
+	return is && p.level < p.m.below.request.Levels()
 }
 
 // Enter implements [fs.Borders]: one look serves all who wait for it, and ends when
@@ -154,18 +161,17 @@ func (p *part) enter(ctx context.Context, at string, dir int) (*part, error) {
 			v.Release()
 		}
 	}()
-	use := p.use
-	use.Dataset, use.Owner = v.ID(), v.ID()+":"+m.target
-	c := v.Chooser(use.Owner, func(control.Progress) {})
+	owner := v.ID() + ":" + m.target
+	c := v.Chooser(owner, func(control.Progress) {})
 	c.Below = true
 	chosen, err := c.Choose(ctx, m.selection.Within())
 	if err != nil {
 		return nil, err
 	}
-	if use.Origin, err = v.Origin(); err != nil {
+	in, err := m.newPart(at, v, chosen, owner)
+	if err != nil {
 		return nil, err
 	}
-	in := m.newPart(at, v, chosen, use)
 	in.level = p.level + 1
 	m.below.mu.Lock()
 	defer m.below.mu.Unlock()
@@ -211,14 +217,14 @@ func (m *mount) leaveAll() {
 // owners are for whom content of the mount is in the cache.
 func (m *mount) owners() (all []string) {
 	for _, p := range m.parts() {
-		all = append(all, p.use.Owner)
+		all = append(all, p.owner)
 	}
 	return all
 }
 
 // has reports whether a part of the mount is of a dataset.
 func (m *mount) has(dataset string) bool {
-	return slices.ContainsFunc(m.parts(), func(p *part) bool { return p.version.ID() == dataset })
+	return slices.ContainsFunc(m.parts(), func(p *part) bool { return slices.Contains(p.version.Datasets(), dataset) })
 }
 
 // partAt returns the part that a path in the mount lies in, and the path in that.

@@ -12,7 +12,7 @@ import (
 
 // remote reports whether a file's content would have to be fetched to be read.
 func (p *part) remote(n int) bool {
-	return p.version.Kind(n) == tree.Annexed && !p.version.InPlace(p.version.Key(n))
+	return p.version.Kind(n) == tree.Annexed && !p.version.InPlace(n)
 }
 
 // inBudget returns what of a mount that is not served yet can be prefetched, in the

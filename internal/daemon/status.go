@@ -36,7 +36,7 @@ func (d *daemon) status(_ context.Context, req control.StatusRequest, _ *reply) 
 			ps := control.PathStatus{File: in.version.Describe(in.shown.view, n), Mount: in.m.target}
 			ps.Path = in.pathOf(n)
 			for _, e := range s.Store.Errors {
-				if e.Key == ps.Key && e.Key != "" && (e.Dataset == "" || e.Dataset == in.version.ID()) {
+				if e.Key == ps.Key && e.Key != "" && (e.Dataset == "" || slices.Contains(in.version.Datasets(), e.Dataset)) {
 					ps.Errors = append(ps.Errors, e)
 				}
 			}

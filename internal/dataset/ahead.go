@@ -48,7 +48,7 @@ func (c *Chooser) readGit(ctx context.Context, i int) ([]byte, error) {
 		ids[k] = gitstore.OID(c.v.Key(n).Name())
 	}
 	a.data = make(map[int][]byte, len(nodes))
-	err := c.v.Git.ReadAll(ctx, ids, func(k int, kind string, data []byte) error {
+	err := c.v.Blobs(n).ReadAll(ctx, ids, func(k int, kind string, data []byte) error {
 		if kind != "blob" {
 			return fmt.Errorf("%w: %q is a %s", gitstore.ErrDamaged, c.v.Path(nodes[k]), kind)
 		}
@@ -77,7 +77,7 @@ func (c *Chooser) alike(i, most int) (nodes []int) {
 		if len(nodes) >= most {
 			break
 		}
-		if c.v.Kind(n) == tree.Git && c.v.Size(n) <= maxAheadSize && strings.HasSuffix(c.v.Name(n), name[at:]) {
+		if c.v.Kind(n) == tree.Git && c.v.Blobs(n) == c.v.Blobs(nodes[0]) && c.v.Size(n) <= maxAheadSize && strings.HasSuffix(c.v.Name(n), name[at:]) {
 			nodes = append(nodes, n)
 		}
 	}

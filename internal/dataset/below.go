@@ -19,11 +19,12 @@ func (r *Registry) Below(ctx context.Context, v *Version, dir int, tell bulk.Tel
 	if !ok {
 		return nil, errors.New("there is no subdataset")
 	}
+	v, path := v.Of(dir)
 	data, err := v.Git.ReadPathMax(ctx, string(v.Commit), ".gitmodules", 4<<20)
 	if err != nil {
 		return nil, err
 	}
-	at := fetch.SubdatasetAt(data, v.Path(dir))
+	at := fetch.SubdatasetAt(data, path)
 	if strings.HasPrefix(at, ".") {
 		if filepath.IsAbs(v.Clone.Spec.URL) {
 			at = filepath.Join(v.Clone.Spec.URL, at)

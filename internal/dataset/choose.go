@@ -73,6 +73,7 @@ func (c *Chooser) ChooseBeside(ctx context.Context, s bids.Selection, beside fun
 	if err != nil {
 		return nil, err
 	}
+	result.Hints = append(result.Hints, c.v.leftOut...)
 	chosen := &Selection{Result: result, Files: make([]int, len(result.Files))}
 	for i, f := range result.Files {
 		chosen.Files[i] = c.nodes[f]
@@ -182,14 +183,13 @@ func (c *Chooser) read(ctx context.Context, i int) ([]byte, error) {
 // fetch brings what is missing. What cannot be had is done without: the answer
 // says so.
 func (c *Chooser) fetch(ctx context.Context) error {
-	from, err := c.v.Origin()
+	use, err := c.v.Uses(cache.Use{Owner: c.owner})
 	if err != nil {
 		return err
 	}
 	files := make([]bulk.File, len(c.missing))
 	for i, n := range c.missing {
-		key, path := c.v.Key(n), c.v.Path(n)
-		files[i] = bulk.File{Path: path, Key: key, Size: c.v.Size(n), Use: cache.Use{Origin: from, Dataset: c.v.ID(), Owner: c.owner, Name: path}}
+		files[i] = bulk.File{Path: c.v.Path(n), Key: c.v.Key(n), Size: c.v.Size(n), Use: use(n)}
 	}
 	failed, err := c.v.registry.work.Each(ctx, files, c.v.Request.Timeout, c.tell, c.v.registry.work.Fetch)
 	for _, f := range failed {

@@ -8,17 +8,19 @@ import (
 
 	"github.com/uniharmony/uniharmonyfs/cache"
 	"github.com/uniharmony/uniharmonyfs/fetch"
-	"github.com/uniharmony/uniharmonyfs/internal/annex"
 	"github.com/uniharmony/uniharmonyfs/internal/commit"
 	"github.com/uniharmony/uniharmonyfs/internal/control"
 	"github.com/uniharmony/uniharmonyfs/internal/gitstore"
 	"github.com/uniharmony/uniharmonyfs/internal/tree"
 )
 
-// A Version is a dataset at one commit, which it holds. It does not change, and
-// is safe for concurrent use.
+// A Version is a dataset at one commit, which it holds, or with some of its subdatasets
+// at their places; see [Registry.Reach]. It does not change, and is safe for concurrent
+// use.
 type Version struct {
 	*commit.Listing
+	whole
+	own     *commit.Listing // without subdatasets; nil: it has none
 	Clone   *fetch.Clone
 	Git     *gitstore.Store
 	Request control.Dataset // that opened it
@@ -37,6 +39,9 @@ func (v *Version) Spec() string { return v.dataset.spec }
 // Mounted says that the dataset is mounted at a target from now on: nobody waits
 // for its end to remove it.
 func (v *Version) Mounted(target string) {
+	for _, g := range v.grafts {
+		g.version.Mounted(target)
+	}
 	v.registry.mu.Lock()
 	defer v.registry.mu.Unlock()
 	held := v.dataset.holds
@@ -51,6 +56,9 @@ func (v *Version) Mounted(target string) {
 
 // Release ends the hold. It may be called more than once.
 func (v *Version) Release() {
+	for _, g := range v.grafts {
+		g.version.Release()
+	}
 	v.registry.mu.Lock()
 	defer v.registry.mu.Unlock()
 	if v.dataset.holds[v.hold] {
@@ -59,12 +67,21 @@ func (v *Version) Release() {
 	}
 }
 
-// InPlace reports whether the user's own repository has a key.
-func (v *Version) InPlace(key annex.Key) bool { return v.Clone.InPlace(key) != "" }
+// InPlace reports whether the user's own repository has the content of an annexed file.
+func (v *Version) InPlace(node int) bool {
+	of, _ := v.Of(node)
+	return of.Clone.InPlace(v.Key(node)) != ""
+}
 
 // IsHere reports whether an annexed file can be read without fetching it.
-func (v *Version) IsHere(key annex.Key) bool {
-	return v.registry.Cache.State(key).Presence == cache.Cached || v.InPlace(key)
+func (v *Version) IsHere(node int) bool {
+	return v.registry.Cache.State(v.Key(node)).Presence == cache.Cached || v.InPlace(node)
+}
+
+// Blobs is where a file of git is read.
+func (v *Version) Blobs(node int) *gitstore.Store {
+	of, _ := v.Of(node)
+	return of.Git
 }
 
 // OpenInPlace opens a file where the user's own repository keeps it, or returns
@@ -73,7 +90,8 @@ func (v *Version) OpenInPlace(node int) *cache.InPlace {
 	if v.Kind(node) != tree.Annexed {
 		return nil
 	}
-	path := v.Clone.InPlace(v.Key(node))
+	of, _ := v.Of(node)
+	path := of.Clone.InPlace(v.Key(node))
 	if path == "" {
 		return nil
 	}
@@ -92,7 +110,7 @@ var errNotHere = errors.New("its content is not here")
 // in the user's own repository. Callers see to it that it is small.
 func (v *Version) ReadNow(ctx context.Context, n int) ([]byte, error) {
 	if v.Kind(n) == tree.Git {
-		_, data, err := v.Git.Read(ctx, gitstore.OID(v.Key(n).Name()))
+		_, data, err := v.Blobs(n).Read(ctx, gitstore.OID(v.Key(n).Name()))
 		return data, err
 	}
 	data := make([]byte, v.Size(n))
@@ -136,7 +154,7 @@ func (v *Version) Describe(view *tree.View, n int) control.File {
 	case cache.Partial:
 		f.State = control.Partial
 	}
-	if f.State != control.Cached && v.InPlace(key) {
+	if f.State != control.Cached && v.InPlace(n) {
 		f.State = control.Local
 	}
 	return f

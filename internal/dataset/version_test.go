@@ -195,7 +195,7 @@ func TestDescribe(t *testing.T) {
 		t.Errorf("%+v", f)
 	}
 	n := find(t, v, image)
-	if f := state(image); f.State != "missing" || f.Here() || f.Key != v.Key(n).String() || v.IsHere(v.Key(n)) {
+	if f := state(image); f.State != "missing" || f.Here() || f.Key != v.Key(n).String() || v.IsHere(n) {
 		t.Errorf("%+v", f)
 	}
 	if _, err := v.ReadNow(t.Context(), n); err == nil {
@@ -211,7 +211,7 @@ func TestDescribe(t *testing.T) {
 	if err := c.Cache.Fetch(t.Context(), v.Key(n), cache.Use{Origin: from, Dataset: v.ID(), Name: image}); err != nil {
 		t.Fatal(err)
 	}
-	if f := state(image); f.State != "cached" || !f.Here() || !f.Pinned || !v.IsHere(v.Key(n)) {
+	if f := state(image); f.State != "cached" || !f.Here() || !f.Pinned || !v.IsHere(n) {
 		t.Errorf("%+v", f)
 	}
 	if got, err := v.ReadNow(t.Context(), n); err != nil || !bytes.Equal(got, datasettest.Content(t, m, image)) {
@@ -231,7 +231,7 @@ func TestContentInPlace(t *testing.T) {
 	v := mustOpen(t, c, control.Dataset{Spec: m.Dir, Fetcher: "native"})
 	const image = "sub-02/anat/sub-02_T1w.nii.gz"
 	n := find(t, v, image)
-	if !v.InPlace(v.Key(n)) || !v.IsHere(v.Key(n)) {
+	if !v.InPlace(n) || !v.IsHere(n) {
 		t.Fatal("it is not found there")
 	}
 	want := datasettest.Content(t, m, image)

@@ -61,7 +61,7 @@ type get struct {
 	v      *dataset.Version
 	view   *tree.View
 	files  []int
-	from   cache.Origin
+	use    func(node int) cache.Use
 	owner  string
 	target *beneath.Dir
 	annex  *beneath.Dir  // in direct mode: where git-annex keeps content; nil before there is one

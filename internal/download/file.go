@@ -177,7 +177,7 @@ func (g *get) fill(ctx context.Context, n int, h halfFile) error {
 	key := g.v.Key(n)
 	if g.v.Kind(n) == tree.Git {
 		return h.write(func(f *os.File) error {
-			_, err := g.v.Git.Copy(ctx, gitstore.OID(key.Name()), f)
+			_, err := g.v.Blobs(n).Copy(ctx, gitstore.OID(key.Name()), f)
 			return err
 		})
 	}
@@ -196,7 +196,7 @@ func (g *get) fillAnnexed(ctx context.Context, n int, to halfFile) error {
 		return errors.Join(copyFile(ctx, from, to), local.Same())
 	}
 	missing := g.d.Cache.State(key).Presence != cache.Cached
-	use := cache.Use{Origin: g.from, Dataset: g.v.ID(), Owner: g.owner, Name: g.v.Path(n)}
+	use := g.use(n)
 	err := g.copyCached(ctx, key, use, to)
 	if !missing && errors.Is(err, cache.ErrMismatch) {
 		// What was here was found damaged, and is gone: it is fetched now.

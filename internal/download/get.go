@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 
+	"github.com/uniharmony/uniharmonyfs/cache"
 	"github.com/uniharmony/uniharmonyfs/fetch"
 	"github.com/uniharmony/uniharmonyfs/internal/advice"
 	"github.com/uniharmony/uniharmonyfs/internal/beneath"
@@ -127,7 +128,10 @@ func (d *Downloads) newGet(ctx context.Context, req control.GetRequest, out Out)
 			return nil, err
 		}
 	}
-	v, err := d.Datasets.Open(ctx, req.Dataset, out.Progress)
+	if req.Direct { // the target is one dataset
+		req.RecursionLimit = new(int)
+	}
+	v, err := d.Datasets.Reach(ctx, req.Dataset, req.Selection, out.Progress)
 	if err != nil {
 		return nil, err
 	}
@@ -149,7 +153,7 @@ func (d *Downloads) newGet(ctx context.Context, req control.GetRequest, out Out)
 	if req.Plain {
 		chosen.Plain(v)
 	}
-	from, err := v.Origin()
+	use, err := v.Uses(cache.Use{Owner: owner})
 	if err != nil {
 		return nil, err
 	}
@@ -162,7 +166,7 @@ func (d *Downloads) newGet(ctx context.Context, req control.GetRequest, out Out)
 		return nil, advice.New(advice.Failed, what, err)
 	}
 	g = &get{
-		d: d, req: req, v: v, view: chosen.View, files: chosen.Files, from: from, target: root, made: made,
+		d: d, req: req, v: v, view: chosen.View, files: chosen.Files, use: use, target: root, made: made,
 		wait: bulk.NewPatience(req.Timeout), owner: owner, did: outcome{done: make(map[int]bool)},
 	}
 	if req.Direct {
@@ -214,7 +218,7 @@ func (g *get) plan(ctx context.Context, out Out) (p control.Plan, todo []int, er
 
 // mustFetch reports whether a file's content is not on this machine yet.
 func (g *get) mustFetch(n int) bool {
-	if g.v.Kind(n) != tree.Annexed || g.isSynthesised(n) || g.v.IsHere(g.v.Key(n)) {
+	if g.v.Kind(n) != tree.Annexed || g.isSynthesised(n) || g.v.IsHere(n) {
 		return false
 	}
 	if g.direct != nil {

@@ -1,0 +1,281 @@
+package dataset
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/uniharmony/uniharmonyfs/bids"
+	"github.com/uniharmony/uniharmonyfs/cache"
+	"github.com/uniharmony/uniharmonyfs/internal/advice"
+	"github.com/uniharmony/uniharmonyfs/internal/bulk"
+	"github.com/uniharmony/uniharmonyfs/internal/commit"
+	"github.com/uniharmony/uniharmonyfs/internal/control"
+	"github.com/uniharmony/uniharmonyfs/internal/tree"
+)
+
+// graft is a subdataset whose files are among those of a version.
+type graft struct {
+	path    string
+	version *Version
+}
+
+// whole is what a version has of other datasets.
+type whole struct {
+	grafts  []graft  // in the order in which they were opened
+	of      []uint16 // by node: 0 is the version itself, n the graft n-1; nil: all are its own
+	leftOut []string // subdatasets that could not be had, and why; for people
+}
+
+// atOnce is how many subdatasets are opened at the same time.
+const atOnce = 4
+
+// maxGrafts bounds them; whole.of counts them.
+const maxGrafts = 10_000
+
+// Reach opens a dataset as [Registry.Open] does, with the files of the subdatasets that
+// a selection needs at their places: of those that it names with its words for
+// derivatives, sourcedata and code, and, when it is narrowed or the request is recursive,
+// of all that it may show files of. Those that cannot be had are left out, and told as
+// hints of what is chosen.
+func (r *Registry) Reach(ctx context.Context, req control.Dataset, s bids.Selection, tell bulk.Tell) (*Version, error) {
+	v, err := r.Open(ctx, req, tell)
+	if err != nil {
+		return nil, err
+	}
+	failed := make(map[string]bool)
+	for range req.Levels() {
+		var wanted []int
+		for _, sub := range v.Subdatasets {
+			if at := v.Path(sub.Node); !failed[at] && s.Reaches(at) && (req.Recursive || !s.IsWhole() || isNamed(at)) {
+				wanted = append(wanted, sub.Node)
+			}
+		}
+		if len(wanted) == 0 {
+			break
+		}
+		more, err := r.reach(ctx, v, wanted, failed, tell)
+		if err != nil {
+			v.Release()
+			return nil, err
+		}
+		v = more
+	}
+	return v, nil
+}
+
+// reach returns the version with the subdatasets at some of its directories. failed takes
+// note of those that cannot be had.
+func (r *Registry) reach(ctx context.Context, v *Version, wanted []int, failed map[string]bool, tell bulk.Tell) (*Version, error) {
+	if len(v.grafts)+len(wanted) > maxGrafts {
+		return nil, advice.New(advice.Usage, fmt.Sprintf("the selection reaches into more than %d subdatasets", maxGrafts), nil, "narrow it, for example by --derivatives NAME", "or use --recursion-limit")
+	}
+	opened, why, err := r.openAll(ctx, v, wanted, tell)
+	if err != nil {
+		return nil, err
+	}
+	all, err := v.with(opened)
+	if err != nil {
+		for _, g := range opened {
+			g.version.Release()
+		}
+		return nil, err
+	}
+	for _, at := range why {
+		failed[at.path] = true
+		all.leftOut = append(all.leftOut, fmt.Sprintf("the subdataset %s is left out: %v", at.path, at.err))
+	}
+	return all, nil
+}
+
+// isNamed reports whether a path lies where files are shown only when they were asked
+// for by the name of the place.
+func isNamed(at string) bool {
+	top, _, _ := strings.Cut(at, "/")
+	return top == "derivatives" || top == "sourcedata" || top == "code"
+}
+
+type unreached struct {
+	path string
+	err  error
+}
+
+// openAll opens subdatasets, several at a time. Its error is ctx's alone.
+func (r *Registry) openAll(ctx context.Context, v *Version, nodes []int, tell bulk.Tell) (opened []graft, failed []unreached, err error) {
+	grafts, errs := make([]graft, len(nodes)), make([]error, len(nodes))
+	var g errgroup.Group
+	g.SetLimit(atOnce)
+	for i, n := range nodes {
+		g.Go(func() error {
+			at := v.Path(n)
+			below, err := r.Below(ctx, v, n, func(p control.Progress) {
+				p.Text = strings.TrimSpace(at + ": " + p.Text)
+				tell(p)
+			})
+			grafts[i], errs[i] = graft{at, below}, err
+			return nil
+		})
+	}
+	g.Wait()
+	for i := range grafts {
+		if errs[i] == nil {
+			opened = append(opened, grafts[i])
+		} else {
+			failed = append(failed, unreached{v.Path(nodes[i]), errs[i]})
+		}
+	}
+	if ctx.Err() != nil {
+		for _, one := range opened {
+			one.version.Release()
+		}
+		return nil, nil, ctx.Err()
+	}
+	return opened, failed, nil
+}
+
+// with returns the version with subdatasets at their places. It takes their place: what
+// releases it releases all.
+func (v *Version) with(more []graft) (*Version, error) {
+	all := *v
+	if len(more) == 0 {
+		return &all, nil
+	}
+	all.grafts = append(slices.Clone(v.grafts), more...)
+	own := v.own
+	if own == nil {
+		own = v.Listing
+	}
+	all.own = own
+	at := make(map[string]int, len(all.grafts))
+	for i, g := range all.grafts {
+		at[g.path] = i
+	}
+	b := tree.NewBuilder()
+	var add func(prefix string, of *commit.Listing) error
+	add = func(prefix string, of *commit.Listing) error {
+		var inside []int // grafts, after all directories above them
+		for n := range of.Len() {
+			if of.Kind(n) != tree.Dir || n == 0 && prefix != "" {
+				continue
+			}
+			dir, from := path.Join(prefix, of.Path(n)), n
+			entries := of
+			if i, ok := at[dir]; ok && dir != prefix {
+				entries, from = all.grafts[i].version.Listing, 0
+				inside = append(inside, i)
+			}
+			first, count := entries.Children(from)
+			list := make([]tree.Entry, count)
+			for k := range list {
+				list[k] = entries.Entry(first + k)
+			}
+			if err := b.AddDir(dir, list); err != nil {
+				return err
+			}
+		}
+		for _, i := range inside {
+			if err := add(all.grafts[i].path, all.grafts[i].version.Listing); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	if err := add("", own); err != nil {
+		return nil, err
+	}
+	t, err := b.Tree()
+	if err != nil {
+		return nil, err
+	}
+	all.Listing = &commit.Listing{Tree: t, Commit: own.Commit, Time: own.Time}
+	all.of = make([]uint16, t.Len())
+	for i, g := range all.grafts { // those within others come later
+		n, ok := t.Find(g.path)
+		if !ok {
+			return nil, fmt.Errorf("there is no place for the subdataset %.200q", g.path)
+		}
+		all.mark(n, uint16(i+1))
+	}
+	all.collect("", own)
+	for _, g := range all.grafts {
+		all.collect(g.path, g.version.Listing)
+	}
+	slices.SortFunc(all.Subdatasets, func(a, b commit.Subdataset) int { return cmp.Compare(a.Node, b.Node) })
+	return &all, nil
+}
+
+// mark says that all below a directory is a graft's.
+func (v *Version) mark(dir int, graft uint16) {
+	first, count := v.Children(dir)
+	for n := first; n < first+count; n++ {
+		v.of[n] = graft
+		if v.Kind(n) == tree.Dir {
+			v.mark(n, graft)
+		}
+	}
+}
+
+// collect adds what a listing knows beside its files: hidden ones, and subdatasets that
+// are not at their places.
+func (v *Version) collect(prefix string, of *commit.Listing) {
+	for _, h := range of.Hidden {
+		v.Hidden = append(v.Hidden, commit.Hidden{Path: path.Join(prefix, h.Path), Why: h.Why})
+	}
+	for _, sub := range of.Subdatasets {
+		at := path.Join(prefix, of.Path(sub.Node))
+		if slices.ContainsFunc(v.grafts, func(g graft) bool { return g.path == at }) {
+			continue
+		}
+		if n, ok := v.Find(at); ok {
+			v.Subdatasets = append(v.Subdatasets, commit.Subdataset{Node: n, Commit: sub.Commit})
+		}
+	}
+}
+
+// Of returns the dataset that a node belongs to, and the node's path in it. A directory
+// that stands for a subdataset belongs to the dataset that has it.
+func (v *Version) Of(n int) (of *Version, at string) {
+	if v.of == nil || v.of[n] == 0 {
+		return v, v.Path(n)
+	}
+	g := v.grafts[v.of[n]-1]
+	return g.version, strings.TrimPrefix(strings.TrimPrefix(v.Path(n), g.path), "/")
+}
+
+// Datasets are the names in the cache of the datasets that the version has files of.
+func (v *Version) Datasets() []string {
+	names := []string{v.ID()}
+	for _, g := range v.grafts {
+		names = append(names, g.version.ID())
+	}
+	return names
+}
+
+// Uses says how files of the version are used: as use does, from the sources of the
+// dataset that each belongs to.
+func (v *Version) Uses(use cache.Use) (of func(n int) cache.Use, err error) {
+	origins := make([]cache.Origin, 1+len(v.grafts))
+	origins[0], err = v.Origin()
+	for i, g := range v.grafts {
+		var one error
+		origins[i+1], one = g.version.Origin()
+		err = errors.Join(err, one)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return func(n int) cache.Use {
+		use := use
+		use.Name, use.Dataset, use.Origin = v.Path(n), v.ID(), origins[0]
+		if v.of != nil && v.of[n] > 0 {
+			use.Dataset, use.Origin = v.grafts[v.of[n]-1].version.ID(), origins[v.of[n]]
+		}
+		return use
+	}, nil
+}
