@@ -35,7 +35,11 @@ func (p *part) OpenContent(node int) (fs.Content, error) {
 	if local := v.OpenInPlace(node); local != nil {
 		return local, nil
 	}
-	h, err := p.m.d.cache.Open(v.Key(node), p.useOf(node))
+	use, err := p.useOf(node)
+	if err != nil {
+		return nil, err
+	}
+	h, err := p.m.d.cache.Open(v.Key(node), use)
 	if err != nil {
 		return nil, err
 	}
@@ -46,10 +50,14 @@ func (p *part) OpenContent(node int) (fs.Content, error) {
 }
 
 // useOf says how the mount's readers want a file.
-func (p *part) useOf(node int) cache.Use {
-	use := p.use(node)
+func (p *part) useOf(node int) (cache.Use, error) {
+	of, err := p.uses()
+	if err != nil {
+		return cache.Use{}, err
+	}
+	use := of(node)
 	use.Name = p.pathOf(node)
-	return use
+	return use, nil
 }
 
 // revoke has the kernel forget what it keeps of a key for the mounts of a

@@ -40,7 +40,11 @@ func (d *daemon) annexedFiles(ctx context.Context, req control.FilesRequest, r *
 				return nil, release, err
 			}
 			for _, n := range nodes {
-				add(in.version, n, in.useOf(n))
+				use, err := in.useOf(n)
+				if err != nil {
+					return nil, release, err
+				}
+				add(in.version, n, use)
 			}
 		}
 		return files, release, nil

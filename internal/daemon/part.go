@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/uniharmony/uniharmonyfs/bids"
 	"github.com/uniharmony/uniharmonyfs/cache"
 	"github.com/uniharmony/uniharmonyfs/fs"
 	"github.com/uniharmony/uniharmonyfs/internal/advice"
@@ -27,18 +28,22 @@ type part struct {
 	version *dataset.Version
 	shown   shown
 	owner   string // of what it brings into the cache
-	use     func(node int) cache.Use
+	uses    func() (func(node int) cache.Use, error)
 	known   *partFiles // nil: nothing is read ahead
 	fs      *fs.Part
 }
 
 // newPart is a part whose files are used as the mount's request says, on behalf of owner.
 func (m *mount) newPart(path string, v *dataset.Version, chosen *dataset.Selection, owner string) (*part, error) {
-	use, err := v.Uses(m.reads(owner))
-	if err != nil {
-		return nil, err
+	p := &part{m: m, path: path, version: v, shown: shown{chosen.View, chosen.Files, chosen.Hints}, owner: owner}
+	p.uses = sync.OnceValues(func() (func(int) cache.Use, error) { return v.Uses(m.reads(owner)) })
+	if path == "" {
+		// Where content is is found out behind the mount: it is soon asked for. Of a
+		// subdataset that somebody looks into, perhaps never.
+		if _, err := p.uses(); err != nil {
+			return nil, err
+		}
 	}
-	p := &part{m: m, path: path, version: v, shown: shown{chosen.View, chosen.Files, chosen.Hints}, owner: owner, use: use}
 	p.fs = &fs.Part{View: chosen.View, Opener: p, Time: v.Time, Borders: p}
 	if !m.below.request.NoReadAhead {
 		p.guess()
@@ -146,10 +151,10 @@ func (p *part) look(ctx context.Context, l *look, at string, dir int) {
 		l.err, l.until = err, time.Now().Add(failureTTL)
 		close(l.done)
 	}()
-	l.part, err = p.enter(ctx, at, dir)
+	l.part, err = p.enter(ctx, l, at, dir)
 }
 
-func (p *part) enter(ctx context.Context, at string, dir int) (*part, error) {
+func (p *part) enter(ctx context.Context, l *look, at string, dir int) (*part, error) {
 	m := p.m
 	v, err := m.d.datasets.Below(ctx, p.version, dir, func(control.Progress) {})
 	if err != nil {
@@ -165,6 +170,9 @@ func (p *part) enter(ctx context.Context, at string, dir int) (*part, error) {
 	c := v.Chooser(owner, func(control.Progress) {})
 	c.Below = true
 	chosen, err := c.Choose(ctx, m.selection.Within())
+	if nothing := new(bids.NoMatchError); errors.As(err, &nothing) { // all is left out
+		chosen, err = &dataset.Selection{Result: &bids.Result{}, View: v.View(nil, nil)}, nil
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -175,8 +183,8 @@ func (p *part) enter(ctx context.Context, at string, dir int) (*part, error) {
 	in.level = p.level + 1
 	m.below.mu.Lock()
 	defer m.below.mu.Unlock()
-	if m.ctx.Err() != nil {
-		return nil, m.ctx.Err()
+	if m.ctx.Err() != nil || m.below.looks[at] != l { // nobody waits for it any more
+		return nil, context.Canceled
 	}
 	kept = true
 	v.Mounted(m.target)

@@ -56,7 +56,11 @@ func (m *mount) prefetch(files []int) {
 			}
 			// What fails is in the cache's errors.
 			g.Go(func() error {
-				return m.d.guarded("prefetch", func() { m.d.cache.Fetch(ctx, m.version.Key(n), m.useOf(n)) })
+				return m.d.guarded("prefetch", func() {
+					if use, err := m.useOf(n); err == nil {
+						m.d.cache.Fetch(ctx, m.version.Key(n), use)
+					}
+				})
 			})
 		}
 		g.Wait()

@@ -69,6 +69,11 @@ func (a *partFiles) Fetch(file int, whole bool) bool {
 	if !c.Idle() {
 		return false
 	}
+	use, err := a.p.useOf(n)
+	if err != nil {
+		return true
+	}
+	use.Speculative = true
 	select {
 	case a.slots <- struct{}{}:
 	default:
@@ -80,8 +85,6 @@ func (a *partFiles) Fetch(file int, whole bool) bool {
 	}
 	go a.p.m.d.guarded("reading ahead", func() {
 		defer func() { <-a.slots }()
-		use := a.p.useOf(n)
-		use.Speculative = true
 		bring(a.p.m.ctx, a.p.version.Key(n), use) // who reads it is told what failed
 	})
 	return true
