@@ -21,7 +21,7 @@ var layers = [][]string{
 	{"bids/schema", "internal/advice", "internal/annex", "internal/gittest", "internal/plain", "internal/readahead", "internal/source"},
 	{"bids/filter", "bids/internal/layout", "bids/internal/tsv"},
 	{"bids/sidecar"},
-	{"bids", "index", "internal/cachedir", "internal/gitstore", "internal/maker", "internal/source/sourcetest", "internal/tree", "fetch/internal/remedy", "cache/internal/disk", "cache/internal/queue", "cache/internal/supply", "cache/internal/journal", "cache/internal/life"},
+	{"bids", "index", "internal/cachedir", "internal/gitstore", "internal/maker", "internal/source/sourcetest", "internal/tree", "fetch/internal/candidates", "fetch/internal/remedy", "cache/internal/disk", "cache/internal/queue", "cache/internal/supply", "cache/internal/journal", "cache/internal/life"},
 	{"cache/internal/partial", "fetch/internal/program", "fetch/internal/web", "internal/publisher"},
 	{"cache/internal/pinfile", "cache/internal/proof", "cache/internal/readplan"},
 	{"cache/internal/layout"},
@@ -53,7 +53,7 @@ var owners = map[string]struct {
 }
 
 // pure packages do no I/O and start no goroutines.
-var pure = []string{"bids", "bids/filter", "bids/internal/layout", "bids/internal/tsv", "bids/schema", "bids/sidecar", "fetch/internal/remedy", "internal/advice", "internal/annex", "internal/plain", "internal/tree"}
+var pure = []string{"bids", "bids/filter", "bids/internal/layout", "bids/internal/tsv", "bids/schema", "bids/sidecar", "fetch/internal/candidates", "fetch/internal/remedy", "internal/advice", "internal/annex", "internal/plain", "internal/tree"}
 
 var impure = []string{"os", "os/exec", "net", "net/http", "syscall", "io/ioutil", "time", "sync"}
 
