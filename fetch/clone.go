@@ -1,6 +1,7 @@
 package fetch
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -75,14 +76,15 @@ func (h *Hidden) Close() {
 
 // Clone makes the clone, or adds a version to the one that is there. spec says
 // how to reach the dataset now. version is a tag, a branch, or a commit; empty
-// means the default branch, which is looked up at first use only. A known
-// version needs no network.
+// means the spec's, or else the default branch, which is looked up at first use
+// only. A known version needs no network.
 //
 // Errors are an [advice.Error], or ctx's.
 func (h *Hidden) Clone(ctx context.Context, spec Spec, version string, o CloneOptions) (*Clone, error) {
 	if o.Progress == nil {
 		o.Progress = func(Progress) {}
 	}
+	version = cmp.Or(version, spec.Version)
 	m, err := h.manifest(spec)
 	if err != nil {
 		return nil, err

@@ -41,6 +41,9 @@ func (r refs) choose(version string) (ref string, err error) {
 	if version == "" {
 		return r.defaultBranch()
 	}
+	if isID(strings.ToLower(version)) {
+		return "", nil // also where a branch is called so: it may be at another commit
+	}
 	for _, ref := range []string{"refs/tags/" + version, "refs/heads/" + version, "refs/remotes/origin/" + version} {
 		if _, ok := r.commit[ref]; ok {
 			return ref, nil

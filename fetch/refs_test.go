@@ -77,6 +77,8 @@ func TestVersionsAreChosen(t *testing.T) {
 		{offer("", "refs/remotes/origin/v1"), "v1", "refs/remotes/origin/v1", ""},
 		{offer("", "refs/heads/main"), one, "", ""},
 		{offer("", "refs/heads/main"), one[:7], "", ""},
+		{offer("", "refs/heads/"+one, "refs/tags/"+one), one, "", ""},
+		{offer("", "refs/heads/"+one, "refs/tags/"+one), strings.ToUpper(one), "", ""},
 		{offer("", "refs/tags/abcdef1"), "abcdef1", "refs/tags/abcdef1", ""},
 		{offer("", "refs/heads/main"), one[:6], "", "no version"},
 		{offer("", "refs/heads/main"), "1.0.0", "", "no version"},

@@ -1,6 +1,7 @@
 package fetch
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -13,8 +14,10 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/uniharmony/uniharmonyfs/fetch/internal/candidates"
 	"github.com/uniharmony/uniharmonyfs/fetch/internal/remedy"
 	"github.com/uniharmony/uniharmonyfs/internal/advice"
+	"github.com/uniharmony/uniharmonyfs/internal/plain"
 )
 
 // DefaultTemplate is where OpenNeuro keeps its datasets as git repositories.
@@ -28,6 +31,10 @@ type Spec struct {
 	Name string
 	// Bundle says that URL is the path of a git bundle.
 	Bundle bool
+	// Version is the one that is meant when no other is asked for, or "".
+	Version string
+	// Store is the URL of the RIA store that has the dataset (ria+...), or "".
+	Store string
 
 	text string
 }
@@ -47,8 +54,9 @@ func IsAccession(spec string) bool { return accession.MatchString(spec) }
 
 // ParseSpec understands an OpenNeuro accession ("ds004712", whose URL comes
 // from template, with {id} in it; empty means [DefaultTemplate]), the absolute
-// path of a repository or of a git bundle, and a URL that git knows. A path
-// where nothing is gives an [advice.Error].
+// path of a repository or of a git bundle, a URL that git knows, and the URLs of
+// DataLad: ria+SCHEME://STORE#ID@VERSION and ///PATH. A path where nothing is gives
+// an [advice.Error].
 func ParseSpec(spec, template string) (Spec, error) {
 	if template == "" {
 		template = DefaultTemplate
@@ -63,6 +71,8 @@ func ParseSpec(spec, template string) (Spec, error) {
 			return Spec{}, fmt.Errorf("the URL template %q has no {id} in it", template)
 		}
 		return named(spec, spec, strings.ReplaceAll(template, "{id}", spec), false), nil
+	case strings.HasPrefix(spec, "///") || strings.HasPrefix(spec, "ria+"):
+		return dataladSpec(spec)
 	case filepath.IsAbs(spec):
 		return localSpec(spec)
 	}
@@ -85,6 +95,30 @@ func ParseSpec(spec, template string) (Spec, error) {
 		return named(baseName(path), spec, spec, false), nil
 	}
 	return Spec{}, fmt.Errorf("%.80q is not a dataset: no such file or directory, no URL, and no OpenNeuro accession such as ds004712", spec)
+}
+
+// dataladSpec understands the URLs that DataLad has and git has not.
+func dataladSpec(spec string) (Spec, error) {
+	r, err := candidates.Resolve(spec)
+	if err == nil {
+		_, err = candidates.ReachOf(spec).Check(r)
+	}
+	if err == nil && plain.Text(spec) != spec {
+		err = errors.New("it has characters that do not show")
+	}
+	if err != nil {
+		return Spec{}, fmt.Errorf("%.80q is not a dataset: %w", candidates.Shown(spec), err)
+	}
+	s := named(cmp.Or(r.Name, baseName(r.URL)), candidates.Shown(spec), r.URL, false)
+	if filepath.IsAbs(r.URL) {
+		local, err := localSpec(r.URL)
+		if err != nil || local.Bundle {
+			return Spec{}, cmp.Or(err, fmt.Errorf("%.80q is not a dataset: %s is no repository", spec, r.URL))
+		}
+		s = named(r.Name, spec, local.URL, false)
+	}
+	s.Version, s.Store = r.Version, r.Store
+	return s, nil
 }
 
 // fileSpec understands a file: URL, which names a path of this machine only.

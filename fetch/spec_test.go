@@ -1,6 +1,7 @@
 package fetch
 
 import (
+	"cmp"
 	"errors"
 	"os"
 	"path/filepath"
@@ -41,6 +42,34 @@ func TestParseSpec(t *testing.T) {
 	}
 }
 
+// DataLad's URLs are datasets too, and say which version.
+func TestParseSpecOfDataLad(t *testing.T) {
+	const id = "6c9a6b26-6a5c-4e0c-9d0b-5f3a3d0ef1f8"
+	store := filepath.Join(t.TempDir(), "store")
+	repo := filepath.Join(store, id[:3], id[3:])
+	if err := errors.Join(os.MkdirAll(repo, 0o700), os.Mkdir(filepath.Join(store, "alias"), 0o700), os.Symlink(filepath.Join("..", id[:3], id[3:]), filepath.Join(store, "alias", "mine"))); err != nil {
+		t.Fatal(err)
+	}
+	for spec, want := range map[string]struct{ url, name, version, store, shown string }{
+		"ria+file://" + store + "#" + id:                  {repo, id, "", "ria+file://" + store, ""},
+		"ria+file://" + store + "#~mine@1.0":              {repo, "mine", "1.0", "ria+file://" + store, ""},
+		"ria+https://u:secret@example.org/s#" + id + "@v": {"https://u:secret@example.org/s/6c9/" + id[3:], id, "v", "ria+https://u:secret@example.org/s", "ria+https://...@example.org/s#" + id + "@v"},
+		"ria+ssh://me@example.org:/s#~mine":               {"ssh://me@example.org/s/alias/mine", "mine", "", "ria+ssh://me@example.org:/s", ""},
+		"///openneuro/ds000001":                           {"https://datasets.datalad.org/openneuro/ds000001/.git", "ds000001", "", "", ""},
+		"///":                                             {"https://datasets.datalad.org/.git", "datasets.datalad.org", "", "", ""},
+	} {
+		got, err := ParseSpec(spec, "")
+		if err != nil || got.URL != want.url || !strings.HasPrefix(got.Name, want.name+"-") || !harmlessName.MatchString(got.Name) || got.Version != want.version || got.Store != want.store || got.String() != cmp.Or(want.shown, spec) {
+			t.Errorf("ParseSpec(%q) = %+v, %v; want %+v", spec, got, err, want)
+		}
+	}
+	for _, spec := range []string{"ria+file://" + store + "#~nothing", "ria+file://" + store, "ria+file:///#" + id, "ria+file://" + store + "#~../x", "ria+ssh://-x/s#" + id, "ria+https://example.org/s#x", "ria+ext::sh#" + id, "ria+ftp://h/s#" + id, "////x\x1b"} {
+		if got, err := ParseSpec(spec, ""); err == nil {
+			t.Errorf("ParseSpec(%q) = %+v", spec, got)
+		}
+	}
+}
+
 // What is no dataset is refused with a reason, and never becomes the name of
 // another directory.
 func TestParseSpecRefuses(t *testing.T) {
@@ -69,7 +98,7 @@ var harmlessName = regexp.MustCompile(`^[A-Za-z0-9+][A-Za-z0-9_.+-]*-[0-9a-f]{8}
 func FuzzParseSpec(f *testing.F) {
 	for _, s := range []string{
 		"ds004712", "https://example.org/a.git", "git@example.org:a/b", "file:///tmp", "file:a://b", "ssh://a/..", "https://a/%2e%2e", "/tmp", "/", "http://a/" + strings.Repeat("x", 300),
-		"a@b:c", "https://a/.git/.git", "https://a/\u202e", "https://a:b@c/d",
+		"ria+file:///tmp#~x", "ria+https://a:b@c#6c9a6b26-6a5c-4e0c-9d0b-5f3a3d0ef1f8@1", "///a/b", "a@b:c", "https://a/.git/.git", "https://a/\u202e", "https://a:b@c/d",
 	} {
 		f.Add(s)
 	}

@@ -170,7 +170,7 @@ func readFilterFile(ctx context.Context, name string) ([]byte, error) {
 
 func datasetFlags() []cli.Flag {
 	return []cli.Flag{
-		&cli.StringFlag{Name: "dataset", Aliases: []string{"d"}, Value: "ds004712", Usage: "URL, repository, git bundle, or OpenNeuro accession", EnvVars: []string{"UNIHARMONYFS_DATASET"}, Category: catDataset},
+		&cli.StringFlag{Name: "dataset", Aliases: []string{"d"}, Value: "ds004712", Usage: "URL (also of DataLad: ria+..., ///...), repository, git bundle, or OpenNeuro accession", EnvVars: []string{"UNIHARMONYFS_DATASET"}, Category: catDataset},
 		&cli.StringFlag{Name: "version", Usage: "tag or commit (default: the newest when first used)", Category: catDataset},
 		&cli.StringFlag{Name: "openneuro-url", Usage: "where accessions are, with {id} in it", EnvVars: []string{"UNIHARMONYFS_OPENNEURO_URL"}, Category: catDataset},
 		&cli.BoolFlag{Name: "offline", Usage: "never use the network: only what is cached", Category: catDataset},
@@ -209,8 +209,9 @@ func dataset(c *cli.Context) (control.Dataset, error) {
 		return d, usage(fmt.Sprintf("--fetcher %s is none of auto, native and annex", d.Fetcher))
 	}
 	// A path means one here; to the daemon it would mean another. An accession
-	// is none: a directory of that name is most likely where it was mounted.
-	if _, err := os.Stat(d.Spec); err == nil && !fetch.IsAccession(d.Spec) {
+	// is none: a directory of that name is most likely where it was mounted. Nor is
+	// what DataLad writes with three slashes.
+	if _, err := os.Stat(d.Spec); err == nil && !fetch.IsAccession(d.Spec) && !strings.HasPrefix(d.Spec, "///") {
 		abs, err := filepath.Abs(d.Spec)
 		if err != nil {
 			return d, err
@@ -221,13 +222,14 @@ func dataset(c *cli.Context) (control.Dataset, error) {
 }
 
 // gitEnvironment picks what git, ssh and proxies need of the caller's
-// environment: the daemon may have been started from another one.
+// environment, and where DataLad looks for subdatasets: the daemon may have been started from another one.
 func gitEnvironment(env []string) (picked []string) {
 	for _, kv := range env {
 		name, _, _ := strings.Cut(kv, "=")
 		upper := strings.ToUpper(name)
 		switch {
 		case strings.HasSuffix(upper, "_PROXY"),
+			strings.HasPrefix(name, "DATALAD_GET_SUBDATASET_"), name == "DATALAD_CONFIG_OVERRIDES_JSON",
 			strings.HasPrefix(name, "GIT_SSH"), strings.HasPrefix(name, "GIT_SSL_"), strings.HasPrefix(name, "GIT_CONFIG_"), strings.HasPrefix(name, "GIT_HTTP_LOW_SPEED_"),
 			name == "GIT_ASKPASS", name == "SSH_ASKPASS", name == "SSH_AUTH_SOCK", name == "SSL_CERT_FILE", name == "SSL_CERT_DIR":
 			picked = append(picked, kv)

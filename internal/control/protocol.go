@@ -13,8 +13,8 @@ import (
 
 // A Dataset says which dataset a request is about.
 type Dataset struct {
-	// Spec is a URL, an absolute path (repository or git bundle), or an
-	// OpenNeuro accession.
+	// Spec is a URL (also one of DataLad's), an absolute path (repository or git
+	// bundle), or an OpenNeuro accession.
 	Spec string `json:"dataset"`
 	// Version is a tag or commit; empty means the newest at first use.
 	Version string `json:"version,omitempty"`
