@@ -149,3 +149,28 @@ func (a addresses) control(_, address string, _ syscall.RawConn) error {
 	}
 	return a.check(ip)
 }
+
+// endsInNumber reports whether a resolver might take a host that is no address
+// for one, such as 2130706433, 0x7f.1 or 127.1.
+func endsInNumber(host string) bool {
+	host = strings.TrimSuffix(host, ".")
+	last := host[strings.LastIndexByte(host, '.')+1:]
+	if hex, ok := strings.CutPrefix(strings.ToLower(last), "0x"); ok {
+		return strings.Trim(hex, "0123456789abcdef") == ""
+	}
+	return last != "" && strings.Trim(last, "0123456789") == ""
+}
+
+// checkHost refuses the host of a URL where it spells an address that is not allowed.
+func (a addresses) checkHost(host string) error {
+	if ip, err := netip.ParseAddr(host); err == nil {
+		return a.check(ip)
+	}
+	if endsInNumber(host) {
+		return fmt.Errorf("%w: %.80q is an odd way to write one", ErrAddress, host)
+	}
+	if host := strings.ToLower(strings.TrimSuffix(host, ".")); !a.all && (host == "localhost" || strings.HasSuffix(host, ".localhost")) {
+		return a.check(netip.AddrFrom4([4]byte{127, 0, 0, 1}))
+	}
+	return nil
+}

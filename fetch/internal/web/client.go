@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"os"
 	"strings"
@@ -157,17 +156,6 @@ func (c *Client) isProxy(addr string) bool {
 	return false
 }
 
-// endsInNumber reports whether a resolver might take a host that is no address
-// for one, such as 2130706433, 0x7f.1 or 127.1.
-func endsInNumber(host string) bool {
-	host = strings.TrimSuffix(host, ".")
-	last := host[strings.LastIndexByte(host, '.')+1:]
-	if hex, ok := strings.CutPrefix(strings.ToLower(last), "0x"); ok {
-		return strings.Trim(hex, "0123456789abcdef") == ""
-	}
-	return last != "" && strings.Trim(last, "0123456789") == ""
-}
-
 // checkURL refuses URLs that must not be followed. Behind a proxy, which
 // connects for us, addresses can only be checked where the URL spells them.
 func (c *Client) checkURL(u *url.URL) error {
@@ -177,16 +165,7 @@ func (c *Client) checkURL(u *url.URL) error {
 	if u.Hostname() == "" || u.User != nil {
 		return errors.New("the URL has no host, or a password in it")
 	}
-	if ip, err := netip.ParseAddr(u.Hostname()); err == nil {
-		return c.allowed.check(ip)
-	}
-	if endsInNumber(u.Hostname()) {
-		return fmt.Errorf("%w: %.80q is an odd way to write one", ErrAddress, u.Hostname())
-	}
-	if host := strings.ToLower(strings.TrimSuffix(u.Hostname(), ".")); !c.allowed.all && (host == "localhost" || strings.HasSuffix(host, ".localhost")) {
-		return c.allowed.check(netip.AddrFrom4([4]byte{127, 0, 0, 1}))
-	}
-	return nil
+	return c.allowed.checkHost(u.Hostname())
 }
 
 // refusedRedirect is a redirect that is not followed.
