@@ -27,7 +27,7 @@ var layers = [][]string{
 	{"cache/internal/layout"},
 	{"cache/internal/shelf"},
 	{"cache", "fetch", "internal/beneath", "internal/commit", "internal/demo"},
-	{"fs"},
+	{"fetch/subdatasets", "fs"},
 	{"internal/control"},
 	{"internal/bulk", "internal/doctor"},
 	{"internal/dataset"},

@@ -120,15 +120,26 @@ func syncPath(path string) error {
 	return f.Sync()
 }
 
-// known returns the commit of a version that the clone has.
+// known returns the commit of a version that the clone has. A commit that was asked
+// for by its whole id is known by that only: it may be what some dataset says of its
+// subdataset, and made so that a short one fits.
 func (m manifest) known(version string) (gitstore.OID, bool) {
 	if id, ok := m.Versions[version]; ok {
 		return id, true
 	}
-	for _, id := range m.Versions {
-		if len(version) >= 7 && strings.HasPrefix(string(id), strings.ToLower(version)) {
+	lower := strings.ToLower(version)
+	for name, id := range m.Versions {
+		if lower == string(id) || len(version) >= 7 && strings.HasPrefix(string(id), lower) && name != string(id) {
 			return id, true
 		}
 	}
 	return "", false
+}
+
+// IsKnown reports whether the hidden clone at dir is of spec and has the version, so
+// that it needs no network.
+func IsKnown(dir string, spec Spec, version string) bool {
+	m, err := readManifest(dir)
+	_, known := m.known(version)
+	return err == nil && known && m.URL == spec.URL
 }

@@ -89,3 +89,27 @@ func TestClonedFromHasNoPassword(t *testing.T) {
 		}
 	}
 }
+
+// What some dataset names by its whole id, as a subdataset's commit, is no answer to
+// a short version that a user gives: it may be made so that it fits.
+func TestShortVersionsAreNotADatasetsWord(t *testing.T) {
+	const theirs, ours = "c4443a1fc81d21f39141e3744b654e2356956610", "d4443a1fc81d21f39141e3744b654e2356956610"
+	m := manifest{URL: "https://example.org/a", Versions: map[string]gitstore.OID{theirs: theirs, "": ours}}
+	for version, want := range map[string]gitstore.OID{theirs: theirs, strings.ToUpper(theirs): theirs, theirs[:39]: "", theirs[:7]: "", ours[:7]: ours, ours: ours, "": ours, "1.0": ""} {
+		if got, known := m.known(version); got != want || known != (want != "") {
+			t.Errorf("version %q is %q", version, got)
+		}
+	}
+	dir := t.TempDir()
+	if err := m.write(dir); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		dir, url, version string
+		want              bool
+	}{{dir, m.URL, theirs, true}, {dir, m.URL, theirs[:7], false}, {dir, m.URL + "b", theirs, false}, {t.TempDir(), m.URL, theirs, false}} {
+		if got := IsKnown(c.dir, Spec{URL: c.url}, c.version); got != c.want {
+			t.Errorf("%+v: %v", c, got)
+		}
+	}
+}

@@ -109,13 +109,13 @@ func dataladSpec(spec string) (Spec, error) {
 	if err != nil {
 		return Spec{}, fmt.Errorf("%.80q is not a dataset: %w", candidates.Shown(spec), err)
 	}
-	s := named(cmp.Or(r.Name, baseName(r.URL)), candidates.Shown(spec), r.URL, false)
+	s := named(baseName(r.URL), candidates.Shown(spec), r.URL, false)
 	if filepath.IsAbs(r.URL) {
 		local, err := localSpec(r.URL)
 		if err != nil || local.Bundle {
 			return Spec{}, cmp.Or(err, fmt.Errorf("%.80q is not a dataset: %s is no repository", spec, r.URL))
 		}
-		s = named(r.Name, spec, local.URL, false)
+		s = named(baseName(local.URL), spec, local.URL, false)
 	}
 	s.Version, s.Store = r.Version, r.Store
 	return s, nil
@@ -172,7 +172,11 @@ func named(base, text, url string, bundle bool) Spec {
 }
 
 func baseName(path string) string {
-	base := filepath.Base(strings.TrimSuffix(strings.TrimRight(path, "/"), "/.git"))
+	path = strings.TrimSuffix(strings.TrimRight(path, "/"), "/.git")
+	base := filepath.Base(path)
+	if id := filepath.Base(filepath.Dir(path)) + base; candidates.IsID(id) {
+		return id // in a RIA store
+	}
 	for _, ext := range []string{".git", ".bundle"} {
 		base = strings.TrimSuffix(base, ext)
 	}

@@ -52,7 +52,7 @@ func TestParseSpecOfDataLad(t *testing.T) {
 	}
 	for spec, want := range map[string]struct{ url, name, version, store, shown string }{
 		"ria+file://" + store + "#" + id:                  {repo, id, "", "ria+file://" + store, ""},
-		"ria+file://" + store + "#~mine@1.0":              {repo, "mine", "1.0", "ria+file://" + store, ""},
+		"ria+file://" + store + "#~mine@1.0":              {repo, id, "1.0", "ria+file://" + store, ""},
 		"ria+https://u:secret@example.org/s#" + id + "@v": {"https://u:secret@example.org/s/6c9/" + id[3:], id, "v", "ria+https://u:secret@example.org/s", "ria+https://...@example.org/s#" + id + "@v"},
 		"ria+ssh://me@example.org:/s#~mine":               {"ssh://me@example.org/s/alias/mine", "mine", "", "ria+ssh://me@example.org:/s", ""},
 		"///openneuro/ds000001":                           {"https://datasets.datalad.org/openneuro/ds000001/.git", "ds000001", "", "", ""},

@@ -128,6 +128,9 @@ func (l *lister) relative(cost int, name, base, url string) {
 		return
 	}
 	if at.kind == isPath && !path.IsAbs(url) {
+		if base == "" && cost == costLocal {
+			return // the parent has no folder
+		}
 		from, err := parseLocation(base)
 		if base == "" {
 			err = errNowhere

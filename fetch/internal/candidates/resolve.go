@@ -37,6 +37,9 @@ var (
 	alias     = regexp.MustCompile(`^[^/\\\x00-\x1f\x7f]+$`)
 )
 
+// IsID reports whether text is an id as DataLad gives them to datasets.
+func IsID(text string) bool { return datasetID.MatchString(text) }
+
 // Resolve understands the URLs that DataLad knows. It asks nobody, and does not judge
 // where they lead. ria+SCHEME://STORE#ID, with #~ALIAS for a name and @VERSION for a
 // branch or tag, is a dataset in a RIA store; ///PATH one at datasets.datalad.org.
@@ -67,7 +70,7 @@ func ria(at location) (Repository, error) {
 	name, version, _ := strings.Cut(at.fragment, "@")
 	below := ""
 	switch short, named := strings.CutPrefix(name, "~"); {
-	case datasetID.MatchString(name):
+	case IsID(name):
 		below = name[:3] + "/" + name[3:]
 	case named && alias.MatchString(short) && short != "." && short != "..":
 		name, below = short, "alias/"+short

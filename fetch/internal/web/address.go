@@ -174,3 +174,13 @@ func (a addresses) checkHost(host string) error {
 	}
 	return nil
 }
+
+// CheckHost refuses a host that spells an address which is neither public nor allowed,
+// as in [Options]. Names are not resolved.
+func CheckHost(allow []string, host string) error {
+	a, err := parseAddresses(allow)
+	if err != nil {
+		return err
+	}
+	return a.checkHost(host)
+}

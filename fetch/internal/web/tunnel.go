@@ -14,6 +14,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/uniharmony/uniharmonyfs/fetch/internal/remedy"
 )
 
 // Tunnel connects programs of ours, such as git, to public addresses and those that
@@ -30,13 +32,13 @@ type Tunnel struct {
 	work     sync.WaitGroup
 	places   chan struct{} // of connections
 
-	mu      sync.Mutex // guards the following
-	refused map[string]error
+	mu     sync.Mutex       // guards the following
+	failed map[string]error // by host
 }
 
 const (
 	maxTunnelled = 256 // connections at once
-	maxRefused   = 1000
+	maxFailed    = 1000
 	greetTime    = 10 * time.Second
 )
 
@@ -52,7 +54,7 @@ func NewTunnel(allow []string) (*Tunnel, error) {
 		return nil, err
 	}
 	t := &Tunnel{
-		listener: l, allowed: allowed, places: make(chan struct{}, maxTunnelled), refused: make(map[string]error),
+		listener: l, allowed: allowed, places: make(chan struct{}, maxTunnelled), failed: make(map[string]error),
 		dialer: &net.Dialer{Timeout: 20 * time.Second, KeepAlive: 15 * time.Second, Control: allowed.control},
 	}
 	t.ctx, t.stop = context.WithCancel(context.Background())
@@ -70,12 +72,12 @@ func (t *Tunnel) Close() {
 	t.work.Wait()
 }
 
-// Refusal returns why a host was not connected to lately, if it was because of its
-// address, or nil.
-func (t *Tunnel) Refusal(host string) error {
+// Failure returns why a host was not connected to when that was last tried, or nil.
+// That its address is not allowed is an [ErrAddress].
+func (t *Tunnel) Failure(host string) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.refused[strings.ToLower(host)]
+	return t.failed[strings.ToLower(host)]
 }
 
 func (t *Tunnel) accept() {
@@ -182,7 +184,7 @@ func greet(r *bufio.Reader, w io.Writer) (to string, err error) {
 	return net.JoinHostPort(host, strconv.Itoa(int(binary.BigEndian.Uint16(address[length:])))), nil
 }
 
-// dial connects, and remembers which addresses were refused.
+// dial connects, and remembers where that failed.
 func (t *Tunnel) dial(to string) (net.Conn, error) {
 	host, _, _ := net.SplitHostPort(to)
 	err := t.allowed.checkHost(host)
@@ -192,19 +194,12 @@ func (t *Tunnel) dial(to string) (net.Conn, error) {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	delete(t.refused, strings.ToLower(host))
-	if errors.Is(err, ErrAddress) && len(t.refused) < maxRefused {
-		t.refused[strings.ToLower(host)] = refusal(err)
+	if host = strings.ToLower(host); err == nil {
+		delete(t.failed, host)
+	} else if len(t.failed) < maxFailed || t.failed[host] != nil {
+		t.failed[host] = remedy.Harmless(err)
 	}
 	return out, err
-}
-
-// refusal is an error without what was tried before it.
-func refusal(err error) error {
-	if op := new(net.OpError); errors.As(err, &op) {
-		return op.Err
-	}
-	return err
 }
 
 // isOurs reports whether a process of this user is at the other end.

@@ -61,8 +61,8 @@ func TestTunnelLeadsToAllowedAddressesOnly(t *testing.T) {
 			t.Errorf("%s: %d bytes, %v", host, len(got), err)
 		}
 	}
-	if _, err := through(t, allowed).Get(s.URL + "/redirect"); err == nil || allowed.Refusal("127.0.0.2") == nil {
-		t.Errorf("redirected: %v, %v", err, allowed.Refusal("127.0.0.2"))
+	if _, err := through(t, allowed).Get(s.URL + "/redirect"); err == nil || allowed.Failure("127.0.0.2") == nil {
+		t.Errorf("redirected: %v, %v", err, allowed.Failure("127.0.0.2"))
 	}
 	asked.Store(0)
 	public := tunnel(t)
@@ -71,7 +71,7 @@ func TestTunnelLeadsToAllowedAddressesOnly(t *testing.T) {
 		if _, err := through(t, public).Get("http://" + host + port + "/"); err == nil {
 			t.Errorf("%s is connected to", host)
 		}
-		if err := public.Refusal(strings.Trim(host, "[]")); err == nil || !strings.Contains(err.Error(), "address is not allowed") {
+		if err := public.Failure(strings.Trim(host, "[]")); err == nil || !strings.Contains(err.Error(), "address is not allowed") {
 			t.Errorf("%s: the reason is %v", host, err)
 		}
 	}
