@@ -10,6 +10,7 @@ import (
 
 	"github.com/uniharmony/uniharmonyfs/fetch"
 	"github.com/uniharmony/uniharmonyfs/internal/advice"
+	"github.com/uniharmony/uniharmonyfs/internal/gitstore"
 	"github.com/uniharmony/uniharmonyfs/internal/gittest"
 )
 
@@ -81,6 +82,18 @@ func TestNothingLeadsOutOfTheParent(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "gitfile", ".git"), []byte("gitdir: "+outside+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	// A work tree outside, whose repository is inside.
+	elsewhere, inside := filepath.Join(filepath.Dir(dir), "elsewhere"), filepath.Join(dir, ".git", "modules", "other")
+	repository(t, inside, "private", false)
+	if err := os.Mkdir(elsewhere, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(elsewhere, ".git"), []byte("gitdir: "+inside+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(elsewhere, filepath.Join(dir, "elsewhere")); err != nil {
+		t.Fatal(err)
+	}
 	if err := os.MkdirAll(filepath.Join(dir, "dotgit"), 0o700); err != nil {
 		t.Fatal(err)
 	}
@@ -89,7 +102,7 @@ func TestNothingLeadsOutOfTheParent(t *testing.T) {
 	}
 	for path, url := range map[string]string{
 		"sub": outside, "sub2": "../private", "sub3": "./link", "sub4": "up/private", "sub5": "file://" + outside, "sub6": "./gitfile", "sub7": "./gitlink", "sub8": "ria+file://" + filepath.Dir(dir) + "#~private", "sub9": "./dotgit",
-		"link": "./x", "gitfile": "./x", "up/private": "./x", "dotgit": "./x", "empty": "./gitfile/..",
+		"link": "./x", "elsewhere": "./x", "gitfile": "./x", "up/private": "./x", "dotgit": "./x", "empty": "./gitfile/..",
 	} {
 		set := b.set(b.parent(dir), b.options(module(path, "url = "+url, "datalad-url = "+url)))
 		had, err := set.Clone(t.Context(), path, commit)
@@ -101,7 +114,7 @@ func TestNothingLeadsOutOfTheParent(t *testing.T) {
 		}
 	}
 	// The same below is fine, also by links and git's own.
-	inside := filepath.Join(dir, ".git", "modules", "sub")
+	inside = filepath.Join(dir, ".git", "modules", "sub")
 	commit = repository(t, inside, "inside", false)
 	if err := os.WriteFile(filepath.Join(dir, "gitfile", ".git"), []byte("gitdir: ../.git/modules/sub\n"), 0o600); err != nil {
 		t.Fatal(err)
@@ -119,8 +132,10 @@ func TestParentInAStore(t *testing.T) {
 	s := serve(t, t.TempDir())
 	ids := []string{"6c9a6b26-6a5c-4e0c-9d0b-5f3a3d0ef1f8", "0a1b2c3d-6a5c-4e0c-9d0b-5f3a3d0ef1f8", "ffff6b26-6a5c-4e0c-9d0b-5f3a3d0ef1f8"}
 	at := func(id string) string { return filepath.Join(s.root, "store", id[:3], id[3:]) }
-	repository(t, at(ids[0]), "super", false)
+	super := repository(t, at(ids[0]), "super", false)
 	gittest.Run(t, at(ids[0]), "git", "tag", "1.0")
+	newer := gitstore.OID(strings.TrimSpace(gittest.Run(t, at(ids[0]), "git", "commit-tree", "-p", "main", "-m", "newer", "main^{tree}")))
+	gittest.Run(t, at(ids[0]), "git", "update-ref", "refs/heads/main", string(newer))
 	sub := repository(t, at(ids[1]), "sub", false)
 	lower := repository(t, at(ids[2]), "lower", false)
 	if err := os.MkdirAll(filepath.Join(s.root, "store", "alias"), 0o700); err != nil {
@@ -137,6 +152,9 @@ func TestParentInAStore(t *testing.T) {
 		parent, err := b.open(t.Context(), spec, "", fetch.CloneOptions{Git: fetch.FindGit()})
 		if err != nil {
 			t.Fatalf("%s: %v", named, err)
+		}
+		if want := map[bool]gitstore.OID{true: super, false: newer}[strings.HasSuffix(named, "@1.0")]; parent.Commit != want {
+			t.Errorf("%s is %s, want %s", named, parent.Commit, want)
 		}
 		set := b.set(parent, b.options(module("sub", "url = ./sub", "datalad-id = "+ids[1])))
 		had, err := set.Clone(t.Context(), "sub", sub)

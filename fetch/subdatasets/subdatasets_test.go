@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/http/cgi"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -282,6 +283,24 @@ func TestNoPlaceHasIt(t *testing.T) {
 	}
 }
 
+// Secrets of a URL are not told, whoever says them.
+func TestSecretsAreNotTold(t *testing.T) {
+	b := newBench(t)
+	o := b.options(module("sub", "url = https://alice:s3cret@example.org/sub", "datalad-url = https://t0ken@example.org/sub") + module("bad", "url = https://carol:s3cret@example.org:x/bad", "datalad-url = https://t0ken:s3cret@example.org:x/bad"))
+	o.Open = func(_ context.Context, spec fetch.Spec, _ string, _ fetch.CloneOptions) (*fetch.Clone, error) {
+		u, err := url.Parse(spec.URL)
+		return nil, errors.Join(fmt.Errorf("cannot read %s of %s", spec.URL, u.User), err)
+	}
+	set := b.set(b.parent("https://bob:pa55@example.org/super"), o)
+	had, err := set.Clone(t.Context(), "sub", nowhere)
+	places := notHad(t, had, err, advice.NotFound)
+	for _, secret := range []string{"s3cret", "t0ken", "pa55"} {
+		if told := fmt.Sprint(err, places, set.Places("sub"), set.Places("bad")); strings.Contains(told, secret) {
+			t.Errorf("%s is told: %s", secret, told)
+		}
+	}
+}
+
 // What is refused asks nobody and starts no git, whatever a dataset says.
 func TestHostilePlacesAreNotAsked(t *testing.T) {
 	b := newBench(t)
@@ -464,7 +483,15 @@ func TestBranchNamedAsACommit(t *testing.T) {
 	repository(t, path, "another", false)
 	gittest.Run(t, path, "git", "update-ref", "refs/heads/"+string(nowhere), "main")
 	gittest.Run(t, path, "git", "update-ref", "refs/tags/"+string(nowhere), "main")
-	had, err := b.set(b.parent(s.URL+"/super"), b.options(module("sub", "url = ../sub"))).Clone(t.Context(), "sub", nowhere)
+	o := b.options(module("sub", "url = ../sub"))
+	had, err := b.set(b.parent(s.URL+"/super"), o).Clone(t.Context(), "sub", nowhere)
+	if notHad(t, had, err, advice.NotFound); len(b.clones()) != 0 {
+		t.Errorf("there are the clones %q", b.clones())
+	}
+	o.Open = func(context.Context, fetch.Spec, string, fetch.CloneOptions) (*fetch.Clone, error) {
+		return &fetch.Clone{Commit: "2222222222222222222222222222222222222222"}, nil
+	}
+	had, err = b.set(b.parent(s.URL+"/super"), o).Clone(t.Context(), "sub", nowhere)
 	notHad(t, had, err, advice.NotFound)
 }
 

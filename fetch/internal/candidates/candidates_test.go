@@ -145,7 +145,7 @@ func TestReach(t *testing.T) {
 		{"ssh://-oProxyCommand=id/x", []check{{"ssh://-oProxyCommand=id/x", 0, "name of a server"}}},
 		{"ssh://-x@h/x", []check{{"ssh://-x@h/x", 0, "name of a user"}}},
 		{"/data/super/.git", []check{{"/data/super/a", ViaDir, ""}, {"/data/super", ViaDir, ""}, {"/data/super/../super/a", ViaDir, ""}, {"/data/super2", 0, "outside"}, {"/data/super/../a", 0, "outside"}, {"/", 0, "outside"}, {"https://10.0.0.5/a", ViaPublic, ""}}},
-		{"/", []check{{"/data", 0, "outside"}}},
+		{"/", []check{{"/data", 0, "outside"}, {"/", 0, "outside"}}},
 		{"ria+file:///store#" + id, []check{{"/store/alias/x", ViaDir, ""}, {"/stores", 0, "outside"}}},
 		{"ria+ssh://alice@host:/store#~x", []check{{"ssh://alice@host/store/alias/y", ViaNamed, ""}}},
 		{"///openneuro", []check{{"https://datasets.datalad.org/labs/.git", ViaNamed, ""}}},
@@ -175,6 +175,7 @@ func TestReachOfConfiguration(t *testing.T) {
 		{"cluster:{path_basename}", "cluster:a b", ""},
 		{"ssh://cluster.{url}/data", "ssh://cluster.x.evil.example/data", "named yourself"},
 		{"{url}:x", "x.evil.example:x", "named yourself"},
+		{"ssh://cluster{url[1]}evil/data", "ssh://cluster.evil/data", "named yourself"},
 		{"/data/fixed", "/data/fixed", ""},
 	} {
 		for _, users := range []bool{true, false} {

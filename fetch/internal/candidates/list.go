@@ -124,7 +124,7 @@ func (l *lister) relative(cost int, name, base, url string) {
 		err = errLong
 	}
 	if err != nil {
-		l.skip(name, fmt.Errorf("%.100s: %w", url, err))
+		l.skip(name, fmt.Errorf("%.100s: %w", Shown(url), err))
 		return
 	}
 	if at.kind == isPath && !path.IsAbs(url) {
@@ -136,7 +136,7 @@ func (l *lister) relative(cost int, name, base, url string) {
 			err = errNowhere
 		}
 		if err != nil {
-			l.skip(name, fmt.Errorf("%.100s: %w", url, err))
+			l.skip(name, fmt.Errorf("%.100s: %w", Shown(url), err))
 			return
 		}
 		url = from.join(url)

@@ -136,7 +136,7 @@ func (u *location) splitAuthority(authority string) error {
 	if u.port != "" {
 		number, err := strconv.ParseUint(u.port, 10, 16)
 		if err != nil {
-			return fmt.Errorf("its port %.20q is no number of a port", u.port)
+			return errors.New("its port is no number")
 		}
 		if u.port = ""; number != 0 {
 			u.port = strconv.FormatUint(number, 10)

@@ -64,19 +64,10 @@ func written(literal, whole string) Reach {
 	if store, _, is := strings.Cut(literal, "#"); is && strings.HasPrefix(literal, "ria+") {
 		return ReachOf(store)
 	}
-	at, err := parseLocation(literal)
-	switch {
-	case err != nil || literal == "":
-		return Reach{}
-	case at.kind == isPath || at.scheme == "file":
-		return ReachOf(literal[:strings.LastIndexByte(literal, '/')+1])
-	case at.kind == isURL:
-		// The host is the user's word when something came after it.
-		if _, after, _ := strings.Cut(literal, "://"); !strings.Contains(after, "/") {
-			return Reach{}
-		}
+	if at, err := parseLocation(literal); err == nil && (at.kind == isPath || at.scheme == "file") {
+		literal = literal[:strings.LastIndexByte(literal, '/')+1]
 	}
-	return ReachOf(literal)
+	return ReachOf(literal) // if the rest makes another server of it, that is not named
 }
 
 // And is both together.

@@ -2,6 +2,7 @@ package web
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -73,6 +74,13 @@ func TestTunnelLeadsToAllowedAddressesOnly(t *testing.T) {
 		}
 		if err := public.Failure(strings.Trim(host, "[]")); err == nil || !strings.Contains(err.Error(), "address is not allowed") {
 			t.Errorf("%s: the reason is %v", host, err)
+		}
+	}
+	// A name may lead to another address each time.
+	for _, inside := range []string{"127.0.0.1", "169.254.169.254", "::1"} {
+		names(t, inside)
+		if _, err := through(t, public).Get("http://rebind.example.org" + s.URL[strings.LastIndexByte(s.URL, ':'):]); err == nil || !errors.Is(public.Failure("REBIND.example.org"), ErrAddress) {
+			t.Errorf("%s: %v, %v", inside, err, public.Failure("rebind.example.org"))
 		}
 	}
 	if asked.Load() != 0 {
