@@ -15,16 +15,14 @@ import (
 	"github.com/uniharmony/uniharmonyfs/internal/gittest"
 )
 
-// python returns an interpreter with DataLad, with the newest git-annex in PATH.
+// python returns an interpreter with DataLad; what is beside it is found first.
 func python(t *testing.T) string {
 	t.Helper()
 	p := os.Getenv("UNIHARMONYFS_TEST_PYTHON")
 	if p == "" {
 		p = "python3"
 	}
-	if bin := os.Getenv("UNIHARMONYFS_TEST_NEW_ANNEX"); bin != "" {
-		t.Setenv("PATH", bin+string(os.PathListSeparator)+os.Getenv("PATH"))
-	}
+	t.Setenv("PATH", filepath.Dir(p)+string(os.PathListSeparator)+os.Getenv("PATH"))
 	if err := exec.Command(p, "-c", "import datalad").Run(); err != nil {
 		t.Skipf("%s has no datalad: set UNIHARMONYFS_TEST_PYTHON to an interpreter that has (%v)", p, err)
 	}

@@ -36,11 +36,11 @@ func TestParentOnThisMachine(t *testing.T) {
 	installed := repository(t, filepath.Join(s.root, "a"), "installed", false)
 	absent := repository(t, filepath.Join(s.root, "lab", "b"), "absent", false)
 	gittest.Run(t, dir, "git", "clone", "-q", s.URL+"/a", "a")
-	gittest.Run(t, dir, "git", "config", "remote.other.url", "https://example.org/none/super")
+	gittest.Run(t, dir, "git", "config", "remote.other.url", "https://127.0.0.1:1/none/super")
 	gittest.Run(t, dir, "git", "config", "remote.mine.url", s.byName()+"/lab/super")
 	gittest.Run(t, dir, "git", "config", "branch.main.remote", "mine")
 	s.requests()
-	o := b.options(module("a", "url = https://example.org/a") + module("b", "url = ../b"))
+	o := b.options(module("a", "url = https://127.0.0.1:1/a") + module("b", "url = ../b"))
 	o.AllowAddresses = []string{"127.0.0.1", "::1"}
 	for _, parent := range []string{dir, dir + "/.git"} {
 		set := b.set(b.parent(parent), o)
@@ -182,7 +182,7 @@ func TestTemplatesOfTheUser(t *testing.T) {
 	b := newBench(t)
 	s := serve(t, t.TempDir())
 	commit := repository(t, filepath.Join(s.root, "mirror", "sub"), "mirror", false)
-	parent := b.parent("https://example.org:1/super")
+	parent := b.parent("https://127.0.0.1:1/super")
 	const key = "datalad.get.subdataset-source-candidate-100mine"
 	for name, template := range map[string]string{"server": s.URL + "/mirror/{path_basename}", "directory": "file://" + s.root + "/mirror/{path}"} {
 		o := b.options(module("sub", "url = ../sub"))

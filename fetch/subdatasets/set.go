@@ -83,13 +83,17 @@ func New(ctx context.Context, parent *fetch.Clone, o Options) (*Set, error) {
 	} else {
 		s.reach = candidates.ReachOf(parent.Spec.URL)
 	}
-	if store := parent.Spec.Store; store != "" {
-		// Datasets of a RIA store have theirs there too.
-		layers.Parent = []candidates.Entry{{Key: "datalad.get.subdataset-source-candidate-200origin", Value: store + "#{id}"}}
-		s.reach = s.reach.And(candidates.ReachOf(store))
-	}
 	if parent.Local() {
 		layers.Repository = s.onThisMachine(parent.Spec.URL)
+	}
+	if store := parent.Spec.Store; store != "" {
+		// Datasets of a RIA store have theirs there too. Who named the store?
+		there := candidates.Entry{Key: "datalad.get.subdataset-source-candidate-200origin", Value: store + "#{id}"}
+		if o.Within == nil {
+			layers.Parent, s.reach = []candidates.Entry{there}, s.reach.And(candidates.ReachOf(store))
+		} else {
+			layers.Repository = append(layers.Repository, there)
+		}
 	}
 	s.parent.Config = layers.Merge()
 	return s, nil
@@ -116,8 +120,8 @@ func (s *Set) usersSettings(ctx context.Context) ([]candidates.Entry, error) {
 	return all, nil
 }
 
-// HasRecord reports whether .gitmodules knows of a subdataset at a path, and
-// IsSkipped whether it is to be left out where a whole tree is brought.
+// HasRecord reports whether .gitmodules knows of a subdataset at a path, and whether
+// it is to be left out where a whole tree is brought.
 func (s *Set) HasRecord(path string) (has, isSkipped bool) {
 	m, has := s.records[path]
 	return has, m.IsSkipped()
@@ -127,6 +131,7 @@ func (s *Set) HasRecord(path string) (has, isSkipped bool) {
 type attempt struct {
 	place Place
 	url   string // with its secrets
+	store string // the RIA store that it is in, or ""
 	via   candidates.Via
 	reach candidates.Reach // of the subdataset's own ones
 }
@@ -153,7 +158,7 @@ func (s *Set) attempts(path string) (list []attempt, refused []Place) {
 		} else {
 			for _, url := range r.URLs() {
 				place.URL = shown(url)
-				list = append(list, attempt{place, url, via, reach})
+				list = append(list, attempt{place, url, r.Store, via, reach})
 			}
 			continue
 		}
@@ -180,7 +185,7 @@ func (s *Set) Places(path string) (all []Place) {
 
 // spec names the dataset at a URL: the same for the same repository, as far as that
 // can be known.
-func (a attempt) spec() (fetch.Spec, error) {
+func (a attempt) spec() (spec fetch.Spec, err error) {
 	if a.via == candidates.ViaDir {
 		if err := checkLinks(a.reach, a.url); err != nil {
 			return fetch.Spec{}, err
@@ -189,5 +194,9 @@ func (a attempt) spec() (fetch.Spec, error) {
 		// The same repository is written in several ways there.
 		return fetch.ParseSpec("https://github.com/"+strings.TrimSuffix(strings.Trim(u.EscapedPath(), "/"), ".git")+".git", "")
 	}
-	return fetch.ParseSpec(a.url, "")
+	spec, err = fetch.ParseSpec(a.url, "")
+	if err == nil {
+		spec.Store = a.store
+	}
+	return spec, err
 }

@@ -352,7 +352,7 @@ func TestAddressesOfSubdatasets(t *testing.T) {
 	} {
 		o := b.options(module("sub", "url = "+c.url))
 		o.AllowAddresses, o.Clone.Env = c.allow, c.env
-		had, err := b.set(b.parent("https://example.org:1/super"), o).Clone(t.Context(), "sub", commit)
+		had, err := b.set(b.parent("https://127.0.0.1:1/super"), o).Clone(t.Context(), "sub", commit)
 		known := new(advice.Error)
 		if had != nil || !errors.As(err, &known) || !strings.Contains(known.Why, "address is not allowed") || !slices.ContainsFunc(known.Do, func(do string) bool { return strings.Contains(do, "--allow-address") }) {
 			t.Errorf("%s: %v, %v", name, had, err)
@@ -367,7 +367,7 @@ func TestAddressesOfSubdatasets(t *testing.T) {
 		allow       []string
 	}{
 		"named":   {private.URL + "/super", private.URL + "/sub", nil},
-		"allowed": {"https://example.org:1/super", private.byName() + "/sub", []string{"127.0.0.0/8", "::1"}},
+		"allowed": {"https://127.0.0.1:1/super", private.byName() + "/sub", []string{"127.0.0.0/8", "::1"}},
 	} {
 		o := b.options(module("sub", "url = "+c.url))
 		o.AllowAddresses = c.allow
@@ -383,7 +383,7 @@ func TestAddressesOfSubdatasets(t *testing.T) {
 		http.Redirect(w, r, strings.Replace(private.URL, "127.0.0.1", "127.0.0.2", 1)+r.URL.String(), http.StatusFound)
 		return true
 	}
-	had, err := b.set(b.parent("https://example.org:1/super"), o).Clone(t.Context(), "sub", commit)
+	had, err := b.set(b.parent("https://127.0.0.1:1/super"), o).Clone(t.Context(), "sub", commit)
 	known := new(advice.Error)
 	if had != nil || !errors.As(err, &known) || !strings.Contains(known.Why, "127.0.0.2 belongs to 127.0.0.0/8") || len(public.requests()) == 0 || len(private.requests()) != 0 {
 		t.Errorf("redirected: %v, %v", had, err)
@@ -398,7 +398,7 @@ func TestReachIsNotHandedDown(t *testing.T) {
 	lower := repository(t, filepath.Join(s.root, "lower"), "lower", false)
 	o := b.options(module("sub", "url = "+s.byName()+"/upper"))
 	o.AllowAddresses = []string{"127.0.0.1", "::1"}
-	had, err := b.set(b.parent("https://example.org:1/super"), o).Clone(t.Context(), "sub", upper)
+	had, err := b.set(b.parent("https://127.0.0.1:1/super"), o).Clone(t.Context(), "sub", upper)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -411,6 +411,26 @@ func TestReachIsNotHandedDown(t *testing.T) {
 	}
 	o.AllowAddresses = []string{"127.0.0.1", "::1"}
 	if got, err := b.set(had.Clone, o).Clone(t.Context(), "sub", lower); err != nil || readme(t, got) != "lower" {
+		t.Errorf("%v, %v", got, err)
+	}
+	// The same where a dataset names a RIA store, in which its subdatasets are too.
+	const up, low = "6c9a6b26-6a5c-4e0c-9d0b-5f3a3d0ef1f8", "0a1b2c3d-6a5c-4e0c-9d0b-5f3a3d0ef1f8"
+	upper = repository(t, filepath.Join(s.root, "store", up[:3], up[3:]), "upper in a store", false)
+	lower = repository(t, filepath.Join(s.root, "store", low[:3], low[3:]), "lower in a store", false)
+	o = b.options(module("sub", `datalad-url = "ria+`+s.byName()+"/store#"+up+`"`))
+	o.AllowAddresses = []string{"127.0.0.1", "::1"}
+	if had, err = b.set(b.parent("https://127.0.0.1:1/super"), o).Clone(t.Context(), "sub", upper); err != nil || had.Clone.Spec.Store != "ria+"+s.byName()+"/store" {
+		t.Fatalf("%v, %v", had, err)
+	}
+	s.requests()
+	o = b.options(module("sub", "datalad-id = "+low))
+	o.Within = had
+	got, err = b.set(had.Clone, o).Clone(t.Context(), "sub", lower)
+	if places := notHad(t, got, err, advice.NotFound); places[0].Cost != 200 || !strings.Contains(places[0].Why, "address is not allowed") || len(s.requests()) != 0 {
+		t.Errorf("%+v", places)
+	}
+	o.AllowAddresses = []string{"127.0.0.1", "::1"}
+	if got, err := b.set(had.Clone, o).Clone(t.Context(), "sub", lower); err != nil || readme(t, got) != "lower in a store" || got.From.Cost != 200 {
 		t.Errorf("%v, %v", got, err)
 	}
 }
@@ -532,7 +552,7 @@ func TestServerThatIsDown(t *testing.T) {
 	}
 	down := "http://" + l.Addr().String()
 	l.Close()
-	for name, parent := range map[string]string{"named": down + "/super", "not named": "https://example.org:1/super"} {
+	for name, parent := range map[string]string{"named": down + "/super", "not named": "https://127.0.0.1:1/super"} {
 		o := b.options(module("sub", "url = "+down+"/a", "datalad-url = "+down+"/b"))
 		o.AllowAddresses = []string{"127.0.0.1"}
 		b.opened = nil
