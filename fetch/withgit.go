@@ -112,6 +112,9 @@ func (w *withGit) fetchCommit(ctx context.Context, dir, id string, r refs) (anne
 		if err == nil || ctx.Err() != nil {
 			return r.annexBranch(), err
 		}
+		if strings.Contains(program.Said(err), "not our ref") {
+			return "", r.unknownVersion(id) // it looked: all of its history would not have it
+		}
 	}
 	_, err = w.transfer(ctx, "-C", dir, "fetch", "--quiet", "--progress", "--no-auto-maintenance", "--update-head-ok", "--no-write-fetch-head", "--",
 		w.spec.URL, "+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*")

@@ -72,7 +72,8 @@ func (s *Set) environment(to string, via candidates.Via) ([]string, *web.Tunnel,
 	if err != nil {
 		return nil, nil, errors.New("it is no URL")
 	}
-	env = append(env, "no_proxy=", "NO_PROXY=")
+	// Nobody who looks into a folder expects to be asked for a password.
+	env = append(env, "no_proxy=", "NO_PROXY=", "GIT_ASKPASS=false", "GCM_INTERACTIVE=never")
 	if s.behindProxy(u) {
 		return env, nil, web.CheckHost(s.o.AllowAddresses, u.Hostname())
 	}

@@ -1,6 +1,7 @@
 package subdatasets
 
 import (
+	"context"
 	"errors"
 	"os"
 	"slices"
@@ -11,6 +12,7 @@ import (
 	"github.com/uniharmony/uniharmonyfs/fetch"
 	"github.com/uniharmony/uniharmonyfs/fetch/internal/candidates"
 	"github.com/uniharmony/uniharmonyfs/fetch/internal/web"
+	"github.com/uniharmony/uniharmonyfs/internal/advice"
 	"github.com/uniharmony/uniharmonyfs/internal/gittest"
 )
 
@@ -50,6 +52,9 @@ func TestEnvironmentOfGit(t *testing.T) {
 		if got := variable(env, "GIT_ALLOW_PROTOCOL"); got != c.allow {
 			t.Errorf("%+v: git may use %s", c, got)
 		}
+		if got := variable(env, "GIT_ASKPASS"); (got == "false") != (c.via == candidates.ViaPublic) {
+			t.Errorf("%+v: %q asks for a password", c, got)
+		}
 		if got := variable(env, "no_proxy"); (got == "") != (c.via == candidates.ViaPublic) {
 			t.Errorf("%+v: no proxy for %q", c, got)
 		}
@@ -79,6 +84,21 @@ func TestTimeToFind(t *testing.T) {
 	try := &try{set: b.set(b.parent("https://example.org/super"), b.options("")), commit: nowhere, began: time.Now().Add(-findTime - time.Second)}
 	if had, err := try.open(t.Context(), attempt{url: "https://example.org/a"}, fetch.Spec{}); !errors.Is(err, errTime) || had != nil || len(b.opened) != 0 {
 		t.Errorf("%v, %v", had, err)
+	}
+}
+
+// Where the disk is full, no other place helps.
+func TestFullDiskEndsTheSearch(t *testing.T) {
+	b := newBench(t)
+	o := b.options(module("sub", "url = ../sub"))
+	asked := 0
+	o.Open = func(context.Context, fetch.Spec, string, fetch.CloneOptions) (*fetch.Clone, error) {
+		asked++
+		return nil, &advice.Error{Kind: advice.NoSpace, Reason: advice.DiskFull, What: "x", Why: "no space left on device", Do: []string{"free some"}}
+	}
+	_, err := b.set(b.parent("https://example.org/super"), o).Clone(t.Context(), "sub", nowhere)
+	if known := new(advice.Error); !errors.As(err, &known) || known.Kind != advice.NoSpace || len(known.Do) == 0 || asked != 1 {
+		t.Errorf("%v, after %d places", err, asked)
 	}
 }
 

@@ -278,6 +278,16 @@ func TestNoPlaceHasIt(t *testing.T) {
 	if strings.Contains(err.Error(), "s3cret") || len(b.clones()) != 0 {
 		t.Errorf("%v; there are the clones %q", err, b.clones())
 	}
+	// All that a server has is not brought for a commit that it has not.
+	posts := 0
+	for _, path := range s.requests() {
+		if path == "/sub/git-upload-pack" {
+			posts++
+		}
+	}
+	if posts != 2 { // for its branches and tags, and for the commit
+		t.Errorf("it was asked %d times", posts)
+	}
 	if all := set.Places("sub"); len(all) != len(want) || all[0].URL != s.URL+"/sub" || all[len(all)-1].Why == "" {
 		t.Errorf("the places are %+v", all)
 	}

@@ -72,6 +72,7 @@ func TestAbsoluteURLs(t *testing.T) {
 		{"git@github.com:o/super", "https://github.com/o/a", []string{"https://github.com/o/a 600", "git@github.com:o/a.git 610", "git@github.com:o/super/derivatives/a b 650"}},
 		{"ssh://git@example.org:22/o/g/super", "https://example.org/o/g/a.git", []string{"https://example.org/o/g/a.git 600", "git@example.org:o/g/a.git 610", "ssh://git@example.org:22/o/g/super/derivatives/a%2520b 650"}},
 		{"http://example.org/super", "https://example.org/o/a", []string{"https://example.org/o/a 600", "http://example.org/super/derivatives/a%2520b 650"}},
+		{"http://example.org/super", "https://example.org/a", []string{"https://example.org/a 600", "http://example.org/super/derivatives/a%2520b 650"}},
 		{"https://datasets.datalad.org/x/.git", "./a", []string{"https://datasets.datalad.org/x/a/.git 600", "https://datasets.datalad.org/x/derivatives/a%2520b/.git 650"}},
 		{"/data/super/.git", "", []string{"/data/super/derivatives/a b/.git 650"}},
 		{"ext::sh -c id", "../a", []string{"ext::sh -c id 600"}},
@@ -217,6 +218,26 @@ func TestReachOfConfiguration(t *testing.T) {
 			if err != nil || r.URL != want || users && (no == nil) != (url != "gh:home/victim") {
 				t.Errorf("%s, the user's: %v: %+v, %v, %v", url, users, r, err, no)
 			}
+		}
+	}
+}
+
+// A dataset's template tells no other server what is secret in a remote's URL, also
+// not in pieces; the user's own may.
+func TestTemplatesBetrayNoSecret(t *testing.T) {
+	remotes := []Remote{{"origin", "https://alice:s3cret@lab.example.org/super"}, {"open", "https://example.org/super"}}
+	for template, harmless := range map[string]bool{
+		"{remoteurl-origin}/{path_basename}": true, "{remoteurl-open}/x": true, "https://evil.example/{remoteurl-open}": true, "https://lab.example.org/{path}": true,
+		"https://evil.example/{remoteurl-origin}": false, "{remoteurl-origin[8]}.evil.example:x": false, "https://evil.example/{remoteurl-origin:.12}": false, "https://evil.example/{remoteurl-origin!s}": false, "{remoteurl-origin:.26}.evil.example/x": false, "{remoteurl-origin:.28}evil.example/x": false, "http{remoteurl-origin:.0}://lab.example.org/x": false,
+	} {
+		entry := entries(templatePrefix + "1x=" + template)
+		list, _ := Parent{Remotes: remotes, Config: Layers{Branch: entry}.Merge()}.List(module())
+		is := func(c Candidate) bool { return c.Name == "1x" }
+		if slices.ContainsFunc(list, is) != harmless {
+			t.Errorf("%s: %v", template, plainList(list))
+		}
+		if list, _ = (Parent{Remotes: remotes, Config: Layers{User: entry}.Merge()}).List(module()); !slices.ContainsFunc(list, is) {
+			t.Errorf("%s, the user's: %v", template, plainList(list))
 		}
 	}
 }

@@ -66,7 +66,7 @@ func (p Parent) List(m Module) (list []Candidate, skipped []Skipped) {
 			l.remote(r, m)
 		}
 	}
-	l.templates(p.Config)
+	l.templates(p)
 	if m.URL() != "" {
 		l.relative(costLocal, "local", p.Dir, m.URL())
 		if last := len(l.list) - 1; last >= 0 && l.list[last].Cost == costLocal && l.list[last].URL == p.Dir+"/"+m.Path() {
@@ -145,7 +145,8 @@ func (l *lister) relative(cost int, name, base, url string) {
 }
 
 // templates adds what the configuration makes of the subdataset's properties.
-func (l *lister) templates(c Config) {
+func (l *lister) templates(p Parent) {
+	c := p.Config
 	for _, key := range c.order {
 		name, is := strings.CutPrefix(key, templatePrefix)
 		if !is {
@@ -164,9 +165,27 @@ func (l *lister) templates(c Config) {
 		}
 		if !s.users {
 			literal = ""
+			if p.betrays(s.values[0].Value, url) {
+				l.skip(short, errors.New("it would tell the secret in a remote's URL to another server"))
+				continue
+			}
 		}
 		l.add(Candidate{URL: url, Name: short, Cost: cost, literal: literal})
 	}
+}
+
+// betrays reports whether a dataset's template that uses the URL of a remote with a
+// user or password in it leads elsewhere than to that remote's server.
+func (p Parent) betrays(template, url string) bool {
+	to, err := parseLocation(url)
+	for _, r := range p.Remotes {
+		from, bad := parseLocation(r.URL)
+		secret := bad != nil || from.password != "" || from.user != "" && from.kind == isURL && from.scheme != "ssh"
+		if secret && strings.Contains(template, "remoteurl-"+r.Name) && (err != nil || bad != nil || to.server() != from.server()) {
+			return true
+		}
+	}
+	return false
 }
 
 var withCost = regexp.MustCompile(`^(\d+)(.*)$`)
