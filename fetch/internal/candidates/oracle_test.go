@@ -320,7 +320,7 @@ func (c askedCase) list() ([]Candidate, []Skipped) {
 // Made up cases of all kinds have the candidates that DataLad tries.
 func TestGeneratedCandidates(t *testing.T) {
 	m := maker{rand.New(rand.NewPCG(1, 2))}
-	question := asked{Cases: make([]askedCase, 20_000)}
+	question := asked{Cases: make([]askedCase, 6_000)}
 	for i := range question.Cases {
 		question.Cases[i] = m.make()
 	}
