@@ -48,8 +48,8 @@ var fullID = regexp.MustCompile(`^[0-9a-f]{40}$`)
 // Clone returns the subdataset at a path of the parent, at the commit that the parent
 // names. A clone that is there already is taken, if it is of one of the places that
 // are allowed; else they are asked, best first, for the commit itself, which may be on
-// no branch. It ends at once when ctx does. Errors are an [advice.Error] with a
-// [NotHad] in it, or ctx's.
+// no branch. It ends at once when ctx does. Errors are an [advice.Error], with a
+// [NotHad] in it where places were looked at, or ctx's.
 func (s *Set) Clone(ctx context.Context, path string, commit gitstore.OID) (*Subdataset, error) {
 	list, refused := s.attempts(path)
 	t := try{set: s, what: "cannot get the subdataset " + harmless(path), commit: commit, began: time.Now(), down: make(map[string]bool), places: refused}
