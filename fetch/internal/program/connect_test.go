@@ -6,6 +6,7 @@ import (
 	"net/http/httptest"
 	"os/exec"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -53,15 +54,6 @@ func TestConnectIsBounded(t *testing.T) {
 	for _, name := range []string{"http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"} {
 		t.Setenv(name, "")
 	}
-	g := Git{Path: path}
-	run := func(l Limits, args ...string) string {
-		t.Helper()
-		_, err := g.Bounded(t.Context(), l, nil, args...)
-		if _, ok := AsGitError(err); !ok {
-			t.Fatalf("%v: %v", args, err)
-		}
-		return Said(err)
-	}
 	at := deaf(t)
 	mute, err := net.Listen("tcp", "127.0.0.1:0") // takes connections, and says nothing
 	if err != nil {
@@ -69,15 +61,6 @@ func TestConnectIsBounded(t *testing.T) {
 	}
 	defer mute.Close()
 	dumb := mute.Addr().String()
-	long := Limits{Silence: time.Hour, Connect: time.Second}
-	for _, args := range [][]string{
-		{"ls-remote", "http://" + at + "/x"}, {"ls-remote", "https://" + at + "/x"}, {"ls-remote", "https://" + dumb + "/x"},
-		{"-c", "http.proxy=http://" + at, "ls-remote", "http://example.org/x"}, {"-c", "http.proxy=http://" + dumb, "ls-remote", "https://example.org/x"},
-	} {
-		if said := run(long, args...); said != "no connection within 1s" {
-			t.Errorf("%v: %s", args, said)
-		}
-	}
 	// The bound ends with the connection: what comes then has its own.
 	const late = 4 * time.Second
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -85,13 +68,24 @@ func TestConnectIsBounded(t *testing.T) {
 		http.Error(w, strings.Repeat("late ", 100_000), http.StatusNotFound)
 	}))
 	defer s.Close()
-	if said := run(Limits{Silence: time.Hour, Connect: late - time.Second}, "ls-remote", s.URL+"/x"); !strings.Contains(said, "not found") {
-		t.Errorf("a server that is late: %s", said)
+	var all sync.WaitGroup
+	says := func(g Git, within time.Duration, want string, args ...string) {
+		all.Go(func() {
+			_, err := g.Bounded(t.Context(), Limits{Silence: time.Hour, Connect: within}, nil, args...)
+			if _, ok := AsGitError(err); !ok || !strings.Contains(Said(err), want) {
+				t.Errorf("%v: %v, want %q", args, err, want)
+			}
+		})
 	}
+	g := Git{Path: path}
+	const none = "no connection within 1s"
+	says(g, time.Second, none, "ls-remote", "http://"+at+"/x")
+	says(g, time.Second, none, "ls-remote", "https://"+at+"/x")
+	says(g, time.Second, none, "ls-remote", "https://"+dumb+"/x")
+	says(g, time.Second, none, "-c", "http.proxy=http://"+at, "ls-remote", "http://example.org/x")
+	says(g, time.Second, none, "-c", "http.proxy=http://"+dumb, "ls-remote", "https://example.org/x")
+	says(g, late-time.Second, "not found", "ls-remote", s.URL+"/x")
 	// What is not HTTP has no bound of this kind.
-	env := Git{Path: path, Env: []string{"GIT_SSH_COMMAND=sleep 3; false"}}
-	_, err = env.Bounded(t.Context(), Limits{Silence: time.Hour, Connect: time.Second}, nil, "ls-remote", "ssh://127.0.0.1/x")
-	if said := Said(err); strings.Contains(said, "no connection") {
-		t.Errorf("ssh: %s", said)
-	}
+	says(Git{Path: path, Env: []string{"GIT_SSH_COMMAND=sleep 3; false"}}, time.Second, "Could not read from remote", "ls-remote", "ssh://127.0.0.1/x")
+	all.Wait()
 }
