@@ -152,7 +152,7 @@ func Lasts(ctx context.Context) error {
 		return nil
 	}
 	if most := maxLasting * p.most; p.lasting >= most {
-		return advice.New(advice.Failed, "too many commands wait for mounts to end", fmt.Errorf("%d do", most), "mount without --foreground, or use another cache with --cache DIR")
+		return advice.New(advice.Failed, "too many commands wait for mounts to end", fmt.Errorf("%d do", most), "what is mounted stays: uniharmonyfs unmount takes it away", "mount without --foreground, or use another cache with --cache DIR")
 	}
 	o.lasts = true
 	p.lasting++
