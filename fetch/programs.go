@@ -48,8 +48,8 @@ func AnnexLacks(version string) string {
 	return ""
 }
 
-// older compares versions of git-annex: a number, a dot, and a date, if the number
-// is above 4.
+// older compares versions of git-annex, as 10.20240227: of what comes first, 8 is
+// older than 10.
 func older(a, b string) bool {
 	one, rest, _ := strings.Cut(a, ".")
 	two, other, _ := strings.Cut(b, ".")

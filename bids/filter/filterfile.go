@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"io"
 	"maps"
 	"slices"
 	"strconv"
@@ -32,7 +33,7 @@ func ParseFile(data []byte) ([]Query, error) {
 	if err := dec.Decode(&file); err != nil {
 		return nil, filterError("", fmt.Sprintf("is not an object of queries (%v)", err), `an example: {"bold": {"task": "rest"}}`)
 	}
-	if dec.More() {
+	if _, err := dec.Token(); err != io.EOF {
 		return nil, filterError("", "goes on after its end", "leave one object of queries in it")
 	}
 	if len(file) == 0 {

@@ -49,12 +49,14 @@ func TestConditionsThatWouldTakeAllMemory(t *testing.T) {
 // Of a filter file that says two things, neither is taken.
 func TestFilterFilesThatSayTwoThings(t *testing.T) {
 	for text, says := range map[string]string{
-		`{"a": {"run": 1}} {"a": {"run": 2}}`:                                           "after its end",
-		`{"a": {"run": 1}} x`:                                                           "after its end",
-		`{"a": {"subject": "01", "sub": "02"}}`:                                         "another name of sub",
-		`{"a": {"acq": "x", "acquisition": null}}`:                                      "another name of acq",
-		`{"a": {"modality": "x", "mod": "y"}}`:                                          "another name of mod",
-		`{"a": ` + strings.Repeat("[", 100_000) + `}`:                                   "not an object of queries",
+		`{"a": {"run": 1}} {"a": {"run": 2}}`:         "after its end",
+		`{"a": {"run": 1}} x`:                         "after its end",
+		`{"a": {"run": 1}}}`:                          "after its end",
+		`{"a": {"run": 1}}]`:                          "after its end",
+		`{"a": {"subject": "01", "sub": "02"}}`:       "another name of sub",
+		`{"a": {"acq": "x", "acquisition": null}}`:    "another name of acq",
+		`{"a": {"modality": "x", "mod": "y"}}`:        "another name of mod",
+		`{"a": ` + strings.Repeat("[", 100_000) + `}`: "not an object of queries",
 		`{"a": {"sub": ` + strings.Repeat("[", 9000) + strings.Repeat("]", 9000) + `}}`: "is an object",
 		"{\"a\": {\"task\": \"re\x1b[31mst\"}}":                                         "not an object of queries", // raw control characters are no JSON
 		`{"a": {"suffix": "bold\u0000"}}`:                                               "is no word",
