@@ -8,20 +8,6 @@ import (
 	"github.com/go-git/go-git/v5/config"
 )
 
-// SubdatasetAt is for now.
-func SubdatasetAt(gitmodules []byte, path string) string {
-	modules := config.NewModules()
-	if modules.Unmarshal(gitmodules) != nil {
-		return ""
-	}
-	for _, m := range modules.Submodules {
-		if m.Path == path {
-			return m.URL
-		}
-	}
-	return ""
-}
-
 // pastable are URLs that can be put into a command line as they are.
 var pastable = regexp.MustCompile(`^https?://[\w.~:/@%+-]+$`)
 

@@ -99,6 +99,13 @@ func New(ctx context.Context, parent *fetch.Clone, o Options) (*Set, error) {
 	return s, nil
 }
 
+// With returns the set with other clones to open.
+func (s *Set) With(open Open) *Set {
+	other := *s
+	other.o.Open = open
+	return &other
+}
+
 // usersSettings are git's settings of the system, of the user, and of git's
 // environment.
 func (s *Set) usersSettings(ctx context.Context) ([]candidates.Entry, error) {

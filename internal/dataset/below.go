@@ -3,42 +3,91 @@ package dataset
 import (
 	"context"
 	"errors"
-	"net/url"
-	"path/filepath"
-	"strings"
+	"io/fs"
+	"sync"
 
 	"github.com/uniharmony/uniharmonyfs/fetch"
-	"github.com/uniharmony/uniharmonyfs/internal/advice"
+	"github.com/uniharmony/uniharmonyfs/fetch/subdatasets"
 	"github.com/uniharmony/uniharmonyfs/internal/bulk"
+	"github.com/uniharmony/uniharmonyfs/internal/control"
 )
 
+// subdatasetsOf is what is known of where a version's subdatasets are.
+type subdatasetsOf struct {
+	within *subdatasets.Subdataset // what the version itself is; nil: the user named it
+
+	mu  sync.Mutex // guards the following; held while git is asked for settings
+	set *subdatasets.Set
+}
+
 // Below opens the subdataset at a directory of a version, which must be one, at the
-// commit that the version names. It is asked for as the version was.
+// commit that the version names. It is asked for as the version was. Errors are those
+// of [subdatasets.Set.Clone].
 func (r *Registry) Below(ctx context.Context, v *Version, dir int, tell bulk.Tell) (*Version, error) {
 	sub, ok := v.Subdataset(dir)
 	if !ok {
 		return nil, errors.New("there is no subdataset")
 	}
-	v, path := v.Of(dir)
-	data, err := v.Git.ReadPathMax(ctx, string(v.Commit), ".gitmodules", 4<<20)
+	of, path := v.Of(dir)
+	set, err := of.places(ctx)
 	if err != nil {
 		return nil, err
 	}
-	at := fetch.SubdatasetAt(data, path)
-	if strings.HasPrefix(at, ".") {
-		if filepath.IsAbs(v.Clone.Spec.URL) {
-			at = filepath.Join(v.Clone.Spec.URL, at)
-		} else if u, err := url.Parse(v.Clone.Spec.URL); err == nil {
-			at = u.JoinPath(at).String()
+	req := v.Request
+	req.Version, req.Template = string(sub.Commit), ""
+	var found *Version
+	leave := func() {
+		if found != nil {
+			found.Release()
 		}
 	}
-	if local := filepath.IsAbs(at) || strings.HasPrefix(at, "file:"); local && !filepath.IsAbs(v.Clone.Spec.URL) {
-		return nil, advice.New(advice.Unreachable, "a dataset from elsewhere says that it is at "+at+" on this machine: that is not looked at", nil)
+	had, err := set.With(func(ctx context.Context, spec fetch.Spec, version string, o fetch.CloneOptions) (*fetch.Clone, error) {
+		leave() // it was not what was looked for
+		req.Spec, o.Progress = spec.URL, r.cloneOptions(req, tell).Progress
+		if found, err = r.open(ctx, spec, req, o, tell); err != nil {
+			return nil, err
+		}
+		return found.Clone, nil
+	}).Clone(ctx, path, sub.Commit)
+	if err != nil {
+		leave()
+		return nil, err
 	}
-	if at == "" {
-		return nil, advice.New(advice.Unreachable, "nothing says where it is", nil)
+	found.below.within = had
+	return found, nil
+}
+
+const (
+	// maxModules and maxConfig are the sizes in bytes of the largest files that are read
+	// to find subdatasets.
+	maxModules = 4 << 20
+	maxConfig  = 1 << 20
+)
+
+// places returns where the version's subdatasets are looked for.
+func (v *Version) places(ctx context.Context) (*subdatasets.Set, error) {
+	v.below.mu.Lock()
+	defer v.below.mu.Unlock()
+	if v.below.set != nil {
+		return v.below.set, nil
 	}
-	req := v.Request
-	req.Spec, req.Version, req.Template = at, string(sub.Commit), ""
-	return r.Open(ctx, req, tell)
+	o := subdatasets.Options{
+		Within: v.below.within, Dir: v.registry.Dir.Datasets(), Guard: &v.registry.guard,
+		AllowAddresses: v.Request.AllowAddresses, Clone: v.registry.cloneOptions(v.Request, func(control.Progress) {}),
+	}
+	var err error
+	for _, f := range []struct {
+		to   *[]byte
+		path string
+		most int64
+	}{{&o.Gitmodules, ".gitmodules", maxModules}, {&o.Config, ".datalad/config", maxConfig}} {
+		*f.to, err = v.Git.ReadPathMax(ctx, string(v.Commit), f.path, f.most)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, err
+		}
+	}
+	if v.below.set, err = subdatasets.New(ctx, v.Clone, o); err != nil {
+		return nil, err
+	}
+	return v.below.set, nil
 }

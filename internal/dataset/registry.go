@@ -12,6 +12,7 @@ import (
 
 	"github.com/uniharmony/uniharmonyfs/cache"
 	"github.com/uniharmony/uniharmonyfs/fetch"
+	"github.com/uniharmony/uniharmonyfs/fetch/subdatasets"
 	"github.com/uniharmony/uniharmonyfs/index"
 	"github.com/uniharmony/uniharmonyfs/internal/advice"
 	"github.com/uniharmony/uniharmonyfs/internal/bulk"
@@ -34,7 +35,8 @@ type Options struct {
 // A Registry knows the datasets of a cache. It is safe for concurrent use.
 type Registry struct {
 	Options
-	work bulk.Worker
+	work  bulk.Worker
+	guard subdatasets.Guard // of what datasets name
 
 	mu       sync.Mutex // a leaf; guards the following, and the datasets' holds
 	datasets map[string]*dataset
@@ -85,6 +87,7 @@ func (r *Registry) Close() error {
 	for _, ds := range datasets {
 		errs = append(errs, ds.close())
 	}
+	r.guard.Close()
 	return errors.Join(errs...)
 }
 
@@ -128,21 +131,12 @@ func (r *Registry) Open(ctx context.Context, req control.Dataset, tell bulk.Tell
 	} else if err != nil {
 		return nil, &advice.Error{Kind: advice.Usage, What: err.Error()}
 	}
-	ds, done, err := r.take(ctx, spec, func() {
-		tell(control.Progress{Phase: control.PhaseWait, Text: "another command that opens the dataset"})
-	})
-	if err != nil {
-		return nil, err
-	}
-	defer done()
-	v := &Version{Request: req, registry: r, dataset: ds, hold: r.hold(ds)}
-	ready := false
-	defer func() { // also after a panic
-		if !ready {
-			v.Release()
-		}
-	}()
-	v.Clone, err = ds.hidden.Clone(ctx, spec, req.Version, fetch.CloneOptions{
+	return r.open(ctx, spec, req, r.cloneOptions(req, tell), tell)
+}
+
+// cloneOptions are those of a request.
+func (r *Registry) cloneOptions(req control.Dataset, tell bulk.Tell) fetch.CloneOptions {
+	return fetch.CloneOptions{
 		Git:     r.Git,
 		Objects: r.Dir.Objects(),
 		Env:     req.Env,
@@ -150,7 +144,26 @@ func (r *Registry) Open(ctx context.Context, req control.Dataset, tell bulk.Tell
 		Progress: func(p fetch.Progress) {
 			tell(control.Progress{Phase: control.PhaseClone, Done: p.Done, Total: p.Total, Text: p.Text})
 		},
+	}
+}
+
+// open is Open of what a spec names, at the request's version.
+func (r *Registry) open(ctx context.Context, spec fetch.Spec, req control.Dataset, o fetch.CloneOptions, tell bulk.Tell) (*Version, error) {
+	ds, done, err := r.take(ctx, spec, func() {
+		tell(control.Progress{Phase: control.PhaseWait, Text: "another command that opens the dataset"})
 	})
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	v := &Version{Request: req, registry: r, dataset: ds, hold: r.hold(ds), below: &subdatasetsOf{}}
+	ready := false
+	defer func() { // also after a panic
+		if !ready {
+			v.Release()
+		}
+	}()
+	v.Clone, err = ds.hidden.Clone(ctx, spec, req.Version, o)
 	if err != nil {
 		return nil, err
 	}

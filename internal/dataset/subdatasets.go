@@ -59,10 +59,6 @@ func (c *Chooser) nothingFound(ctx context.Context, err error) error {
 	return &told
 }
 
-// maxModules is the size in bytes of the largest .gitmodules that is read for an
-// example.
-const maxModules = 4 << 20
-
 // exampleURL returns the URL of one of the subdatasets, if the dataset tells it.
 func (c *Chooser) exampleURL(ctx context.Context) string {
 	at := slices.IndexFunc(c.nodes, func(n int) bool { return c.v.Path(n) == ".gitmodules" })

@@ -27,7 +27,8 @@ type Version struct {
 
 	registry *Registry
 	dataset  *dataset
-	hold     *hold // guarded by Registry.mu
+	below    *subdatasetsOf // of the dataset itself
+	hold     *hold          // guarded by Registry.mu
 }
 
 // ID is the name of the dataset in the cache.
