@@ -170,6 +170,7 @@ func (g *git) takeSlot(bare, fresh bool) (*child, error) {
 		c := l[len(l)-1]
 		g.idle[bare] = l[:len(l)-1]
 		c.idle.Stop()
+		idles.remove(c)
 		g.busy[c] = true
 		return c, nil
 	}
@@ -193,11 +194,16 @@ func (g *git) give(c *child, bare, good bool) (closed bool) {
 	closed = g.closed
 	delete(g.busy, c)
 	keep := good && !closed && len(g.idle[bare]) < maxIdle
+	var tooMany []idleChild
 	if keep {
 		g.idle[bare] = append(g.idle[bare], c)
 		c.idle = time.AfterFunc(idleTime, func() { g.retire(c, bare) })
+		tooMany = idles.add(idleChild{g, bare, c})
 	}
 	g.mu.Unlock()
+	for _, other := range tooMany {
+		go other.store.retire(other.c, other.bare)
+	}
 	if !keep {
 		c.end()
 	}
@@ -213,6 +219,8 @@ func (g *git) retire(c *child, bare bool) {
 		if other == c {
 			g.idle[bare] = append(g.idle[bare][:i], g.idle[bare][i+1:]...)
 			found = true
+			c.idle.Stop()
+			idles.remove(c)
 			g.ending.Add(1)
 			break
 		}
@@ -230,6 +238,7 @@ func (g *git) Close() error {
 	g.closed = true
 	idle := append(g.idle[false], g.idle[true]...)
 	g.idle = make(map[bool][]*child)
+	idles.remove(idle...)
 	for c := range g.busy {
 		c.kill()
 	}
