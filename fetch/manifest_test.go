@@ -78,7 +78,7 @@ func TestVersionsWaitForTheirBranchOnce(t *testing.T) {
 
 func TestClonedFromHasNoPassword(t *testing.T) {
 	for url, want := range map[string]string{
-		"https://example.org/a": "https://example.org/a", "https://me:hunter2@example.org/a": "https://me:xxxxx@example.org/a", "https://me@example.org/a": "https://me@example.org/a", "/data/a": "/data/a", "git@example.org:a/b": "git@example.org:a/b",
+		"https://example.org/a": "https://example.org/a", "https://me:hunter2@example.org/a": "https://me:xxxxx@example.org/a", "https://token@example.org/a": "https://xxxxx@example.org/a", "ssh://me@example.org/a": "ssh://me@example.org/a", "/data/a": "/data/a", "git@example.org:a/b": "git@example.org:a/b",
 	} {
 		dir := t.TempDir()
 		if err := (manifest{URL: url}).write(dir); err != nil {

@@ -183,10 +183,16 @@ func baseName(path string) string {
 	return base
 }
 
-// redact returns a URL without its password, for people to see.
+// redact returns a URL without its password, for people to see. Over HTTP a name alone
+// is one, more often than not.
 func redact(u *url.URL) string {
 	if _, has := u.User.Password(); has {
 		return u.Redacted()
+	}
+	if u.User != nil && (u.Scheme == "http" || u.Scheme == "https") {
+		shown := *u
+		shown.User = url.User("xxxxx")
+		return shown.String()
 	}
 	return u.String()
 }

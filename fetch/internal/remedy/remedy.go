@@ -56,7 +56,7 @@ var remedies = []struct {
 
 // Of explains a failure by what a program said about it.
 func Of(what, url, said string) *advice.Error {
-	said = strings.TrimSpace(said)
+	said, url = strings.TrimSpace(said), withoutUser(url)
 	e := &advice.Error{Kind: advice.Unreachable, Reason: advice.Other, What: what, Why: LastLines(said, 3)}
 	for _, r := range remedies {
 		matches := r.says.MatchString(said) || r.reason == advice.Proxy && isOtherHost(url, said)
@@ -81,6 +81,17 @@ func Of(what, url, said string) *advice.Error {
 		return e
 	}
 	return e
+}
+
+// withoutUser returns a URL without the name and password in it, which are often a
+// secret: advice is shown, and pasted. Of ssh the name is part of the address.
+func withoutUser(url string) string {
+	u, err := neturl.Parse(url)
+	if err != nil || u.User == nil || u.Scheme != "http" && u.Scheme != "https" {
+		return url
+	}
+	u.User = nil
+	return u.String()
 }
 
 // annexNetwork is how git-annex speaks of a network or server that may come

@@ -144,3 +144,14 @@ func TestHarmless(t *testing.T) {
 		}
 	}
 }
+
+// Advice has no secret of a URL in it.
+func TestAdviceHasNoSecrets(t *testing.T) {
+	for _, url := range []string{"https://me:hunter2@example.org/a.git", "https://hunter2@example.org/a.git", "http://:hunter2@example.org/a.git"} {
+		for _, said := range []string{"fatal: could not read Username: terminal prompts disabled", "fatal: unable to access: Could not resolve host: example.org", "fatal: repository not found"} {
+			if e := Of("cannot get it", url, said); strings.Contains(e.Error()+strings.Join(e.Do, "\n"), "hunter2") {
+				t.Errorf("%s: %v", said, e.Do)
+			}
+		}
+	}
+}
