@@ -37,17 +37,25 @@ func isBusy(status int) bool {
 	return status >= 500
 }
 
-// check returns how many bytes the reply brings, if it is what was asked for.
-func (a *attempts) check(r *http.Response) (int64, error) {
+// checkStatus returns why the reply brings nothing, if it does not.
+func (a *attempts) checkStatus(r *http.Response) error {
 	status := "the server says " + plain.Short(r.Status, maxStatus)
 	switch {
 	case isBusy(r.StatusCode):
-		return 0, source.Outage(&busy{status: status, after: retryAfter(r.Header.Get("Retry-After"), time.Now())})
+		return source.Outage(&busy{status: status, after: retryAfter(r.Header.Get("Retry-After"), time.Now())})
 	case r.StatusCode != http.StatusOK && r.StatusCode != http.StatusPartialContent:
-		return 0, errors.New(status)
+		return errors.New(status)
 	}
 	if enc := r.Header.Get("Content-Encoding"); enc != "" && enc != "identity" {
-		return 0, fmt.Errorf("the server sends it encoded (%s)", plain.Short(enc, maxStatus))
+		return fmt.Errorf("the server sends it encoded (%s)", plain.Short(enc, maxStatus))
+	}
+	return nil
+}
+
+// check returns how many bytes the reply brings, if it is what was asked for.
+func (a *attempts) check(r *http.Response) (int64, error) {
+	if err := a.checkStatus(r); err != nil {
+		return 0, err
 	}
 	etag := r.Header.Get("Etag")
 	if a.etag != "" && etag != "" && a.etag != etag {
@@ -63,15 +71,18 @@ func (a *attempts) check(r *http.Response) (int64, error) {
 }
 
 func (a *attempts) wrongSize(n int64) error {
-	return fmt.Errorf("it has %d bytes, not the key's %d", n, a.s.size)
+	if a.s.found {
+		return fmt.Errorf("%w: it has %d bytes, not %d", ErrChanged, n, a.size)
+	}
+	return fmt.Errorf("it has %d bytes, not the key's %d", n, a.size)
 }
 
 func (a *attempts) checkWhole(r *http.Response) (int64, error) {
 	n := a.end - a.off
-	if a.off > 0 || n < a.s.size {
+	if a.off > 0 || n < a.size || a.size == unknown {
 		return 0, fmt.Errorf("the server ignores what range is asked for: %w", source.ErrWholeOnly)
 	}
-	if r.ContentLength >= 0 && r.ContentLength != a.s.size {
+	if r.ContentLength >= 0 && r.ContentLength != a.size {
 		return 0, a.wrongSize(r.ContentLength)
 	}
 	return n, nil
@@ -82,12 +93,17 @@ func (a *attempts) checkPart(r *http.Response) (int64, error) {
 	switch {
 	case !ok:
 		return 0, fmt.Errorf("the server's Content-Range is malformed: %.80q", r.Header.Get("Content-Range"))
-	case total >= 0 && total != a.s.size:
+	case total < 0 && a.size == unknown:
+		return 0, errors.New("the server does not say how many bytes there are")
+	case total >= 0 && a.size != unknown && total != a.size:
 		return 0, a.wrongSize(total)
 	case start != a.off || end >= a.end || end < start:
 		return 0, fmt.Errorf("the server sends bytes %d to %d instead of %d to %d", start, end, a.off, a.end-1)
 	case r.ContentLength >= 0 && r.ContentLength != end-start+1:
 		return 0, errors.New("the server's Content-Range and Content-Length disagree")
+	}
+	if a.size == unknown {
+		a.size = total
 	}
 	return end - start + 1, nil
 }

@@ -23,6 +23,8 @@ type Source struct {
 	url   string
 	size  int64 // of the key, in bytes
 	exact bool
+	etag  string // of what was found there; empty: any is right
+	found bool   // the size is the server's own word
 }
 
 // Source returns the source of a URL. size is that of the key, in bytes; exact
@@ -72,12 +74,40 @@ func (s *Source) Fetch(ctx context.Context, off, n int64, w io.Writer) error {
 	if off < 0 || n < 0 || n > s.size || off > s.size-n {
 		return fmt.Errorf("bytes %d to %d of %d", off, off+n, s.size)
 	}
+	return (&attempts{s: s, u: u, off: off, end: off + n, size: s.size, etag: s.etag, w: w}).run(ctx)
+}
+
+// Find asks what is at a URL, whatever size it has, and returns the source of just
+// that, and its size in bytes. When something else is there later, the source fails
+// with [ErrChanged], as far as the server tells. The server must be able to send
+// parts.
+func (c *Client) Find(ctx context.Context, at string) (*Source, int64, error) {
+	u, err := url.Parse(at)
+	if err != nil {
+		return nil, 0, errors.New("the URL is malformed")
+	}
+	if err := c.checkURL(u); err != nil {
+		return nil, 0, err
+	}
+	a := &attempts{s: &Source{c: c, url: at}, u: u, end: 1, size: unknown, w: io.Discard}
+	if err := a.run(ctx); err != nil {
+		return nil, 0, err
+	}
+	return &Source{c: c, url: at, size: a.size, etag: a.etag, found: true}, a.size, nil
+}
+
+// unknown is a size that nobody has said yet.
+const unknown = -1
+
+// run asks until all has come.
+func (a *attempts) run(ctx context.Context) error {
+	s := a.s
+	a.last, a.pace = time.Now(), &pace{}
 	working, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	a := &attempts{s: s, u: u, off: off, end: off + n, w: w, last: time.Now(), pace: &pace{}}
 	defer a.pace.watch(s.c.timeout, func() { cancel(errSlow) })()
 	for a.off < a.end {
-		if err := s.c.hosts.check(u.Host, s.url); err != nil {
+		if err := s.c.hosts.check(a.u.Host, s.url); err != nil {
 			return source.Outage(err)
 		}
 		err := a.once(working)
@@ -104,6 +134,7 @@ type attempts struct {
 	s        *Source
 	u        *url.URL
 	off, end int64
+	size     int64 // of the whole, in bytes
 	w        io.Writer
 	etag     string
 	last     time.Time // of progress
@@ -151,13 +182,11 @@ func (a *attempts) once(ctx context.Context) error {
 		GetConn: func(string) { a.pace.hold() },
 		GotConn: func(httptrace.GotConnInfo) { a.pace.release(0) },
 	})
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, a.u.String(), nil)
+	req, err := newRequest(ctx, a.u)
 	if err != nil {
 		return err
 	}
-	req.Header.Set("User-Agent", "uniharmonyfs")
-	req.Header.Set("Accept-Encoding", "identity")
-	if a.off > 0 || a.end < a.s.size {
+	if a.off > 0 || a.end < a.size || a.size == unknown {
 		req.Header.Set("Range", fmt.Sprintf("bytes=%d-%d", a.off, a.end-1))
 		if a.etag != "" {
 			req.Header.Set("If-Range", a.etag)
@@ -177,6 +206,16 @@ func (a *attempts) once(ctx context.Context) error {
 	buf := buffers.Get().(*[bufferSize]byte)
 	defer buffers.Put(buf)
 	return a.pass(io.LimitReader(resp.Body, n), n, buf[:])
+}
+
+func newRequest(ctx context.Context, u *url.URL) (*http.Request, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("User-Agent", "uniharmonyfs")
+	req.Header.Set("Accept-Encoding", "identity")
+	return req, nil
 }
 
 // pass passes on the n bytes that a reply brings. An error of the reader is the
