@@ -50,6 +50,9 @@ type Origin struct {
 	http  *web.Client
 	annex *annexChild // nil when git-annex is not to be used
 
+	stores  stores
+	sibling *sibling // nil when the dataset's own URL is not one of the web
+
 	mu    sync.Mutex // guards the following; not held while git is asked
 	known *remotes   // nil until they were read once
 }
@@ -73,7 +76,7 @@ func NewOrigin(clone *Clone, git *gitstore.Store, o OriginOptions) (*Origin, err
 	if err != nil {
 		return nil, err
 	}
-	r := &Origin{clone: clone, git: git, o: o, http: client}
+	r := &Origin{clone: clone, git: git, o: o, http: client, sibling: newSibling(client, clone.Spec)}
 	switch o.Fetcher {
 	case "", "auto":
 		if AnnexProgram() != "" {
@@ -156,17 +159,18 @@ func (r *Origin) readRemotes(ctx context.Context) (remotes, error) {
 }
 
 // Sources returns the places that may have a key's content, best first: git
-// itself, a repository on this machine, exact versions by URL, URLs that the
-// dataset records, exported trees, and git-annex. With an error there may be
-// sources too: those that could be found.
+// itself, a repository on this machine, exact versions by URL, RIA stores, URLs that
+// the dataset records, remotes that keep keys, exported trees, the repository that
+// the dataset was cloned from, and git-annex. With an error there may be sources too:
+// those that could be found.
 func (r *Origin) Sources(ctx context.Context, key annex.Key) ([]Source, error) {
 	if key.Backend() == "GIT" {
 		return []Source{&gitSource{wholeOnly: "git", store: r.git, id: gitstore.OID(key.Name())}}, nil
 	}
 	var sources []Source
 	if dir := r.clone.Spec.URL; r.clone.Local() {
-		if path := findObject(objectDirs(dir), key); path != "" {
-			sources = append(sources, &fileSource{path: path, key: key})
+		if s := r.localStore(dir, key); s != nil {
+			sources = append(sources, s)
 		}
 	}
 	if err := r.clone.WaitBranch(ctx); err != nil {
@@ -174,11 +178,9 @@ func (r *Origin) Sources(ctx context.Context, key annex.Key) ([]Source, error) {
 	}
 	var failed error
 	if r.o.Fetcher != "annex" {
-		urls, err := r.urls(ctx, key)
-		failed = err
-		for _, u := range urls {
-			sources = append(sources, u)
-		}
+		var found []Source
+		found, failed = r.byURL(ctx, key)
+		sources = append(sources, found...)
 	}
 	if r.annex != nil {
 		sources = append(sources, &annexSource{wholeOnly: "git-annex", child: r.annex, key: key})
@@ -194,37 +196,42 @@ func classify(err error) error {
 	return err
 }
 
-// urlList collects the URLs of a key, each once, the best ones first.
-type urlList struct {
+// sourceList collects the sources of a key that are found by URLs, the best ones
+// first, and each URL once.
+type sourceList struct {
 	c    *web.Client
 	size int64 // of the key, in bytes
 	seen map[string]bool
-	urls []*web.Source
+	all  []Source
 }
 
-func (l *urlList) full() bool { return len(l.urls) >= maxURLs }
+func (l *sourceList) full() bool { return len(l.all) >= maxURLs }
 
-func (l *urlList) add(exact bool, urls ...string) {
+func (l *sourceList) add(exact bool, urls ...string) {
 	for _, u := range urls {
 		if l.full() {
 			return
 		}
 		if !l.seen[u] && len(u) <= maxURLLength {
 			l.seen[u] = true
-			l.urls = append(l.urls, l.c.Source(u, l.size, exact))
+			l.all = append(l.all, l.c.Source(u, l.size, exact))
 		}
 	}
 }
 
-// urls returns the URLs of a key, the best ones first, at most maxURLs. Without
-// all logs it returns those that it knows, and the error.
-func (r *Origin) urls(ctx context.Context, key annex.Key) (urls []*web.Source, err error) {
+func (l *sourceList) addSources(more ...Source) {
+	l.all = append(l.all, more[:min(len(more), maxURLs-len(l.all))]...)
+}
+
+// byURL returns the sources of a key that are found by URLs, the best ones first, at
+// most maxURLs. Without all logs it returns those that it knows, and the error.
+func (r *Origin) byURL(ctx context.Context, key annex.Key) (all []Source, err error) {
 	m, err := r.remotes(ctx)
 	if err != nil || m.branch == "" {
 		return nil, err
 	}
 	size, _ := key.Size()
-	l := &urlList{c: r.http, size: size, seen: make(map[string]bool)}
+	l := &sourceList{c: r.http, size: size, seen: make(map[string]bool)}
 	read := func(suffix string) []byte {
 		log, readErr := r.git.ReadPathMax(ctx, m.branch, key.HashDirLower()+"/"+key.FileName()+suffix, maxLog)
 		if readErr != nil && !errors.Is(readErr, fs.ErrNotExist) {
@@ -242,10 +249,11 @@ func (r *Origin) urls(ctx context.Context, key annex.Key) (urls []*web.Source, e
 	for _, u := range order {
 		l.add(true, m.configs[u].VersionedURLs(versions[u])...)
 	}
+	l.addSources(r.riaStores(m, key, here)...)
 	l.add(false, annex.ParseWebLog(read(".log.web"))...)
 	for _, u := range order {
 		if here[m.configs[u].LocationUUID(u)] {
-			l.add(false, m.configs[u].KeyURLs(key)...)
+			l.addSources(r.keyStore(u, m.configs[u], key)...)
 		}
 	}
 	paths := sync.OnceValue(func() []string { return r.o.Paths(key) })
@@ -259,7 +267,10 @@ func (r *Origin) urls(ctx context.Context, key annex.Key) (urls []*web.Source, e
 			}
 		}
 	}
-	return l.urls, err
+	if r.sibling != nil && m.wanted(here) {
+		l.addSources(r.sibling.source(m, key, here))
+	}
+	return l.all, err
 }
 
 func boolRank(b bool) int {

@@ -2,7 +2,6 @@ package annex
 
 import (
 	"net/url"
-	"slices"
 	"strings"
 )
 
@@ -147,10 +146,19 @@ func isBase(s string) bool {
 	return err == nil && (u.Scheme == "https" || u.Scheme == "http") && u.Host != ""
 }
 
+// ObjectURL appends a path of slashes, below a base URL, and escapes it. It refuses
+// what is no URL of the web, and paths that would lead elsewhere.
+func ObjectURL(base, path string) (string, bool) {
+	if !isBase(base) {
+		return "", false
+	}
+	return join(base, path)
+}
+
 // join appends the name of an object to a base URL. It refuses names with the
 // elements "." and "..", which servers and proxies would resolve.
 func join(base, name string) (string, bool) {
-	if name == "" || slices.ContainsFunc(strings.Split(name, "/"), func(e string) bool { return e == "." || e == ".." }) {
+	if name == "" || hasDots(name) {
 		return "", false
 	}
 	if !strings.HasSuffix(base, "/") {
