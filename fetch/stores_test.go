@@ -409,6 +409,56 @@ func TestWhenASiblingIsWorthAsking(t *testing.T) {
 	}
 }
 
+// What git-annex writes to a directory is read behind the URL that a second remote
+// says, by key and as a tree of files.
+func TestHttpalsoAsGitAnnexSetsItUp(t *testing.T) {
+	eachAnnex(t, func(t *testing.T) {
+		dir := t.TempDir()
+		t.Cleanup(func() { run(t, dir, "chmod", "-R", "u+w", ".") })
+		served := serveDir(t, dir)
+		ds := filepath.Join(dir, "ds")
+		run(t, dir, "sh", "-ec", fmt.Sprintf(`
+mkdir keys tree locked
+git init -q ds
+cd ds
+git annex init -q
+mkdir sub
+printf one >sub/one.bin
+printf two >'t w&o.bin'
+git annex add -q .
+git commit -qm all
+git annex initremote keys type=directory directory=%[1]s/keys encryption=none
+git annex initremote --sameas=keys keys-web type=httpalso url=%[2]s/keys
+git annex initremote tree type=directory directory=%[1]s/tree encryption=none exporttree=yes
+git annex initremote --sameas=tree tree-web type=httpalso url=%[2]s/tree exporttree=yes
+git annex initremote locked type=directory directory=%[1]s/locked encryption=shared
+git annex initremote --sameas=locked locked-web type=httpalso url=%[2]s/locked
+git annex copy -q --to keys sub
+git annex copy -q --to locked .
+git annex export -q "$(git branch --show-current)" --to tree
+`, dir, served.url))
+		path := filepath.Join(dir, "ds.bundle")
+		run(t, ds, "git", "bundle", "create", "--quiet", path, "--all")
+		byName := map[string][]string{"sub/one.bin": {"/keys/", "/tree/"}, "t w&o.bin": {"/tree/"}}
+		for name, places := range byName {
+			key := must(annex.ParseKey(strings.TrimSpace(run(t, ds, "git", "annex", "lookupkey", name))))
+			r, _ := origin(t, path, OriginOptions{Fetcher: "native", Paths: func(annex.Key) []string { return []string{name} }})
+			list, err := r.Sources(t.Context(), key)
+			if err != nil || len(list) != len(places) {
+				t.Fatalf("%s: %v, %v", name, list, err)
+			}
+			for i, place := range places {
+				if s := bring(t, list[i:i+1], key); s == nil || !strings.Contains(s.String()+"/", place) {
+					t.Errorf("%s is not in %s, but in %v", name, place, s)
+				}
+			}
+		}
+		if asked := served.told("/locked/"); len(asked) > 0 {
+			t.Errorf("encrypted content was asked for: %v", asked)
+		}
+	})
+}
+
 // A remote that keeps keys behind URLs does not say how: it is one source, which
 // learns.
 func TestHttpalsoIsLearned(t *testing.T) {

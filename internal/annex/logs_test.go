@@ -62,6 +62,26 @@ func TestParseRemoteLog(t *testing.T) {
 	}
 }
 
+// A second way to a store keeps content as the first says.
+func TestSecondWaysInherit(t *testing.T) {
+	got := ParseRemoteLog([]byte("a name=x type=S3 encryption=shared chunk=1MiB cipher=c timestamp=1s\n" +
+		"b sameas-name=y sameas-uuid=a type=httpalso url=http://h/ timestamp=1s\n" +
+		"c sameas-name=z sameas-uuid=none type=httpalso url=http://h/ timestamp=1s\n" +
+		"d sameas-name=z sameas-uuid=a encryption=none chunk= type=httpalso url=http://h/ timestamp=1s\n"))
+	key, err := ParseKey("MD5-s1--0cc175b9c0f1b6a831c399e269772661")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for id, urls := range map[UUID]bool{"b": false, "c": true, "d": true} {
+		if there := len(got[id].KeyURLs(key)) > 0; there != urls {
+			t.Errorf("%s has plain keys: %v: %q", id, there, got[id])
+		}
+	}
+	if got["b"]["cipher"] != "" || got["b"]["name"] != "" {
+		t.Errorf("more was inherited: %q", got["b"])
+	}
+}
+
 func TestParseRemoteMetadata(t *testing.T) {
 	for name, c := range map[string]struct {
 		log  string

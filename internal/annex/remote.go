@@ -32,7 +32,12 @@ func (c RemoteConfig) plain() bool {
 	return (c["encryption"] == "" || c["encryption"] == "none") && c["chunk"] == "" && c["chunksize"] == ""
 }
 
-// ParseRemoteLog parses remote.log: the special remotes, by uuid.
+// inherited is what a second way to a store (--sameas) has of the first: how content
+// is kept there.
+var inherited = []string{"encryption", "chunk", "chunksize"}
+
+// ParseRemoteLog parses remote.log: the special remotes, by uuid. What they inherit is
+// filled in.
 func ParseRemoteLog(log []byte) map[UUID]RemoteConfig {
 	remotes := make(map[UUID]RemoteConfig)
 	for u, words := range parseByUUID(log) {
@@ -42,6 +47,14 @@ func ParseRemoteLog(log []byte) map[UUID]RemoteConfig {
 			c[k] = unescapeConfig(v)
 		}
 		remotes[u] = c
+	}
+	for u, c := range remotes {
+		first := remotes[c.LocationUUID(u)]
+		for _, k := range inherited {
+			if _, own := c[k]; !own && first[k] != "" {
+				c[k] = first[k]
+			}
+		}
 	}
 	return remotes
 }
