@@ -22,7 +22,7 @@ var layers = [][]string{
 	{"bids/filter", "bids/internal/layout", "bids/internal/tsv"},
 	{"bids/sidecar"},
 	{"bids", "index", "internal/cachedir", "internal/gitstore", "internal/maker", "internal/source/sourcetest", "internal/tree", "fetch/internal/candidates", "fetch/internal/remedy", "fetch/internal/sevenzip", "cache/internal/disk", "cache/internal/queue", "cache/internal/supply", "cache/internal/journal", "cache/internal/life"},
-	{"cache/internal/partial", "fetch/internal/program", "fetch/internal/web", "internal/publisher"},
+	{"cache/internal/partial", "fetch/internal/program", "fetch/internal/unpack", "fetch/internal/web", "internal/publisher"},
 	{"cache/internal/pinfile", "cache/internal/proof", "cache/internal/readplan", "fetch/internal/store"},
 	{"cache/internal/layout"},
 	{"cache/internal/shelf"},
@@ -48,7 +48,7 @@ var owners = map[string]struct {
 	"github.com/expr-lang/expr":      {[]string{"bids/filter"}, "the language of conditions is not the selection's business"},
 	"github.com/urfave/cli":          {[]string{"cmd/uniharmonyfs"}, "words for people are the business of the command"},
 	"net/http":                       {[]string{"fetch/internal/web", "internal/control", "internal/daemon", "internal/publisher", "internal/publisher/serve"}, "only fetch talks to the outside, and in one place; the daemon serves its own socket"},
-	"github.com/ulikunitz/xz":        {[]string{"fetch/internal/sevenzip"}, "archives are untrusted, and their memory is bounded in one place"},
+	"github.com/ulikunitz/xz":        {[]string{"fetch/internal/sevenzip", "fetch/internal/unpack"}, "archives are untrusted: who reads one bounds its memory"},
 	"github.com/BurntSushi/toml":     {[]string{"scripts/wheel"}, "only the release reads what the Python package says of itself"},
 	"github.com/schollz/progressbar": {[]string{"cmd/uniharmonyfs"}, "words for people are the business of the command"},
 }

@@ -35,13 +35,14 @@ func ParseLocationLog(log []byte) map[UUID]bool {
 
 // ParseWebLog parses a key's URL log ("KEY.log.web") and returns the URLs
 // that can be fetched as they are, newest first. Those which are marked for a
-// program or another special remote (":URL", "yt:URL") are left out. The URLs
-// are untrusted and not validated; their schemes may be anything.
+// program or another special remote (":URL", "yt:URL", and those of
+// [ParseArchiveLog]) are left out. The URLs are untrusted and not validated; their
+// schemes may be anything.
 func ParseWebLog(log []byte) []string {
 	var urls []string
 	for _, e := range parsePresence(log) {
 		mark, _, ok := strings.Cut(e.info, ":")
-		if e.present && ok && mark != "" && mark != "yt" && mark != "quvi" {
+		if e.present && ok && !slices.Contains([]string{"", "yt", "quvi", "dl+archive"}, mark) {
 			urls = append(urls, e.info)
 		}
 	}
