@@ -70,6 +70,14 @@ var errSilent = errors.New("it brings nothing")
 // bringWhole returns the verified file that a source brings. What was there
 // goes first: the budget has room for one.
 func (t *transfer) bringWhole(ctx context.Context, from Placer) (*partial.File, error) {
+	if p, ok := from.(source.Preparer); ok {
+		ready, release, err := t.prepare(ctx, p)
+		if err != nil {
+			return nil, err
+		}
+		defer release()
+		from = ready
+	}
 	var as queue.Class
 	var need int64
 	t.c.do(func() { as, need = t.class(), t.cost()-t.account.Reserved })
@@ -114,6 +122,16 @@ func (t *transfer) bringWhole(ctx context.Context, from Placer) (*partial.File, 
 	t.c.do(func() { t.c.shelf.NoteAllocated(&t.account, disk.RoundUp(t.o.Size)) })
 	t.settlePast(p)
 	return p, nil
+}
+
+// prepare has a source bring what it needs. What that wants of the cache it gets as
+// others do: the transfer has no turn meanwhile.
+func (t *transfer) prepare(ctx context.Context, p source.Preparer) (ready Placer, release func(), err error) {
+	err = t.c.shelf.Guard("Prepare", func() (err error) {
+		ready, release, err = p.Prepare(ctx)
+		return err
+	})
+	return ready, release, err
 }
 
 // placeWatched calls a Placer. When others were out of reach before it and it

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/uniharmony/uniharmonyfs/fetch/internal/store"
 	"github.com/uniharmony/uniharmonyfs/fetch/internal/web"
 	"github.com/uniharmony/uniharmonyfs/internal/advice"
 	"github.com/uniharmony/uniharmonyfs/internal/annex"
@@ -38,7 +39,11 @@ type OriginOptions struct {
 	// Paths returns the paths of a key in the version, for places that keep
 	// files under their names. nil knows none.
 	Paths func(annex.Key) []string
-	Log   *slog.Logger
+	// Open opens the whole content of a key, which is brought if it is not here, for
+	// another that is made of it. It fails if that could wait for itself: if the other
+	// is wanted for the first. nil opens none.
+	Open func(ctx context.Context, key, forKey annex.Key) (Content, error)
+	Log  *slog.Logger
 }
 
 // Origin finds the places that have a dataset's content. It is safe for
@@ -51,7 +56,7 @@ type Origin struct {
 	annex *annexChild // nil when git-annex is not to be used
 
 	stores  stores
-	sibling *sibling // nil when the dataset's own URL is not one of the web
+	sibling *store.Sibling // nil when the dataset's own URL is not one of the web
 
 	mu    sync.Mutex // guards the following; not held while git is asked
 	known *remotes   // nil until they were read once
@@ -76,7 +81,10 @@ func NewOrigin(clone *Clone, git *gitstore.Store, o OriginOptions) (*Origin, err
 	if err != nil {
 		return nil, err
 	}
-	r := &Origin{clone: clone, git: git, o: o, http: client, sibling: newSibling(client, clone.Spec)}
+	r := &Origin{clone: clone, git: git, o: o, http: client}
+	if !clone.Spec.Bundle {
+		r.sibling = store.NewSibling(client, clone.Spec.URL, parseIDs)
+	}
 	switch o.Fetcher {
 	case "", "auto":
 		if AnnexProgram() != "" {
@@ -161,8 +169,8 @@ func (r *Origin) readRemotes(ctx context.Context) (remotes, error) {
 // Sources returns the places that may have a key's content, best first: git
 // itself, a repository on this machine, exact versions by URL, RIA stores, URLs that
 // the dataset records, remotes that keep keys, exported trees, the repository that
-// the dataset was cloned from, and git-annex. With an error there may be sources too:
-// those that could be found.
+// the dataset was cloned from, archives that are content themselves, and git-annex.
+// With an error there may be sources too: those that could be found.
 func (r *Origin) Sources(ctx context.Context, key annex.Key) ([]Source, error) {
 	if key.Backend() == "GIT" {
 		return []Source{&gitSource{wholeOnly: "git", store: r.git, id: gitstore.OID(key.Name())}}, nil
@@ -250,7 +258,8 @@ func (r *Origin) byURL(ctx context.Context, key annex.Key) (all []Source, err er
 		l.add(true, m.configs[u].VersionedURLs(versions[u])...)
 	}
 	l.addSources(r.riaStores(m, key, here)...)
-	l.add(false, annex.ParseWebLog(read(".log.web"))...)
+	urls := read(".log.web")
+	l.add(false, annex.ParseWebLog(urls)...)
 	for _, u := range order {
 		if here[m.configs[u].LocationUUID(u)] {
 			l.addSources(r.keyStore(u, m.configs[u], key)...)
@@ -268,8 +277,9 @@ func (r *Origin) byURL(ctx context.Context, key annex.Key) (all []Source, err er
 		}
 	}
 	if r.sibling != nil && m.wanted(here) {
-		l.addSources(r.sibling.source(m, key, here))
+		l.addSources(r.siblingSource(m, key, here))
 	}
+	l.addSources(r.archives(urls, key)...)
 	return l.all, err
 }
 

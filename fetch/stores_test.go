@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/uniharmony/uniharmonyfs/fetch/internal/store"
 	"github.com/uniharmony/uniharmonyfs/fetch/internal/web"
 	"github.com/uniharmony/uniharmonyfs/internal/annex"
 	"github.com/uniharmony/uniharmonyfs/internal/maker"
@@ -323,7 +324,7 @@ func TestSiblings(t *testing.T) {
 		}
 		r, _ := origin(t, at, OriginOptions{Fetcher: "native"})
 		if tree { // as git takes it from servers that know
-			r.sibling = newSibling(r.http, Spec{URL: served.url + "/ds/"})
+			r.sibling = store.NewSibling(r.http, served.url+"/ds/", parseIDs)
 		}
 		list, err := r.Sources(t.Context(), key)
 		if err != nil || len(list) != 1 {
@@ -353,7 +354,7 @@ func TestSiblings(t *testing.T) {
 func TestPlacesThatAreNoSiblings(t *testing.T) {
 	config := "[core]\n\tbare = true\n"
 	for says, body := range map[string]string{
-		"404": "", "no repository's configuration": "<html>[annex] uuid = 1</html>", "more than": config + strings.Repeat("# x\n", maxConfig),
+		"404": "", "no repository's configuration": "<html>[annex] uuid = 1</html>", "more than": config + strings.Repeat("# x\n", 64<<10),
 		"does not say": config + "[annex]\n\tuuid = another\n",
 	} {
 		asked := 0
@@ -364,11 +365,11 @@ func TestPlacesThatAreNoSiblings(t *testing.T) {
 			}
 			io.WriteString(w, body)
 		}))
-		r, _ := origin(t, bundle(t, firstOf(dataset(t, maker.Web, 1, 1000))), OriginOptions{Fetcher: "native"})
-		s := newSibling(r.http, Spec{URL: server.URL})
+		s := store.NewSibling(client(t), server.URL, parseIDs)
 		key := keyOf(t, []byte("x"))
+		mine := func(ids []annex.UUID) bool { return slices.Contains(ids, "mine") }
 		for range 2 {
-			sourcetest.WantClass(t, sourcetest.Fetch(t, s.source(remotes{}, key, map[annex.UUID]bool{"mine": true}), []byte("x"), 0, 1), false, says)
+			sourcetest.WantClass(t, sourcetest.Fetch(t, s.Source(key, mine), []byte("x"), 0, 1), false, says)
 		}
 		if asked > 2 {
 			t.Errorf("%s: it was asked %d times", says, asked)
@@ -376,16 +377,21 @@ func TestPlacesThatAreNoSiblings(t *testing.T) {
 		server.Close()
 	}
 	for _, url := range []string{"ssh://example.org/a", "/data/a", "git@example.org:a", "file:///data"} {
-		if newSibling(nil, Spec{URL: url}) != nil {
+		if store.NewSibling(nil, url, parseIDs) != nil {
 			t.Errorf("%s is read by URLs", url)
 		}
 	}
-	if newSibling(nil, Spec{URL: "https://example.org/a.bundle", Bundle: true}) != nil {
-		t.Error("a bundle has siblings")
-	}
 }
 
-func firstOf(_ any, m *maker.Made) *maker.Made { return m }
+func client(t testing.TB) *web.Client {
+	t.Helper()
+	c, err := web.New(web.Options{Allow: []string{"127.0.0.1"}, Timeout: 20 * time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	return c
+}
 
 // The sibling is asked only where the logs name somebody that nothing else is known
 // of, and as the last before git-annex.
@@ -509,12 +515,7 @@ func TestSiblingsKeepTheContract(t *testing.T) {
 			}
 		}))
 		t.Cleanup(server.Close)
-		http, err := web.New(web.Options{Allow: []string{"127.0.0.1"}, Timeout: 20 * time.Second})
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(http.Close)
-		return newSibling(http, Spec{URL: server.URL + "/ds"}).source(remotes{}, key, map[annex.UUID]bool{id: true})
+		return store.NewSibling(client(t), server.URL+"/ds", parseIDs).Source(key, func(ids []annex.UUID) bool { return slices.Contains(ids, id) })
 	}
 	sourcetest.Test(t, func(t *testing.T, content []byte) source.Source { return create(t, content, nil) }, sourcetest.Options{
 		Missing: func(t *testing.T, content []byte) source.Source { return create(t, content, http.NotFound) },

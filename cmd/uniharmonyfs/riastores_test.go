@@ -1,9 +1,11 @@
 package main_test
 
 import (
+	"archive/tar"
 	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
+	"fmt"
 	"io/fs"
 	"net/http"
 	"net/http/httptest"
@@ -11,7 +13,12 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
+
+	"github.com/uniharmony/uniharmonyfs/internal/annex"
+	"github.com/uniharmony/uniharmonyfs/internal/maker"
+	"github.com/uniharmony/uniharmonyfs/internal/publisher"
 )
 
 // riaStore unpacks a RIA store as DataLad makes it. It returns its directory, and of
@@ -86,7 +93,8 @@ func serveFiles(t testing.TB, dir string) string {
 }
 
 // Datasets in a RIA store are mounted by the URL, the alias' URL or the path that they
-// have there, and every byte is read, of objects and of archives, without git-annex.
+// have there, and every byte is read, without git-annex: of objects, of archives beside
+// them, and of archives that are content themselves, also one in the other.
 func TestDatasetsInRIAStores(t *testing.T) {
 	u := newUser(t)
 	dir, sums := riaStore(t, u)
@@ -105,7 +113,7 @@ func TestDatasetsInRIAStores(t *testing.T) {
 		u.must("get", "--dataset", url+"/"+below, u.path("got-"+name))
 		sameSums(t, sumsBelow(t, u.path("got-"+name)), want)
 	}
-	if len(sums) != 2 {
+	if len(sums) != 3 {
 		t.Errorf("there were %d datasets", len(sums))
 	}
 }
@@ -176,4 +184,87 @@ func TestRIAStoreOfDataLad(t *testing.T) {
 	in(ds, "datalad", "drop", ".")
 	u.must("mount", "--dataset", ds, "--fetcher", "native", u.path("own"))
 	sameSums(t, sumsBelow(t, u.path("own")), want)
+}
+
+// archiveLogs has the git-annex branch of a dataset say in which archives keys are.
+func archiveLogs(t testing.TB, m *maker.Made, urls map[annex.Key]string) {
+	t.Helper()
+	var in strings.Builder
+	in.WriteString("commit refs/heads/git-annex\ncommitter a <a@example.org> 1700000000 +0000\ndata 1\nx\nfrom refs/heads/git-annex^0\n")
+	for key, url := range urls {
+		text := "1700000000s 1 :dl+archive:" + url + "\n"
+		fmt.Fprintf(&in, "M 100644 inline %s/%s.log.web\ndata %d\n%s\n", key.HashDirLower(), key.FileName(), len(text), text)
+	}
+	cmd := exec.Command("git", "-C", m.Dir, "fast-import", "--quiet")
+	cmd.Stdin = strings.NewReader(in.String())
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+}
+
+// Archives that are said to be in each other, in themselves, nowhere, or not what they
+// are said to be, are errors with a reason, and disturb nobody.
+func TestArchivesThatCannotBe(t *testing.T) {
+	u := newUser(t)
+	d := maker.Dataset{Name: "ds", Files: []maker.File{{Path: "dataset_description.json", Data: []byte(`{"Name": "ds", "BIDSVersion": "1.9.0"}`)}}}
+	for i, name := range []string{"a", "b", "itself", "nowhere", "unverifiable", "out", "text"} {
+		d.Files = append(d.Files, maker.File{Path: "sub-01/anat/sub-01_acq-" + name + "_T1w.nii.gz", Size: 5000, Seed: uint64(i + 1), Annexed: true})
+	}
+	var good bytes.Buffer
+	w := tar.NewWriter(&good)
+	content := bytes.Repeat([]byte("good"), 300)
+	w.WriteHeader(&tar.Header{Name: "x/good", Size: int64(len(content)), Mode: 0o600, Typeflag: tar.TypeReg})
+	w.Write(content)
+	w.Close()
+	d.Files = append(d.Files,
+		maker.File{Path: "good.tar", Data: good.Bytes(), Annexed: true},
+		maker.File{Path: "sub-01/anat/sub-01_acq-good_T1w.nii.gz", Data: content, Annexed: true},
+		maker.File{Path: "text.tar", Data: bytes.Repeat([]byte("no archive\n"), 100), Annexed: true},
+	)
+	server, m := serve(t, u, d)
+	key := func(name string) annex.Key {
+		for i := range m.Files {
+			if strings.Contains(m.Files[i].Path, name) {
+				return m.Files[i].Key
+			}
+		}
+		t.Fatalf("there is no %s", name)
+		return annex.Key{}
+	}
+	archiveLogs(t, m, map[annex.Key]string{
+		key("-a_"): key("-b_").String() + "#path=a", key("-b_"): key("-a_").String() + "#path=b", key("-itself_"): key("-itself_").String() + "#path=x",
+		key("-nowhere_"):      "MD5E-s5--00000000000000000000000000000000.tar#path=x",
+		key("-unverifiable_"): "URL-s5--http&c%%example.org%x#path=x",
+		key("-out_"):          key("good.tar").String() + "#path=../../../../etc/passwd",
+		key("-text_"):         key("text.tar").String() + "#path=x",
+		key("-good_"):         key("good.tar").String() + "#path=x/good&size=999999999999",
+	})
+	server.SetFault(func(r publisher.Request) publisher.Fault {
+		if strings.Contains(r.Path, "_T1w") {
+			return publisher.Status(404, 0) // they are nowhere else
+		}
+		return nil
+	})
+	u.must("mount", "--dataset", m.Dir, "--fetcher", "native", u.path("mnt"))
+	at := func(name string) string {
+		return filepath.Join(u.path("mnt"), "sub-01", "anat", "sub-01_acq-"+name+"_T1w.nii.gz")
+	}
+	var all sync.WaitGroup
+	for name, says := range map[string]string{
+		"a": "in an archive that is in itself", "b": "in an archive that is in itself", "itself": "in an archive that is in itself", "nowhere": "no source is known",
+		"unverifiable": "the archive", "out": "no such file", "text": "tar",
+	} {
+		all.Go(func() {
+			if _, err := os.ReadFile(at(name)); err == nil {
+				t.Errorf("%s was read", name)
+			}
+			if out := u.must("status", at(name)); !strings.Contains(out, says) {
+				t.Errorf("status of %s does not say %q:\n%s", name, says, out)
+			}
+		})
+	}
+	all.Wait()
+	if got, err := os.ReadFile(at("good")); err != nil || !bytes.Equal(got, content) {
+		t.Errorf("what is right: %d bytes, %v", len(got), err)
+	}
 }

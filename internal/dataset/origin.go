@@ -63,21 +63,29 @@ func (v *Version) Origin() (cache.Origin, error) {
 			return o, nil
 		}
 	}
+	kept, name := &keptOrigin{}, v.ID() // and not v: an origin may live longer
 	inner, err := fetch.NewOrigin(v.Clone, v.Git, fetch.OriginOptions{
 		Fetcher:        req.Fetcher,
 		AllowAddresses: req.AllowAddresses,
 		Timeout:        req.Timeout,
 		Env:            req.Env,
 		Paths:          r.pathsOf(v.Git, v.Commit),
-		Log:            r.Log,
+		Open: func(ctx context.Context, key, forKey annex.Key) (fetch.Content, error) {
+			o := kept.shared.Value() // whoever asks holds it
+			if o == nil {
+				return nil, cache.ErrClosed
+			}
+			return r.openFor(ctx, o, name, key, forKey)
+		},
+		Log: r.Log,
 	})
 	if known := new(advice.Error); errors.As(err, &known) {
 		return nil, err
 	} else if err != nil {
 		return nil, advice.New(advice.Usage, "the content's sources cannot be used", err)
 	}
-	o, kept := &origin{inner}, &keptOrigin{inner: inner}
-	kept.shared = weak.Make(o)
+	o := &origin{inner}
+	kept.inner, kept.shared = inner, weak.Make(o)
 	ds.origins[id] = kept
 	runtime.AddCleanup(o, func(kept *keptOrigin) {
 		go r.Guard("the end of an origin", func() { ds.drop(id, kept) })

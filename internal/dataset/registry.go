@@ -37,6 +37,7 @@ type Registry struct {
 	Options
 	work  bulk.Worker
 	guard subdatasets.Guard // of what datasets name
+	waits waits
 
 	mu       sync.Mutex // a leaf; guards the following, and the datasets' holds
 	datasets map[string]*dataset

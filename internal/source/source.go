@@ -44,6 +44,15 @@ type Placer interface {
 	Place(ctx context.Context, path string, progress func(done int64)) error
 }
 
+// A Preparer is a Placer that needs something else to be brought first, which may
+// take turns and room of the same cache. Prepare brings it, before the caller takes a
+// turn or makes room itself, and returns the Placer that has it. release is called
+// once when that is not wanted any more, unless there was an error.
+type Preparer interface {
+	Placer
+	Prepare(ctx context.Context) (ready Placer, release func(), err error)
+}
+
 // ErrWholeOnly says that a place gives the whole content only, not a part.
 var ErrWholeOnly = errors.New("the place gives only the whole content")
 
