@@ -269,6 +269,13 @@ func TestBombs(t *testing.T) {
 			}
 		})
 	}
+	// What would lie beyond the list of members is refused with it.
+	for _, packed := range []uint64{1001, 1 << 40, 1 << 63} {
+		b := archive(zeros, member(packed, 1000, []byte{1, 0}))
+		if _, err := Open(t.Context(), &file{b: b}, int64(len(b))); !errors.Is(err, errDamaged) {
+			t.Errorf("%d bytes of 1000: %v", packed, err)
+		}
+	}
 	// The hand-made header is a right one otherwise.
 	a := open(t, &file{b: archive(zeros, member(1000, 1000, []byte{1, 0}))})
 	if m, ok := a.Find("a"); !ok || m.Size != 1000 {

@@ -273,6 +273,10 @@ func TestReplacedArchives(t *testing.T) {
 	w := &changing{change: func() { s.put(archivePath, archiveOf(mixed(a), one)) }}
 	s.mu.Lock()
 	s.fault = func(rw http.ResponseWriter, r *http.Request) {
+		if !strings.HasSuffix(r.URL.Path, archivePath) { // there it is whole
+			http.ServeContent(rw, r, "", time.Time{}, bytes.NewReader(two))
+			return
+		}
 		s.mu.Lock()
 		content := s.files[archivePath]
 		s.mu.Unlock()

@@ -114,7 +114,7 @@ func TestWhatIsNotUnpacked(t *testing.T) {
 func TestDamage(t *testing.T) {
 	for _, name := range []string{"pax.tar.gz", "pax.tar.bz2", "default.tar.xz", "blocks.tar.xz", "python.zip", "seven.7z"} {
 		b := read(t, name)
-		for i := 0; i < len(b); i += 1 + len(b)/400 {
+		for i := 0; i < len(b); i += 1 + len(b)/120 {
 			unpack(t, b[:i], "top/ü", 2)
 			bad := bytes.Clone(b)
 			bad[i] ^= 0xff
@@ -176,6 +176,20 @@ func TestBombs(t *testing.T) {
 	runtime.ReadMemStats(&after)
 	if took := after.TotalAlloc - before.TotalAlloc; took > 32<<20 {
 		t.Errorf("it took %d bytes of memory", took)
+	}
+}
+
+func TestNoMoreIsWrittenThanThereShouldBe(t *testing.T) {
+	var got bytes.Buffer
+	w := &writing{ctx: t.Context(), w: &got, left: 5}
+	if _, err := w.Write([]byte("123")); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := w.Write([]byte("456")); err == nil || n > 0 || got.String() != "123" {
+		t.Errorf("%d more were written: %q, %v", n, got.String(), err)
+	}
+	if _, err := w.Write([]byte("45")); err != nil || w.left != 0 {
+		t.Errorf("%d are left, %v", w.left, err)
 	}
 }
 
