@@ -20,9 +20,7 @@ const maxArchives = 4
 func (r *Origin) archives(log []byte, key annex.Key) (all []Source) {
 	members := annex.ParseArchiveLog(log)
 	for _, m := range members[:min(len(members), maxArchives)] {
-		all = append(all, store.Member(m, key, func(ctx context.Context) (Content, error) {
-			return r.openArchive(ctx, m.Archive, key)
-		}))
+		all = append(all, r.unpacking.Source(m, key))
 	}
 	return all
 }

@@ -55,8 +55,9 @@ type Origin struct {
 	http  *web.Client
 	annex *annexChild // nil when git-annex is not to be used
 
-	stores  stores
-	sibling *store.Sibling // nil when the dataset's own URL is not one of the web
+	stores    stores
+	sibling   *store.Sibling // nil when the dataset's own URL is not one of the web
+	unpacking *store.Archives
 
 	mu    sync.Mutex // guards the following; not held while git is asked
 	known *remotes   // nil until they were read once
@@ -82,6 +83,7 @@ func NewOrigin(clone *Clone, git *gitstore.Store, o OriginOptions) (*Origin, err
 		return nil, err
 	}
 	r := &Origin{clone: clone, git: git, o: o, http: client}
+	r.unpacking = store.NewArchives(r.openArchive)
 	if !clone.Spec.Bundle {
 		r.sibling = store.NewSibling(client, clone.Spec.URL, parseIDs)
 	}

@@ -9,6 +9,8 @@ import (
 	"hash/crc32"
 	"io"
 
+	"golang.org/x/sync/semaphore"
+
 	"github.com/uniharmony/uniharmonyfs/internal/source"
 )
 
@@ -31,6 +33,7 @@ type Bytes interface {
 type Archive struct {
 	members map[string]Member
 	blocks  []block
+	memory  *semaphore.Weighted // what may be taken for decompressing, in bytes
 }
 
 // A Member is one file of an archive.
@@ -70,7 +73,7 @@ func Open(ctx context.Context, from Bytes, size int64) (*Archive, error) {
 			return nil, err
 		}
 	}
-	a := &Archive{}
+	a := &Archive{memory: semaphore.NewWeighted(maxDictionary)}
 	a.members, a.blocks, err = readHeader(header, end)
 	return a, err
 }
@@ -136,5 +139,13 @@ func (a *Archive) Fetch(ctx context.Context, from Bytes, m Member, off, n int64,
 	case m.off > maxSolid:
 		return fmt.Errorf("it lies behind more than %d GiB of other files in a solid archive", maxSolid>>30)
 	}
+	memory, err := b.dictionary()
+	if err != nil {
+		return err
+	}
+	if err := a.memory.Acquire(ctx, int64(memory)); err != nil {
+		return err
+	}
+	defer a.memory.Release(int64(memory))
 	return b.unpack(ctx, from, m.off, n, w)
 }

@@ -345,6 +345,29 @@ func TestFailuresKeepTheirClass(t *testing.T) {
 	}
 }
 
+// Members that are decompressed at the same time share the memory for that: who finds
+// none left waits, and asks for nothing meanwhile.
+func TestMemoryIsShared(t *testing.T) {
+	f := read(t, "lzma")
+	a := open(t, f)
+	m, _ := a.Find("k0/8w/one/one")
+	if err := a.memory.Acquire(t.Context(), maxDictionary); err != nil {
+		t.Fatal(err)
+	}
+	f.asked = nil
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if err := a.Fetch(ctx, f, m, 0, m.Size, io.Discard); !errors.Is(err, context.DeadlineExceeded) || len(f.asked) > 0 {
+		t.Errorf("without memory: %v; it asked for %v", err, f.asked)
+	}
+	a.memory.Release(maxDictionary)
+	for range 2 {
+		if err := a.Fetch(t.Context(), f, m, 0, m.Size, io.Discard); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 func FuzzArchive(f *testing.F) {
 	names, err := filepath.Glob("testdata/*.7z")
 	if err != nil || len(names) == 0 {

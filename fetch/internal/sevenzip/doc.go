@@ -12,7 +12,7 @@
 //
 //   - What an archive says of itself is checked against its size before anything is
 //     done with it. Memory is bounded: by [maxHeader] for the list, and by
-//     [maxDictionary] for a member that is being decompressed.
+//     [maxDictionary] for the members that are being decompressed, all together.
 //   - No more is decompressed than what was asked for and what lies before it in its
 //     solid block, which is bounded too.
 //   - No checksum of the archive is taken for the content's: whoever asks knows the

@@ -21,16 +21,32 @@ type Content interface {
 	Size() int64 // in bytes
 }
 
-// Member returns the source of a key that is a file in an archive, which is content of
-// the dataset itself. open opens the archive, and brings it if it is not at hand.
-func Member(m annex.Member, key annex.Key, open func(context.Context) (Content, error)) source.Preparer {
-	return &archiveMember{m, key, open}
+// Archives are the archives that are content of one dataset. They are safe for
+// concurrent use.
+type Archives struct {
+	// open opens an archive, and brings it if it is not at hand, for a key in it.
+	open  func(ctx context.Context, archive, forKey annex.Key) (Content, error)
+	turns chan struct{} // holds those of who unpacks
+}
+
+// atOnce is how many files are unpacked at the same time: each takes memory.
+const atOnce = 2
+
+// NewArchives returns the archives that open opens for a key in them, and brings if
+// they are not at hand.
+func NewArchives(open func(ctx context.Context, archive, forKey annex.Key) (Content, error)) *Archives {
+	return &Archives{open: open, turns: make(chan struct{}, atOnce)}
+}
+
+// Source returns the source of a key that is a file in an archive.
+func (a *Archives) Source(m annex.Member, key annex.Key) source.Preparer {
+	return &archiveMember{a, m, key}
 }
 
 type archiveMember struct {
+	*Archives
 	member annex.Member
 	key    annex.Key
-	open   func(context.Context) (Content, error)
 }
 
 func (s *archiveMember) String() string {
@@ -59,7 +75,7 @@ func (s *archiveMember) Prepare(ctx context.Context) (source.Placer, func(), err
 	if err := ctx.Err(); err != nil {
 		return nil, nil, err
 	}
-	archive, err := s.open(ctx)
+	archive, err := s.open(ctx, s.member.Archive, s.key)
 	if err != nil {
 		return nil, nil, fmt.Errorf("the archive: %w", err)
 	}
@@ -74,6 +90,12 @@ type openMember struct {
 
 // Place unpacks the file.
 func (s *openMember) Place(ctx context.Context, path string, progress func(done int64)) error {
+	select {
+	case s.turns <- struct{}{}:
+		defer func() { <-s.turns }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 	size, _ := s.key.Size()
 	to, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {

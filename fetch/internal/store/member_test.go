@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/uniharmony/uniharmonyfs/internal/annex"
 	"github.com/uniharmony/uniharmonyfs/internal/source"
@@ -51,7 +52,10 @@ func TestMembersKeepTheContract(t *testing.T) {
 		}
 		archive := tarOf(t, name, content)
 		m := annex.Member{Archive: keyOf(t, archive), Path: "top/a b.nii"}
-		return Member(m, keyOf(t, content), func(ctx context.Context) (Content, error) {
+		return NewArchives(func(ctx context.Context, key, _ annex.Key) (Content, error) {
+			if key != m.Archive {
+				t.Errorf("%s is opened", key)
+			}
 			if errors.Is(there, context.Canceled) {
 				<-ctx.Done()
 				return nil, ctx.Err()
@@ -61,7 +65,7 @@ func TestMembersKeepTheContract(t *testing.T) {
 			}
 			open.Add(1)
 			return memory{bytes.NewReader(archive), &open}, nil
-		})
+		}).Source(m, keyOf(t, content))
 	}
 	sourcetest.Test(t, func(t *testing.T, content []byte) source.Source { return create(t, content, nil) }, sourcetest.Options{
 		Missing: func(t *testing.T, content []byte) source.Source { return create(t, content, errNotThere) },
@@ -80,6 +84,16 @@ func TestMembersKeepTheContract(t *testing.T) {
 		t.Error(err)
 	}
 	release()
+	// Some are unpacked at a time; who waits can leave.
+	a := p.(*archiveMember)
+	for range atOnce {
+		a.turns <- struct{}{}
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if err := p.Place(ctx, filepath.Join(t.TempDir(), "x"), func(int64) {}); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("without a turn: %v", err)
+	}
 	if open.Load() != 0 {
 		t.Errorf("%d are open still", open.Load())
 	}
