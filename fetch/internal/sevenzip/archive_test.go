@@ -181,14 +181,14 @@ func cautiously(t testing.TB, b []byte) {
 
 // Whatever byte is wrong, and wherever it ends, it is an error or other bytes.
 func TestDamage(t *testing.T) {
-	for _, name := range []string{"plainheader", "lzma", "solid", "bzip2"} {
+	for _, name := range []string{"plainheader", "lzma", "solid"} {
 		b := read(t, name).b
 		for i := 0; i < len(b); i++ {
 			if i > signatureSize && i < len(b)-350 && i%101 > 0 {
 				continue // of the compressed bytes some
 			}
 			cautiously(t, b[:i])
-			for _, flip := range []byte{1, 0x80, 0xff} {
+			for _, flip := range []byte{1, 0xff} {
 				bad := bytes.Clone(b)
 				bad[i] ^= flip
 				cautiously(t, resealed(bad))

@@ -22,10 +22,14 @@ var errNotThere = errors.New("the archive has no such file of that size")
 // File writes to w the file of that name and size (bytes) in an archive of n bytes.
 // It writes nothing of another size; what is in it is whoever's to check.
 func File(ctx context.Context, archive io.ReaderAt, n int64, name string, size int64, w io.Writer) error {
+	return unpack(&reading{ctx: ctx, r: archive, n: n, most: maxRatio*n + maxExtra}, name, size, w)
+}
+
+func unpack(from *reading, name string, size int64, w io.Writer) error {
 	if name = clean(name); name == "." || size < 0 {
 		return errNotThere
 	}
-	from := &reading{ctx: ctx, r: archive, n: n}
+	ctx := from.ctx
 	to := &writing{ctx: ctx, w: w, left: size}
 	head := make([]byte, len("\xfd7zXZ\x00"))
 	if got, err := from.ReadAt(head, 0); err != nil && err != io.EOF {
@@ -133,9 +137,10 @@ func from7z(from *reading, name string, size int64, to io.Writer) error {
 
 // reading is the archive, until ctx ends.
 type reading struct {
-	ctx context.Context
-	r   io.ReaderAt
-	n   int64
+	ctx  context.Context
+	r    io.ReaderAt
+	n    int64 // bytes
+	most int64 // that it may decompress to
 }
 
 func (r *reading) ReadAt(p []byte, off int64) (int, error) {
@@ -153,7 +158,7 @@ func (r *reading) Fetch(ctx context.Context, off, n int64, w io.Writer) error {
 
 // bounded refuses what a compressed archive decompresses to beyond the bound.
 func (r *reading) bounded(plain io.Reader) io.Reader {
-	return &bounded{r: plain, left: maxRatio*r.n + maxExtra}
+	return &bounded{r: plain, left: r.most}
 }
 
 type bounded struct {
