@@ -55,8 +55,7 @@ type Origin struct {
 	http  *web.Client
 	annex *annexChild // nil when git-annex is not to be used
 
-	stores    stores
-	sibling   *store.Sibling // nil when the dataset's own URL is not one of the web
+	stores    store.Stores
 	unpacking *store.Archives
 
 	mu    sync.Mutex // guards the following; not held while git is asked
@@ -67,7 +66,8 @@ type Origin struct {
 type remotes struct {
 	branch  string // commit id
 	configs map[annex.UUID]annex.RemoteConfig
-	order   []annex.UUID // of configs, by name
+	order   []annex.UUID        // of configs, by name
+	special map[annex.UUID]bool // see specials
 }
 
 // NewOrigin returns the origin of a clone's content. It reads nothing yet.
@@ -84,9 +84,6 @@ func NewOrigin(clone *Clone, git *gitstore.Store, o OriginOptions) (*Origin, err
 	}
 	r := &Origin{clone: clone, git: git, o: o, http: client}
 	r.unpacking = store.NewArchives(r.openArchive)
-	if !clone.Spec.Bundle {
-		r.sibling = store.NewSibling(client, clone.Spec.URL, parseIDs)
-	}
 	switch o.Fetcher {
 	case "", "auto":
 		if AnnexProgram() != "" {
@@ -165,13 +162,14 @@ func (r *Origin) readRemotes(ctx context.Context) (remotes, error) {
 		return cmp.Or(cmp.Compare(m.configs[a].Name(), m.configs[b].Name()), cmp.Compare(a, b))
 	})
 	m.order = m.order[:min(len(m.order), maxRemotes)]
+	m.special = specials(m.configs)
 	return m, nil
 }
 
 // Sources returns the places that may have a key's content, best first: git
 // itself, a repository on this machine, exact versions by URL, RIA stores, URLs that
-// the dataset records, remotes that keep keys, exported trees, the repository that
-// the dataset was cloned from, archives that are content themselves, and git-annex.
+// the dataset records, remotes that keep keys, exported trees, git repositories behind
+// URLs, archives that are content themselves, and git-annex.
 // With an error there may be sources too: those that could be found.
 func (r *Origin) Sources(ctx context.Context, key annex.Key) ([]Source, error) {
 	if key.Backend() == "GIT" {
@@ -278,8 +276,10 @@ func (r *Origin) byURL(ctx context.Context, key annex.Key) (all []Source, err er
 			}
 		}
 	}
-	if r.sibling != nil && m.wanted(here) {
-		l.addSources(r.siblingSource(m, key, here))
+	for _, s := range r.repositories(m, key, here) {
+		if !slices.ContainsFunc(l.all, func(other Source) bool { return other.String() == s.String() }) {
+			l.addSources(s)
+		}
 	}
 	l.addSources(r.archives(urls, key)...)
 	return l.all, err

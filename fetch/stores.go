@@ -3,33 +3,13 @@ package fetch
 import (
 	"bytes"
 	"errors"
-	"sync"
+	"slices"
 
 	"github.com/go-git/go-git/v5/plumbing/format/config"
 
 	"github.com/uniharmony/uniharmonyfs/fetch/internal/store"
 	"github.com/uniharmony/uniharmonyfs/internal/annex"
 )
-
-// stores are the places that have keys and that this origin has asked before: each
-// remembers how it keeps them. Its zero value is empty.
-type stores struct {
-	mu sync.Mutex // guards the following
-	at map[string]*store.Store
-}
-
-// get returns a store, made when it is wanted first.
-func (s *stores) get(at string, create func() *store.Store) *store.Store {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.at == nil {
-		s.at = make(map[string]*store.Store)
-	}
-	if s.at[at] == nil {
-		s.at[at] = create()
-	}
-	return s.at[at]
-}
 
 // localStore returns the content of a key in a RIA store's directory on this machine,
 // or nil.
@@ -40,7 +20,7 @@ func (r *Origin) localStore(dir string, key annex.Key) Source {
 	if !store.HasArchive(dir) {
 		return nil
 	}
-	return r.stores.get(dir, func() *store.Store { return store.Archive(dir) }).Source(key)
+	return r.stores.Get(dir, func() *store.Store { return store.Archive(dir) }).Source(key)
 }
 
 // riaStores returns the RIA stores that are said to have a key. One that cannot be
@@ -55,7 +35,7 @@ func (r *Origin) riaStores(m remotes, key annex.Key, here map[annex.UUID]bool) (
 		at := dir.String()
 		switch {
 		case dir.Scheme == "http", dir.Scheme == "https":
-			all = append(all, r.stores.get(at, func() *store.Store { return store.Objects(r.http, at, true) }).Source(key))
+			all = append(all, r.stores.Get(at, func() *store.Store { return store.Objects(r.http, at, true) }).Source(key))
 		case dir.Scheme == "file" && !r.clone.Local():
 			all = append(all, store.Refused(at, "it is a directory of the machine that the dataset was made on, and datasets from elsewhere are not followed to this machine's files"))
 		case dir.Scheme == "file":
@@ -81,44 +61,69 @@ func (r *Origin) keyStore(id annex.UUID, c annex.RemoteConfig, key annex.Key) []
 		size, _ := key.Size()
 		return []Source{r.http.Source(urls[0], size, false)}
 	default:
-		return []Source{r.stores.get(string(id), func() *store.Store {
+		return []Source{r.stores.Get("remote "+string(id), func() *store.Store {
 			return store.URLs(r.http, c["url"], len(urls), c.KeyURLs)
 		}).Source(key)}
 	}
 }
 
-// siblingSource returns the repository that the dataset was cloned from as the source
-// of a key, of which the logs say who has it.
-func (r *Origin) siblingSource(m remotes, key annex.Key, here map[annex.UUID]bool) Source {
-	return r.sibling.Source(key, func(ids []annex.UUID) bool {
-		for _, id := range ids {
-			if here[id] {
-				return true
+// repositories returns the git repositories behind URLs that have a key: special
+// remotes of type=git, and the one that the dataset was cloned from.
+func (r *Origin) repositories(m remotes, key annex.Key, here map[annex.UUID]bool) (all []Source) {
+	for _, id := range m.order {
+		if url, ok := m.configs[id].GitURL(); ok && here[id] {
+			if s := r.stores.Sibling(r.http, url, parseIDs); s != nil {
+				all = append(all, s.Source(key, func(ids []annex.UUID) bool { return slices.Contains(ids, id) }))
 			}
 		}
-		for _, id := range m.order {
-			if c := m.configs[id]; here[c.LocationUUID(id)] && c.IsIn(r.clone.Spec.URL) {
-				return true
-			}
-		}
-		return false
+	}
+	if own := r.own(m, key, here); own != nil && !slices.ContainsFunc(all, func(s Source) bool { return s.String() == own.String() }) {
+		all = append(all, own)
+	}
+	return all
+}
+
+// own returns the repository that the dataset was cloned from, if it is behind a URL
+// and may have the key.
+func (r *Origin) own(m remotes, key annex.Key, here map[annex.UUID]bool) Source {
+	if r.clone.Spec.Bundle || !m.unknown(here) {
+		return nil
+	}
+	s := r.stores.Sibling(r.http, r.clone.Spec.URL, parseIDs)
+	if s == nil {
+		return nil
+	}
+	return s.Source(key, func(ids []annex.UUID) bool {
+		return slices.ContainsFunc(ids, func(id annex.UUID) bool { return here[id] }) ||
+			slices.ContainsFunc(m.order, func(id annex.UUID) bool {
+				c := m.configs[id]
+				return here[c.LocationUUID(id)] && c.IsIn(r.clone.Spec.URL)
+			})
 	})
 }
 
-// wanted reports whether the logs name a repository that has the key and is none of
-// the special remotes, or a RIA store: only then the sibling is worth asking.
-func (m remotes) wanted(here map[annex.UUID]bool) bool {
-	known := map[annex.UUID]bool{annex.WebUUID: true}
-	for id, c := range m.configs {
-		_, isRIA := c.RIADir()
-		known[c.LocationUUID(id)] = known[c.LocationUUID(id)] || !isRIA
-	}
+// unknown reports whether somebody has the key that may be the repository that the
+// dataset was cloned from: who is no special remote, but for those that stand for a
+// repository or a RIA store.
+func (m remotes) unknown(here map[annex.UUID]bool) bool {
 	for id, has := range here {
-		if has && !known[id] {
+		if has && !m.special[id] {
 			return true
 		}
 	}
 	return false
+}
+
+// specials are the special remotes that stand for no repository, by the names under
+// which the logs speak of what they have.
+func specials(configs map[annex.UUID]annex.RemoteConfig) map[annex.UUID]bool {
+	all := map[annex.UUID]bool{annex.WebUUID: true}
+	for id, c := range configs {
+		if _, isRIA := c.RIADir(); !isRIA && c.Type() != "git" {
+			all[c.LocationUUID(id)] = true
+		}
+	}
+	return all
 }
 
 // parseIDs reads in a repository's configuration under which names git-annex knows

@@ -323,9 +323,6 @@ func TestSiblings(t *testing.T) {
 			at += "/.git"
 		}
 		r, _ := origin(t, at, OriginOptions{Fetcher: "native"})
-		if tree { // as git takes it from servers that know
-			r.sibling = store.NewSibling(r.http, served.url+"/ds/", parseIDs)
-		}
 		list, err := r.Sources(t.Context(), key)
 		if err != nil || len(list) != 1 {
 			t.Fatalf("%v, %v", list, err)
@@ -398,18 +395,22 @@ func client(t testing.TB) *web.Client {
 func TestWhenASiblingIsWorthAsking(t *testing.T) {
 	s3, ria := annex.UUID("s3"), annex.UUID("ria")
 	m := remotes{configs: map[annex.UUID]annex.RemoteConfig{
-		s3: {"type": "S3"}, "dir": {"type": "directory"},
+		s3: {"type": "S3"}, "dir": {"type": "directory"}, "x": {"type": "httpalso", "sameas-uuid": "second"}, "git": {"type": "git", "location": "ssh://example.org/a"},
 		ria: {"type": "external", "externaltype": "ora", "archive-id": datasetID, "url": "ria+ssh://example.org/store"},
 	}}
+	m.special = specials(m.configs)
 	for _, c := range []struct {
 		have []annex.UUID
 		want bool
-	}{{nil, false}, {[]annex.UUID{s3, "dir", annex.WebUUID}, false}, {[]annex.UUID{s3, "someone"}, true}, {[]annex.UUID{ria}, true}} {
+	}{
+		{nil, false}, {[]annex.UUID{s3, "dir", annex.WebUUID}, false}, {[]annex.UUID{s3, "second"}, false},
+		{[]annex.UUID{s3, "someone"}, true}, {[]annex.UUID{ria}, true}, {[]annex.UUID{"git"}, true},
+	} {
 		here := map[annex.UUID]bool{"gone": false}
 		for _, id := range c.have {
 			here[id] = true
 		}
-		if m.wanted(here) != c.want {
+		if m.unknown(here) != c.want {
 			t.Errorf("%v: %v", c.have, !c.want)
 		}
 	}
@@ -496,6 +497,46 @@ func TestHttpalsoIsLearned(t *testing.T) {
 	if !slices.Equal(served.told(keys[1].FileName()), []string{"/keys/" + keys[1].HashDirMixed() + "/" + keys[1].FileName()}) {
 		t.Errorf("it was looked for at %v", served.told(keys[1].FileName()))
 	}
+}
+
+// A special remote of type=git stands for a repository: it is asked where the dataset
+// comes from elsewhere.
+func TestCommonSiblings(t *testing.T) {
+	parent := t.TempDir()
+	m, err := maker.Make(filepath.Join(parent, "ds"), maker.Dataset{Name: "ds", Present: true, Files: []maker.File{{Path: "a.bin", Size: 1000, Seed: 1, Annexed: true}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	key := m.Files[0].Key
+	content := must(maker.Bytes(m.Files[0].Content))
+	id := strings.TrimSpace(run(t, m.Dir, "git", "config", "annex.uuid"))
+	served := serveDir(t, parent)
+	addRemote(t, m, id, "autoenable=true location="+served.url+"/ds name=common type=git", key)
+	list := sourcesOf(t, bundle(t, m), key)
+	if len(list) != 1 || list[0].Exact() {
+		t.Fatalf("%v", list)
+	}
+	if err := sourcetest.Fetch(t, list[0], content, 10, 500); err != nil {
+		t.Error(err)
+	}
+	// The same as what was cloned is there once.
+	run(t, m.Dir, "git", "update-server-info")
+	if list := sourcesOf(t, served.url+"/ds", key); len(list) != 1 || sourcetest.Fetch(t, list[0], content, 10, 500) != nil {
+		t.Errorf("%v", list)
+	}
+	// What calls itself another repository is another one.
+	run(t, m.Dir, "git", "config", "annex.uuid", "another")
+	sourcetest.WantClass(t, sourcetest.Fetch(t, sourcesOf(t, bundle(t, m), key)[0], content, 0, 1000), false, "does not say")
+}
+
+func sourcesOf(t testing.TB, at string, key annex.Key) []Source {
+	t.Helper()
+	r, _ := origin(t, at, OriginOptions{Fetcher: "native"})
+	list, err := r.Sources(t.Context(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return list
 }
 
 func TestSiblingsKeepTheContract(t *testing.T) {

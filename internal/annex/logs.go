@@ -34,19 +34,24 @@ func ParseLocationLog(log []byte) map[UUID]bool {
 }
 
 // ParseWebLog parses a key's URL log ("KEY.log.web") and returns the URLs
-// that can be fetched as they are, newest first. Those which are marked for a
-// program or another special remote (":URL", "yt:URL", and those of
+// that can be fetched as they are, newest first, and after them those of the web that
+// a special remote's program has claimed (":https://…"): DataLad's claims all, also
+// those that anybody can fetch. Others that are marked ("yt:URL", and those of
 // [ParseArchiveLog]) are left out. The URLs are untrusted and not validated; their
 // schemes may be anything.
 func ParseWebLog(log []byte) []string {
-	var urls []string
+	var urls, claimed []string
 	for _, e := range parsePresence(log) {
-		mark, _, ok := strings.Cut(e.info, ":")
-		if e.present && ok && !slices.Contains([]string{"", "yt", "quvi", "dl+archive"}, mark) {
+		mark, rest, ok := strings.Cut(e.info, ":")
+		switch {
+		case !e.present || !ok || slices.Contains([]string{"yt", "quvi", "dl+archive"}, mark):
+		case mark != "":
 			urls = append(urls, e.info)
+		case strings.HasPrefix(rest, "https://") || strings.HasPrefix(rest, "http://"):
+			claimed = append(claimed, rest)
 		}
 	}
-	return urls
+	return append(urls, claimed...)
 }
 
 // logLines returns the lines that are not empty. Old versions for Windows

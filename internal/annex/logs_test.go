@@ -31,8 +31,8 @@ func TestParseLocationLog(t *testing.T) {
 
 func TestParseWebLog(t *testing.T) {
 	log := "1s 1 http://example.org/old\n3s 1 https://example.org/a b?c=1:2#d\n2s 0 http://example.org/gone\n1s 1 http://example.org/gone\n" +
-		"5s 1 :s3://bucket/x\n5s 1 yt:https://example.org/v\n5s 1 quvi:https://example.org/v\n5s 1 no-scheme\n5s X http://example.org/dead\n"
-	want := []string{"https://example.org/a b?c=1:2#d", "http://example.org/old"}
+		"9s 1 :http://example.org/claimed\n8s 0 :http://example.org/claimed-once\n5s 1 :s3://bucket/x\n5s 1 yt:https://example.org/v\n5s 1 quvi:https://example.org/v\n5s 1 no-scheme\n5s X http://example.org/dead\n"
+	want := []string{"https://example.org/a b?c=1:2#d", "http://example.org/old", "http://example.org/claimed"}
 	if got := ParseWebLog([]byte(log)); !slices.Equal(got, want) {
 		t.Errorf("%q", got)
 	}

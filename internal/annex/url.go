@@ -80,6 +80,12 @@ func (c RemoteConfig) KeyURLs(k Key) []string {
 	return urls
 }
 
+// GitURL returns the URL of the git repository that a special remote of type=git
+// stands for, if that is one of the web.
+func (c RemoteConfig) GitURL() (string, bool) {
+	return c["location"], c.Type() == "git" && isBase(c["location"])
+}
+
 // HoldsTree reports whether the remote keeps files under their paths in the
 // dataset, and not by their keys.
 func (c RemoteConfig) HoldsTree() bool { return c["exporttree"] == "yes" || c["importtree"] == "yes" }

@@ -215,3 +215,18 @@ func writeBranch(t *testing.T, repo string, files map[string]string) {
 	os.Unsetenv("GIT_INDEX_FILE")
 	os.Remove(filepath.Join(repo, ".git", "annex", "index"))
 }
+
+func TestGitURL(t *testing.T) {
+	for location, want := range map[string]bool{
+		"https://example.org/a/b": true, "http://example.org/a.git": true,
+		"ssh://example.org/a": false, "git@example.org:a": false, "/data/a": false, "file:///data/a": false, "ext::sh": false, "https://example.org/?a": false, "": false,
+	} {
+		c := RemoteConfig{"type": "git", "name": "x", "location": location}
+		if got, ok := c.GitURL(); ok != want || ok && got != location {
+			t.Errorf("%q: %q, %v", location, got, ok)
+		}
+		if _, ok := with(c, "type", "directory").GitURL(); ok {
+			t.Errorf("%q is a repository of another type", location)
+		}
+	}
+}
