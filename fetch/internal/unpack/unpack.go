@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math"
 	"path"
 	"strings"
 
@@ -22,7 +23,7 @@ var errNotThere = errors.New("the archive has no such file of that size")
 // File writes to w the file of that name and size (bytes) in an archive of n bytes.
 // It writes nothing of another size; what is in it is whoever's to check.
 func File(ctx context.Context, archive io.ReaderAt, n int64, name string, size int64, w io.Writer) error {
-	return unpack(&reading{ctx: ctx, r: archive, n: n, most: maxRatio*n + maxExtra}, name, size, w)
+	return unpack(&reading{ctx: ctx, r: archive, n: n, list: maxList, most: maxRatio*n + maxExtra}, name, size, w)
 }
 
 func unpack(from *reading, name string, size int64, w io.Writer) error {
@@ -76,6 +77,8 @@ const (
 	// a bomb.
 	maxRatio = 100
 	maxExtra = 1 << 30
+	// maxList bounds the list of a zip archive's files, in bytes: some 300,000.
+	maxList = 32 << 20
 )
 
 // clean makes names equal that mean the same in an archive.
@@ -104,7 +107,9 @@ func fromTar(r io.Reader, name string, size int64, to io.Writer) error {
 }
 
 func fromZip(from *reading, name string, size int64, to io.Writer) error {
-	z, err := zip.NewReader(from, from.n)
+	l := &listed{from, from.list}
+	z, err := zip.NewReader(l, from.n)
+	l.left = math.MaxInt64
 	if err != nil && !errors.Is(err, zip.ErrInsecurePath) {
 		return err
 	}
@@ -121,6 +126,21 @@ func fromZip(from *reading, name string, size int64, to io.Writer) error {
 		return err
 	}
 	return errNotThere
+}
+
+// listed is a zip archive of which only so much may be read: the library reads a list
+// of files to its end, whatever size the archive says that it has.
+type listed struct {
+	*reading
+	left int64
+}
+
+func (l *listed) ReadAt(p []byte, off int64) (int, error) {
+	n, err := l.reading.ReadAt(p, off)
+	if l.left -= int64(n); l.left < 0 {
+		return 0, errors.New("its list of files is too large")
+	}
+	return n, err
 }
 
 func from7z(from *reading, name string, size int64, to io.Writer) error {
@@ -140,6 +160,7 @@ type reading struct {
 	ctx  context.Context
 	r    io.ReaderAt
 	n    int64 // bytes
+	list int64 // that may be read of its list of files, in bytes
 	most int64 // that it may decompress to
 }
 

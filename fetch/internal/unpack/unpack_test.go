@@ -150,6 +150,24 @@ func TestBombs(t *testing.T) {
 			t.Errorf("a bomb of %d bytes, of which %d are allowed: %v", len(bomb), most, err)
 		}
 	}
+	// A list of files without end, and a short one with a large file.
+	var many bytes.Buffer
+	list := zip.NewWriter(&many)
+	for i := range 5000 {
+		list.Create(fmt.Sprint(i))
+	}
+	last, err := list.CreateHeader(&zip.FileHeader{Name: "a", Method: zip.Store})
+	if err != nil {
+		t.Fatal(err)
+	}
+	last.Write(zeros)
+	list.Close()
+	for most, says := range map[int64]string{100 << 10: "list of files is too large", 512 << 10: ""} {
+		err := unpack(&reading{ctx: t.Context(), r: bytes.NewReader(many.Bytes()), n: int64(many.Len()), list: most}, "a", 1<<20, io.Discard)
+		if (err == nil) != (says == "") || err != nil && !strings.Contains(err.Error(), says) {
+			t.Errorf("of a list %d bytes are allowed: %v", most, err)
+		}
+	}
 	var lying bytes.Buffer
 	z := zip.NewWriter(&lying)
 	w, err := z.CreateHeader(&zip.FileHeader{Name: "a", Method: zip.Deflate})
