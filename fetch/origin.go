@@ -257,7 +257,8 @@ func (r *Origin) byURL(ctx context.Context, key annex.Key) (all []Source, err er
 	for _, u := range order {
 		l.add(true, m.configs[u].VersionedURLs(versions[u])...)
 	}
-	l.addSources(r.riaStores(m, key, here)...)
+	stores, refused := r.riaStores(m, key, here)
+	l.addSources(stores...)
 	urls := read(".log.web")
 	l.add(false, annex.ParseWebLog(urls)...)
 	for _, u := range order {
@@ -282,6 +283,7 @@ func (r *Origin) byURL(ctx context.Context, key annex.Key) (all []Source, err er
 		}
 	}
 	l.addSources(r.archives(urls, key)...)
+	l.addSources(refused...)
 	return l.all, err
 }
 

@@ -23,9 +23,9 @@ func (r *Origin) localStore(dir string, key annex.Key) Source {
 	return r.stores.Get(dir, func() *store.Store { return store.Archive(dir) }).Source(key)
 }
 
-// riaStores returns the RIA stores that are said to have a key. One that cannot be
-// asked is there too, and says why.
-func (r *Origin) riaStores(m remotes, key annex.Key, here map[annex.UUID]bool) (all []Source) {
+// riaStores returns the RIA stores that are said to have a key, and those of them that
+// cannot be asked, which say why.
+func (r *Origin) riaStores(m remotes, key annex.Key, here map[annex.UUID]bool) (all, refused []Source) {
 	for _, id := range m.order {
 		c := m.configs[id]
 		dir, ok := c.RIADir()
@@ -37,18 +37,18 @@ func (r *Origin) riaStores(m remotes, key annex.Key, here map[annex.UUID]bool) (
 		case dir.Scheme == "http", dir.Scheme == "https":
 			all = append(all, r.stores.Get(at, func() *store.Store { return store.Objects(r.http, at, true) }).Source(key))
 		case dir.Scheme == "file" && !r.clone.Local():
-			all = append(all, store.Refused(at, "it is a directory of the machine that the dataset was made on, and datasets from elsewhere are not followed to this machine's files"))
+			refused = append(refused, store.Refused(at, "it is a directory of the machine that the dataset was made on, and datasets from elsewhere are not followed to this machine's files"))
 		case dir.Scheme == "file":
 			if s := r.localStore(dir.Path, key); s != nil {
 				all = append(all, s)
 			} else {
-				all = append(all, store.Refused(at, "it does not have it, or is not there"))
+				refused = append(refused, store.Refused(at, "it does not have it, or is not there"))
 			}
 		case !c.IsIn(r.clone.Spec.URL): // else git-annex asks it, as the dataset's own
-			all = append(all, store.Refused(at, "over ssh it is read by a program that only you can start: datalad get"))
+			refused = append(refused, store.Refused(at, "over ssh it is read by a program that only you can start: datalad get"))
 		}
 	}
-	return all
+	return all, refused
 }
 
 // keyStore returns what a special remote that keeps keys behind URLs has of one. It
@@ -72,8 +72,9 @@ func (r *Origin) keyStore(id annex.UUID, c annex.RemoteConfig, key annex.Key) []
 func (r *Origin) repositories(m remotes, key annex.Key, here map[annex.UUID]bool) (all []Source) {
 	for _, id := range m.order {
 		if url, ok := m.configs[id].GitURL(); ok && here[id] {
-			if s := r.stores.Sibling(r.http, url, parseIDs); s != nil {
-				all = append(all, s.Source(key, func(ids []annex.UUID) bool { return slices.Contains(ids, id) }))
+			has := func(ids []annex.UUID) bool { return slices.Contains(ids, id) }
+			if s := r.stores.Sibling(r.http, url, parseIDs); s != nil && !s.Lacks(has) {
+				all = append(all, s.Source(key, has))
 			}
 		}
 	}
@@ -89,17 +90,18 @@ func (r *Origin) own(m remotes, key annex.Key, here map[annex.UUID]bool) Source 
 	if r.clone.Spec.Bundle || !m.unknown(here) {
 		return nil
 	}
-	s := r.stores.Sibling(r.http, r.clone.Spec.URL, parseIDs)
-	if s == nil {
-		return nil
-	}
-	return s.Source(key, func(ids []annex.UUID) bool {
+	has := func(ids []annex.UUID) bool {
 		return slices.ContainsFunc(ids, func(id annex.UUID) bool { return here[id] }) ||
 			slices.ContainsFunc(m.order, func(id annex.UUID) bool {
 				c := m.configs[id]
 				return here[c.LocationUUID(id)] && c.IsIn(r.clone.Spec.URL)
 			})
-	})
+	}
+	s := r.stores.Sibling(r.http, r.clone.Spec.URL, parseIDs)
+	if s == nil || s.Lacks(has) {
+		return nil
+	}
+	return s.Source(key, has)
 }
 
 // unknown reports whether somebody has the key that may be the repository that the

@@ -118,6 +118,29 @@ func TestDatasetsInRIAStores(t *testing.T) {
 	}
 }
 
+// An archive that was brought for a file in it belongs to the dataset, and goes with
+// it, not with one of its mounts.
+func TestArchivesBelongToTheirDataset(t *testing.T) {
+	u := newUser(t)
+	dir, sums := riaStore(t, u)
+	url := serveFiles(t, dir)
+	u.must("mount", "--dataset", url+"/alias/stored", u.path("other"))
+	u.must("mount", "--dataset", url+"/alias/nested", u.path("mnt"))
+	sameSums(t, sumsBelow(t, u.path("mnt")), sums["nested"])
+	u.must("unmount", "--clean", u.path("mnt"))
+	if s := u.status(); s.Store.Objects != 2 {
+		t.Errorf("%d objects are left, not the two archives", s.Store.Objects)
+	}
+	names, _ := filepath.Glob(filepath.Join(u.cache, "datasets", "nested-*"))
+	if len(names) != 1 {
+		t.Fatalf("the hidden clones are %v", names)
+	}
+	u.must("clean", filepath.Base(names[0]))
+	if s := u.status(); s.Store.Objects != 0 {
+		t.Errorf("%d objects are left after the dataset went", s.Store.Objects)
+	}
+}
+
 // What is not in the store any more is an error that names the places that were asked,
 // and why another was not.
 func TestWhatARIAStoreDoesNotHave(t *testing.T) {

@@ -58,6 +58,15 @@ func (s *Sibling) Source(key annex.Key, has func(ids []annex.UUID) bool) source.
 	return &siblingSource{s: s, key: key, has: has}
 }
 
+// Lacks reports whether the sibling is known, and the logs do not say of it that it has
+// a key.
+func (s *Sibling) Lacks(has func(ids []annex.UUID) bool) bool {
+	s.mu.Lock()
+	known := s.known
+	s.mu.Unlock()
+	return known != nil && !has(known.ids)
+}
+
 type siblingSource struct {
 	s   *Sibling
 	key annex.Key
