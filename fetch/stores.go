@@ -35,7 +35,7 @@ func (r *Origin) riaStores(m remotes, key annex.Key, here map[annex.UUID]bool) (
 		at := dir.String()
 		switch {
 		case dir.Scheme == "http", dir.Scheme == "https":
-			all = append(all, r.stores.Get(at, func() *store.Store { return store.Objects(r.http, at, true) }).Source(key))
+			all = append(all, r.stores.Get(at, func() *store.Store { return store.Objects(r.http, at) }).Source(key))
 		case dir.Scheme == "file" && !r.clone.Local():
 			refused = append(refused, store.Refused(at, "it is a directory of the machine that the dataset was made on, and datasets from elsewhere are not followed to this machine's files"))
 		case dir.Scheme == "file":

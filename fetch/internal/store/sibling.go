@@ -143,5 +143,5 @@ func (s *Sibling) readAt(ctx context.Context, base string) (*repository, error) 
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", plain.Short(base+"/config", web.MaxURL), err)
 	}
-	return &repository{store: Objects(s.http, base, true), ids: ids}, nil
+	return &repository{store: Objects(s.http, base), ids: ids}, nil
 }

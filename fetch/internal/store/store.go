@@ -74,9 +74,9 @@ func label(base, url string) string {
 }
 
 // Objects returns the store in the directory of a bare repository at a URL, where
-// objects lie in either way that git-annex hashes them. With archive there may be an
-// archive of them beside, as in RIA stores.
-func Objects(c *web.Client, base string, archive bool) *Store {
+// objects lie in either way that git-annex hashes them, or in an archive beside, as in
+// RIA stores.
+func Objects(c *web.Client, base string) *Store {
 	s := URLs(c, base, 2, func(key annex.Key) (urls []string) {
 		file := key.FileName()
 		for _, dir := range []string{key.HashDirMixed(), key.HashDirLower()} {
@@ -86,7 +86,7 @@ func Objects(c *web.Client, base string, archive bool) *Store {
 		}
 		return urls
 	})
-	if url, ok := annex.ObjectURL(base, archivePath); ok && archive {
+	if url, ok := annex.ObjectURL(base, archivePath); ok {
 		s.ways = append(s.ways, archived(remoteFile(c, url)))
 	}
 	return s

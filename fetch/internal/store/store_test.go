@@ -138,7 +138,7 @@ func TestStoresKeepTheContract(t *testing.T) {
 				s, key := newShelf(t), keyOf(t, content)
 				put(s, key, content)
 				s.fault = fault
-				return Objects(client(t), s.url, true).Source(key)
+				return Objects(client(t), s.url).Source(key)
 			}
 			sourcetest.Test(t, func(t *testing.T, content []byte) source.Source { return create(t, content, nil) }, sourcetest.Options{
 				Missing: func(t *testing.T, content []byte) source.Source {
@@ -188,7 +188,7 @@ func TestWaysAreLearned(t *testing.T) {
 	s := newShelf(t)
 	s.put("annex/objects/"+lower(a), one)
 	s.put("annex/objects/"+lower(b), two)
-	st := Objects(client(t), s.url, true)
+	st := Objects(client(t), s.url)
 	if st.Source(a).Exact() {
 		t.Error("nothing holds a store to its keys")
 	}
@@ -227,7 +227,7 @@ func TestWaysAreLearned(t *testing.T) {
 func TestFailuresNameEveryWay(t *testing.T) {
 	s := newShelf(t)
 	key := keyOf(t, []byte("x"))
-	st := Objects(client(t), s.url, true)
+	st := Objects(client(t), s.url)
 	err := sourcetest.Fetch(t, st.Source(key), []byte("x"), 0, 1)
 	for _, says := range []string{"404 Not Found (annex/objects/" + key.HashDirMixed() + "/KEY/KEY, annex/objects/" + key.HashDirLower() + "/KEY/KEY, " + archivePath + ")"} {
 		if err == nil || !strings.Contains(err.Error(), says) {
@@ -242,10 +242,10 @@ func TestFailuresNameEveryWay(t *testing.T) {
 	}
 	// One that lies of the size is final.
 	s.put(archivePath, archiveOf(mixed(key), []byte("xyz")))
-	fresh := Objects(client(t), s.url, true)
+	fresh := Objects(client(t), s.url)
 	sourcetest.WantClass(t, sourcetest.Fetch(t, fresh.Source(key), []byte("x"), 0, 1), false, "3 bytes there, not the key's 1")
 	s.put(archivePath, []byte("no archive at all, but some text that is as long"))
-	fresh = Objects(client(t), s.url, true)
+	fresh = Objects(client(t), s.url)
 	sourcetest.WantClass(t, sourcetest.Fetch(t, fresh.Source(key), []byte("x"), 0, 1), false, "no 7z archive")
 	if name := Name("https://a:secret@example.org/x"); strings.Contains(name, "secret") {
 		t.Errorf("a name has a password: %s", name)
@@ -259,7 +259,7 @@ func TestReplacedArchives(t *testing.T) {
 	a, b := keyOf(t, one), keyOf(t, two)
 	s := newShelf(t)
 	s.put(archivePath, archiveOf(mixed(a), one))
-	st := Objects(client(t), s.url, true)
+	st := Objects(client(t), s.url)
 	if err := sourcetest.Fetch(t, st.Source(a), one, 0, 1000); err != nil {
 		t.Fatal(err)
 	}
