@@ -14,7 +14,7 @@ func (sel *selector) linked(i int32, suffix, ext, datatype string) {
 			if !sel.more(stepsOfFind) {
 				return
 			}
-			if g, ok := sel.Resolve(ref, i); ok {
+			if g, ok := sel.resolve(ref, i); ok {
 				sel.add(g, ruleEmptyRoom, i)
 			}
 		}
@@ -23,7 +23,7 @@ func (sel *selector) linked(i int32, suffix, ext, datatype string) {
 			if !sel.more(stepsOfFind) {
 				return
 			}
-			if g, ok := sel.Resolve(ref, i); ok {
+			if g, ok := sel.resolve(ref, i); ok {
 				sel.add(g, ruleTarget, i)
 			}
 		}

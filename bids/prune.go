@@ -42,7 +42,7 @@ func (sel *selector) mayIntend(f *layout.File) bool {
 // that is not shown.
 func (sel *selector) isGone(ref string, i int32) bool {
 	gone := false
-	for _, p := range sel.References(ref, i) {
+	for _, p := range sel.references(ref, i) {
 		there, shown := sel.at(p)
 		if shown {
 			return false

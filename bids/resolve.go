@@ -53,7 +53,7 @@ func (s *subjectLinks) namedBy(sel *selector) map[int32][]int32 {
 				if !sel.more(stepsOfFind) {
 					break
 				}
-				if target, ok := sel.Resolve(ref, g); ok {
+				if target, ok := sel.resolve(ref, g); ok {
 					s.intended[target] = append(s.intended[target], g)
 				}
 			}

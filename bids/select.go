@@ -107,6 +107,7 @@ type contents struct {
 	unread   map[int32]bool          // files that were needed and could not be read
 	subjects map[int32]*subjectLinks // by directory
 	groups   map[group]*groupIndex
+	datasets map[int32]map[string]string // DatasetLinks, by the root of a dataset
 }
 
 // outcome is what is shown, as far as it is known.
@@ -150,7 +151,7 @@ func (c *Catalog) choosePrimary(s Selection, read Read) (*selector, error) {
 		names: c.names, work: c.newWork(),
 		asked: asked{s: s, whole: s.isWhole(), exclude: filter.CompileGlobs(s.Exclude)},
 		contents: contents{read: read, memory: c.memory, links: make(map[int32]*links), unread: make(map[int32]bool),
-			subjects: make(map[int32]*subjectLinks), groups: make(map[group]*groupIndex)},
+			subjects: make(map[int32]*subjectLinks), groups: make(map[group]*groupIndex), datasets: make(map[int32]map[string]string)},
 		outcome: outcome{shown: make([]cause, len(c.names.Files)), tables: make([]bool, len(c.names.Dirs)), replaced: make(map[int][]byte)},
 	}
 	var err error

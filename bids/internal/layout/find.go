@@ -63,16 +63,6 @@ func (l *Layout) References(ref string, i int32) []string {
 	return []string{path.Join(l.Dirs[sub].Path, ref), fromTop}
 }
 
-// Resolve finds the file that a reference in a sidecar of file i names.
-func (l *Layout) Resolve(ref string, i int32) (int32, bool) {
-	for _, p := range l.References(ref, i) {
-		if g, ok := l.FileAt(p); ok {
-			return g, true
-		}
-	}
-	return 0, false
-}
-
 // SubjectDir returns the directory sub-X that d is in, or d's root.
 func (l *Layout) SubjectDir(d int32) int32 {
 	for d > 0 && l.Dirs[d].Place == Subject && l.Dirs[d].Parent != l.Dirs[d].Root {

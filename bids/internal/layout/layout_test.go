@@ -134,6 +134,16 @@ func TestApplies(t *testing.T) {
 	}
 }
 
+// resolve finds the file that a reference in a sidecar of file i names.
+func (l *Layout) resolve(ref string, i int32) (int32, bool) {
+	for _, p := range l.References(ref, i) {
+		if g, ok := l.FileAt(p); ok {
+			return g, true
+		}
+	}
+	return 0, false
+}
+
 func TestReferences(t *testing.T) {
 	const sidecar = "sub-01/ses-a/fmap/sub-01_epi.json"
 	l := of(sidecar, "sub-01/ses-a/func/x_bold.nii", "sub-02/func/y_bold.nii", "derivatives/p/sub-01/fmap/sub-01_epi.json", "derivatives/p/sub-01/func/x.nii")
@@ -148,14 +158,14 @@ func TestReferences(t *testing.T) {
 		"nowhere":                            "",
 	} {
 		got := ""
-		if g, ok := l.Resolve(ref, l.file(t, sidecar)); ok {
+		if g, ok := l.resolve(ref, l.file(t, sidecar)); ok {
 			got = l.PathOf(g)
 		}
 		if got != want {
 			t.Errorf("%q leads to %q, want %q", ref, got, want)
 		}
 	}
-	g, ok := l.Resolve("bids::sub-01/func/x.nii", l.file(t, "derivatives/p/sub-01/fmap/sub-01_epi.json"))
+	g, ok := l.resolve("bids::sub-01/func/x.nii", l.file(t, "derivatives/p/sub-01/fmap/sub-01_epi.json"))
 	if !ok || !strings.HasPrefix(l.PathOf(g), "derivatives/p/") {
 		t.Error("a derivative's references are within it")
 	}
