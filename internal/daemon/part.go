@@ -243,7 +243,10 @@ func (m *mount) partAt(at string) (*part, string) {
 			in = p
 		}
 	}
-	return in, strings.TrimPrefix(strings.TrimPrefix(at, in.path), "/")
+	if in != m.part {
+		at = strings.TrimPrefix(strings.TrimPrefix(at, in.path), "/")
+	}
+	return in, at
 }
 
 // borderAbove returns the subdataset of the part that a path lies in, as a path in the

@@ -94,7 +94,11 @@ func TestText(t *testing.T) {
 	_, err = c.Text(t.Context(), gone.URL, 9)
 	sourcetest.WantClass(t, err, true, "")
 
-	silent := func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }
+	silent := func(w http.ResponseWriter, r *http.Request) {
+		w.WriteHeader(http.StatusOK)
+		w.(http.Flusher).Flush()
+		<-r.Context().Done()
+	}
 	_, err = client(t, 100*time.Millisecond).Text(t.Context(), serving(t, silent), 9)
 	sourcetest.WantClass(t, err, true, "next to nothing")
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
