@@ -23,7 +23,7 @@ var layers = [][]string{
 	{"bids/sidecar"},
 	{"bids", "index", "internal/cachedir", "internal/gitstore", "internal/maker", "internal/source/sourcetest", "internal/tree", "fetch/internal/remedy", "cache/internal/disk", "cache/internal/queue", "cache/internal/supply"},
 	{"cache/internal/partial", "fetch/internal/program", "fetch/internal/web", "internal/publisher"},
-	{"cache/internal/pinfile", "cache/internal/proof", "cache/internal/readplan"},
+	{"cache/internal/pinfile", "cache/internal/proof", "cache/internal/readplan", "fetch/internal/partial"},
 	{"cache/internal/layout"},
 	{"cache", "fetch", "internal/beneath", "internal/commit", "internal/demo"},
 	{"fs"},

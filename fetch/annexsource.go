@@ -16,6 +16,7 @@ import (
 type annexSource struct {
 	child *annexChild
 	key   annex.Key
+	clone *Clone // whose branch git-annex reads
 }
 
 func (s *annexSource) String() string { return "git-annex" }
@@ -30,6 +31,9 @@ func (s *annexSource) Fetch(context.Context, int64, int64, io.Writer) error {
 func (s *annexSource) Place(ctx context.Context, path string, progress func(done int64)) error {
 	if err := ctx.Err(); err != nil {
 		return err
+	}
+	if err := s.clone.WaitBranch(ctx); err != nil {
+		return classify(err)
 	}
 	object := filepath.Join(s.child.dir, "annex", "objects", s.key.ObjectPath())
 	// What is there already, git-annex passes over without a word.

@@ -30,8 +30,9 @@ type CloneOptions struct {
 }
 
 // Hidden is the hidden clone of a dataset: bare, and without history. What its
-// files are comes first, and the git-annex branch, which says where content is
-// and is many times larger, when content is wanted.
+// files are comes first. The git-annex branch, which says where content is and
+// is many times larger, comes when content is wanted: of the keys that are
+// wanted, where the dataset's server can send that, else whole.
 //
 // It is safe for concurrent use; one process may have it at a time.
 type Hidden struct {
@@ -44,9 +45,11 @@ type Hidden struct {
 
 	swept sync.Once // git-annex's leftovers are removed
 
-	mu     sync.Mutex            // guards the following
-	behind map[gitstore.OID]bool // versions without the git-annex branch; nil: not known yet
-	coming *coming               // the branch on its way, or nil
+	mu      sync.Mutex            // guards the following
+	behind  map[gitstore.OID]bool // versions without the git-annex branch; nil: not known yet
+	partial bool                  // of the branch only what was asked for is there
+	coming  *coming               // the branch on its way, or nil
+	logs    logs                  // what is there of a branch that is partial
 }
 
 // Clone is a hidden clone at one version.
@@ -88,7 +91,7 @@ func (h *Hidden) Clone(ctx context.Context, spec Spec, version string, o CloneOp
 		return nil, err
 	}
 	if id, ok := m.known(version); ok && m.URL == spec.URL {
-		return h.at(spec, id, m.Behind, o, false), nil
+		return h.at(spec, id, m, o, false), nil
 	}
 	if o.Offline {
 		return nil, &advice.Error{Kind: advice.Unreachable, Reason: advice.Offline, What: "the dataset " + describe(spec, version) + " is not known here", Why: "the network is switched off (offline)", Do: []string{"mount it once without --offline"}}
@@ -115,7 +118,7 @@ func (h *Hidden) Clone(ctx context.Context, spec Spec, version string, o CloneOp
 	if err != nil {
 		return nil, cloneError(ctx, spec, version, err)
 	}
-	return h.at(spec, got.commit, m.Behind, o, true), nil
+	return h.at(spec, got.commit, m, o, true), nil
 }
 
 func (h *Hidden) manifest(spec Spec) (manifest, error) {
@@ -126,14 +129,14 @@ func (h *Hidden) manifest(spec Spec) (manifest, error) {
 	return m, nil
 }
 
-// at returns the clone at a version that it has. behind is what the manifest
-// says, and changed that this is news.
-func (h *Hidden) at(spec Spec, id gitstore.OID, behind []gitstore.OID, o CloneOptions, changed bool) *Clone {
+// at returns the clone at a version that it has. changed says that what m says
+// is news.
+func (h *Hidden) at(spec Spec, id gitstore.OID, m manifest, o CloneOptions, changed bool) *Clone {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.behind == nil || changed {
-		h.behind = make(map[gitstore.OID]bool)
-		for _, id := range behind {
+		h.behind, h.partial = make(map[gitstore.OID]bool), m.Partial
+		for _, id := range m.Behind {
 			h.behind[id] = true
 		}
 	}

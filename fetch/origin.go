@@ -38,6 +38,9 @@ type OriginOptions struct {
 	// Paths returns the paths of a key in the version, for places that keep
 	// files under their names. nil knows none.
 	Paths func(annex.Key) []string
+	// Ahead returns some n keys that are likely to be asked for after a key: where
+	// their content is may be asked for together. nil knows none.
+	Ahead func(key annex.Key, n int) []annex.Key
 	Log   *slog.Logger
 }
 
@@ -68,6 +71,9 @@ func NewOrigin(clone *Clone, git *gitstore.Store, o OriginOptions) (*Origin, err
 	}
 	if o.Paths == nil {
 		o.Paths = func(annex.Key) []string { return nil }
+	}
+	if o.Ahead == nil {
+		o.Ahead = func(annex.Key, int) []annex.Key { return nil }
 	}
 	client, err := web.New(web.Options{Allow: o.AllowAddresses, Env: o.Env, Timeout: o.Timeout})
 	if err != nil {
@@ -113,36 +119,50 @@ const (
 	maxRemotes = 200
 )
 
-// remotes returns what the git-annex branch says of all keys. It is remembered
-// once it was read; a failure is not. A dataset without that branch has none.
-func (r *Origin) remotes(ctx context.Context) (remotes, error) {
+// remotes returns what the git-annex branch says of all keys, when what it says
+// of a key is there too. It is remembered once it was read; a failure is not. A
+// dataset without that branch has none.
+func (r *Origin) remotes(ctx context.Context, key annex.Key) (remotes, error) {
+	if err := r.clone.waitBeginning(ctx); err != nil {
+		return remotes{}, err
+	}
 	r.mu.Lock()
 	known := r.known
 	r.mu.Unlock()
+	m := remotes{}
 	if known != nil {
-		return *known, nil
-	}
-	m, err := r.readRemotes(ctx)
-	if err != nil || m.branch == "" {
+		m = *known
+	} else if id, err := r.git.Resolve(ctx, annexRef); errors.Is(err, fs.ErrNotExist) {
+		return m, nil
+	} else if err != nil {
 		return m, err
+	} else {
+		m.branch = string(id)
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.known = &m
-	return m, nil
+	err := r.clone.waitLogs(ctx, r.git, m.branch, key, func(n int) []annex.Key { return r.o.Ahead(key, n) })
+	if known == nil && err == nil {
+		if err = r.readRemotes(ctx, &m); err == nil {
+			r.mu.Lock()
+			r.known = &m
+			r.mu.Unlock()
+		}
+	}
+	return m, err
 }
 
-func (r *Origin) readRemotes(ctx context.Context) (remotes, error) {
-	id, err := r.git.Resolve(ctx, annexRef)
-	if errors.Is(err, fs.ErrNotExist) {
-		return remotes{}, nil
-	} else if err != nil {
-		return remotes{}, err
-	}
-	m := remotes{branch: string(id)}
-	log, err := r.git.ReadPathMax(ctx, m.branch, "remote.log", maxLog)
+// forget makes the next call look which commit the git-annex branch is at, and
+// what is there of it.
+func (r *Origin) forget() {
+	r.mu.Lock()
+	r.known = nil
+	r.mu.Unlock()
+	r.clone.forgetLogs()
+}
+
+func (r *Origin) readRemotes(ctx context.Context, m *remotes) error {
+	log, err := r.git.ReadPathMax(ctx, m.branch, ofAllKeys, maxLog)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return remotes{}, err
+		return err
 	}
 	m.configs = annex.ParseRemoteLog(log)
 	for u := range m.configs {
@@ -152,7 +172,7 @@ func (r *Origin) readRemotes(ctx context.Context) (remotes, error) {
 		return cmp.Or(cmp.Compare(m.configs[a].Name(), m.configs[b].Name()), cmp.Compare(a, b))
 	})
 	m.order = m.order[:min(len(m.order), maxRemotes)]
-	return m, nil
+	return nil
 }
 
 // Sources returns the places that may have a key's content, best first: git
@@ -169,19 +189,22 @@ func (r *Origin) Sources(ctx context.Context, key annex.Key) ([]Source, error) {
 			sources = append(sources, &fileSource{path: path, key: key})
 		}
 	}
-	if err := r.clone.WaitBranch(ctx); err != nil {
-		return sources, classify(err)
+	if r.o.Fetcher == "annex" {
+		return append(sources, &annexSource{child: r.annex, key: key, clone: r.clone}), nil
 	}
-	var failed error
-	if r.o.Fetcher != "annex" {
-		urls, err := r.urls(ctx, key)
-		failed = err
-		for _, u := range urls {
-			sources = append(sources, u)
-		}
+	urls, failed := r.urls(ctx, key)
+	if errors.Is(failed, gitstore.ErrMissing) { // the branch is another, or was tampered with
+		r.forget()
+		urls, failed = r.urls(ctx, key)
+	}
+	if known := new(advice.Error); errors.As(failed, &known) || ctx.Err() != nil {
+		return sources, classify(failed)
+	}
+	for _, u := range urls {
+		sources = append(sources, u)
 	}
 	if r.annex != nil {
-		sources = append(sources, &annexSource{child: r.annex, key: key})
+		sources = append(sources, &annexSource{child: r.annex, key: key, clone: r.clone})
 	}
 	return sources, failed
 }
@@ -219,7 +242,7 @@ func (l *urlList) add(exact bool, urls ...string) {
 // urls returns the URLs of a key, the best ones first, at most maxURLs. Without
 // all logs it returns those that it knows, and the error.
 func (r *Origin) urls(ctx context.Context, key annex.Key) (urls []*web.Source, err error) {
-	m, err := r.remotes(ctx)
+	m, err := r.remotes(ctx, key)
 	if err != nil || m.branch == "" {
 		return nil, err
 	}

@@ -89,8 +89,8 @@ func ours(ref string) string {
 }
 
 // fetchRefs fetches without history, where the other side can do that.
-func (w *withGit) fetchRefs(ctx context.Context, dir string, refspecs []string) error {
-	args := []string{"-C", dir, "fetch", "--quiet", "--progress", "--no-tags", "--no-auto-maintenance", "--update-head-ok", "--no-write-fetch-head"}
+func (w *withGit) fetchRefs(ctx context.Context, dir string, refspecs []string, options ...string) error {
+	args := append([]string{"-C", dir, "fetch", "--quiet", "--progress", "--no-tags", "--no-auto-maintenance", "--update-head-ok", "--no-write-fetch-head"}, options...)
 	shallow := append(append(append([]string(nil), args...), "--depth=1", "--", w.spec.URL), refspecs...)
 	if !w.spec.Bundle {
 		_, err := w.transfer(ctx, shallow...)

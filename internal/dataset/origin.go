@@ -13,6 +13,7 @@ import (
 	"github.com/uniharmony/uniharmonyfs/internal/advice"
 	"github.com/uniharmony/uniharmonyfs/internal/annex"
 	"github.com/uniharmony/uniharmonyfs/internal/gitstore"
+	"github.com/uniharmony/uniharmonyfs/internal/tree"
 )
 
 // origin finds content for the cache, through a dataset's clone. It is shared by
@@ -69,6 +70,7 @@ func (v *Version) Origin() (cache.Origin, error) {
 		Timeout:        req.Timeout,
 		Env:            req.Env,
 		Paths:          r.pathsOf(v.Git, v.Commit),
+		Ahead:          r.after(v.Git, v.Commit),
 		Log:            r.Log,
 	})
 	if known := new(advice.Error); errors.As(err, &known) {
@@ -106,5 +108,25 @@ func (r *Registry) pathsOf(git *gitstore.Store, commit gitstore.OID) func(annex.
 			paths = append(paths, s.Path(n))
 		}
 		return paths
+	}
+}
+
+// after finds the keys of the annexed files that come after a key's first one.
+func (r *Registry) after(git *gitstore.Store, commit gitstore.OID) func(annex.Key, int) []annex.Key {
+	return func(k annex.Key, n int) (keys []annex.Key) {
+		s, err := r.listing(context.Background(), git, commit, nil)
+		if err != nil {
+			return nil
+		}
+		at := s.WithKey(k)
+		if len(at) == 0 {
+			return nil
+		}
+		for i := at[0] + 1; i < s.Len() && len(keys) < n; i++ {
+			if s.Kind(i) == tree.Annexed {
+				keys = append(keys, s.Key(i))
+			}
+		}
+		return keys
 	}
 }
