@@ -3,6 +3,7 @@ package fetch
 import (
 	"context"
 	"path/filepath"
+	"strings"
 
 	"github.com/uniharmony/uniharmonyfs/fetch/internal/partial"
 	"github.com/uniharmony/uniharmonyfs/fetch/internal/program"
@@ -107,11 +108,14 @@ func (h *Hidden) fetchBranch(spec Spec, o CloneOptions, whole bool) (caught []gi
 	if err != nil {
 		return nil, false, err
 	}
-	if !whole {
-		inPart, err = w.parts(h.dir).FetchBeginning(h.ctx, GitVersion(h.ctx), m.Annex, annexRef)
-	}
-	if whole || partial.Refused(err) {
-		inPart, err = false, w.fetchWhole(h.ctx, h.dir, m.Annex)
+	inPart, err = w.fetchBranch(h.ctx, h.dir, m.Annex, whole)
+	if g, ok := program.AsGitError(err); ok && strings.Contains(g.Said, "couldn't find remote ref") {
+		var r refs // a clone takes it for granted
+		if r, err = w.offered(h.ctx); err == nil {
+			if m.Annex = r.annexBranch(); m.Annex != "" {
+				inPart, err = w.fetchBranch(h.ctx, h.dir, m.Annex, whole)
+			}
+		}
 	}
 	if err != nil {
 		return nil, false, h.branchError(spec, err)
@@ -143,6 +147,17 @@ func gitFor(spec Spec, o CloneOptions) (*withGit, error) {
 // parts is the hidden clone, to which parts of the branch are fetched.
 func (w *withGit) parts(dir string) partial.Repository {
 	return partial.Repository{Git: w.git, Dir: dir, URL: w.spec.URL}
+}
+
+// fetchBranch fetches the git-annex branch, or its beginning: then inPart.
+func (w *withGit) fetchBranch(ctx context.Context, dir, ref string, whole bool) (inPart bool, err error) {
+	if !whole {
+		inPart, err = w.parts(dir).FetchBeginning(ctx, GitVersion(ctx), ref, annexRef)
+	}
+	if whole || partial.Refused(err) {
+		inPart, err = false, w.fetchWhole(ctx, dir, ref)
+	}
+	return inPart, err
 }
 
 // fetchWhole fetches the whole git-annex branch.

@@ -171,9 +171,9 @@ func sweep(dir string) {
 }
 
 // fetcher brings a version's commit into a bare repository. There are two: the
-// git program, and go-git.
+// git program, and go-git. make makes the repository first, where there is none.
 type fetcher interface {
-	init(ctx context.Context, dir string) error
+	make(ctx context.Context, dir, version string) (fetched, error)
 	fetch(ctx context.Context, dir, version string) (fetched, error)
 }
 
@@ -206,13 +206,10 @@ func (h *Hidden) make(ctx context.Context, f fetcher, spec Spec, version string,
 	if err := errors.Join(os.RemoveAll(making), os.MkdirAll(parent, 0o700)); err != nil {
 		return got, err
 	}
-	if err := f.init(ctx, making); err != nil {
+	if got, err = f.make(ctx, making, version); err != nil {
 		return got, err
 	}
 	if err := configure(making, spec, o.Objects); err != nil {
-		return got, err
-	}
-	if got, err = f.fetch(ctx, making, version); err != nil {
 		return got, err
 	}
 	m.add(version, got)

@@ -5,11 +5,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"time"
 
 	"github.com/uniharmony/uniharmonyfs/fetch/internal/program"
+	"github.com/uniharmony/uniharmonyfs/fetch/internal/remedy"
 	"github.com/uniharmony/uniharmonyfs/internal/gitstore"
 )
 
@@ -30,8 +32,70 @@ func (w *withGit) transfer(ctx context.Context, args ...string) (string, error) 
 	return w.git.Bounded(ctx, program.Limits{Silence: cmp.Or(w.silence, program.TransferSilence)}, w.progress, args...)
 }
 
-func (w *withGit) init(ctx context.Context, dir string) error {
-	_, err := w.run(ctx, "init", "--quiet", "--bare", "--template=", "--initial-branch=main", dir)
+// cloneMemory bounds the data that a clone in one go keeps in memory, in bytes:
+// enough for what git keeps of some million files.
+const cloneMemory = 512 << 20
+
+// make makes the repository, and in one go what git clone can do so: the newest
+// commit of a server. What that cannot do, and the reason of a failure, is for
+// fetch.
+func (w *withGit) make(ctx context.Context, dir, version string) (got fetched, err error) {
+	if version == "" && !filepath.IsAbs(w.spec.URL) {
+		w.progress(Progress{Phase: "connect", Text: "asking for the dataset"})
+		got, err = w.clone(ctx, dir)
+		if g, ok := program.AsGitError(err); err == nil || !ok || remedy.SpeaksOfNetwork(g.Said) {
+			return got, err
+		}
+		if err := os.RemoveAll(dir); err != nil {
+			return got, err
+		}
+	}
+	if _, err := w.run(ctx, "init", "--quiet", "--bare", "--template=", "--initial-branch=main", dir); err != nil {
+		return got, err
+	}
+	return w.fetch(ctx, dir, version)
+}
+
+// clone clones the branch that is the dataset's main one. The git-annex branch is
+// where it usually is, if there is one.
+func (w *withGit) clone(ctx context.Context, dir string) (got fetched, err error) {
+	limits := program.Limits{Memory: cloneMemory, Silence: cmp.Or(w.silence, program.TransferSilence)}
+	_, err = w.git.Bounded(ctx, limits, w.progress, "clone", "--quiet", "--progress", "--bare", "--depth=1", "--single-branch", "--no-tags", "--template=", "--origin=origin", "--", w.spec.URL, dir)
+	if err != nil {
+		return got, err
+	}
+	// A HEAD that is no branch, or one that is not there, is an error here.
+	out, err := w.run(ctx, "-C", dir, "for-each-ref", "--format=%(HEAD)%(objecttype) %(objectname)", "refs/heads/")
+	if err != nil {
+		return got, err
+	}
+	id, ok := strings.CutPrefix(strings.TrimSpace(out), "*commit ")
+	if !ok || !isID(id) {
+		return got, &program.GitError{Args: []string{"clone"}, Said: "the dataset has no main branch"}
+	}
+	got = fetched{commit: gitstore.OID(id), annex: annexRef}
+	if err := forgetRemote(dir); err != nil {
+		return got, err
+	}
+	return got, w.keep(ctx, dir, got.commit)
+}
+
+// forgetRemote removes what git clone writes of where it cloned from: the last
+// section of the configuration.
+func forgetRemote(dir string) error {
+	path := filepath.Join(dir, "config")
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	rest, _, _ := strings.Cut(string(text), "[remote ")
+	return os.WriteFile(path, []byte(rest), 0o600)
+}
+
+// keep gives a commit a ref of our own, which keeps the version when its branch
+// moves on.
+func (w *withGit) keep(ctx context.Context, dir string, id gitstore.OID) error {
+	_, err := w.run(ctx, "-C", dir, "update-ref", "refs/uniharmonyfs/"+string(id), string(id))
 	return err
 }
 
@@ -67,8 +131,7 @@ func (w *withGit) fetch(ctx context.Context, dir, version string) (got fetched, 
 		return got, err
 	}
 	got.commit = gitstore.OID(strings.TrimSpace(out))
-	// A ref of our own keeps the version when its branch moves on.
-	if _, err := w.run(ctx, "-C", dir, "update-ref", "refs/uniharmonyfs/"+string(got.commit), string(got.commit)); err != nil {
+	if err := w.keep(ctx, dir, got.commit); err != nil {
 		return got, err
 	}
 	if branch, ok := strings.CutPrefix(ours(ref), "refs/heads/"); ok {
