@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/uniharmony/uniharmonyfs/fetch/internal/partial"
 	"github.com/uniharmony/uniharmonyfs/fetch/internal/program"
 	"github.com/uniharmony/uniharmonyfs/fetch/internal/remedy"
 	"github.com/uniharmony/uniharmonyfs/internal/advice"
@@ -43,13 +44,13 @@ type Hidden struct {
 	work sync.WaitGroup
 	git  chan struct{} // holds the turn of who lets git write there
 
-	swept sync.Once // git-annex's leftovers are removed
+	swept sync.Once     // git-annex's leftovers are removed
+	logs  partial.Queue // of a branch that is partial
 
 	mu      sync.Mutex            // guards the following
 	behind  map[gitstore.OID]bool // versions without the git-annex branch; nil: not known yet
 	partial bool                  // of the branch only what was asked for is there
 	coming  *coming               // the branch on its way, or nil
-	logs    logs                  // what is there of a branch that is partial
 }
 
 // Clone is a hidden clone at one version.

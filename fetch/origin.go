@@ -156,7 +156,7 @@ func (r *Origin) forget() {
 	r.mu.Lock()
 	r.known = nil
 	r.mu.Unlock()
-	r.clone.forgetLogs()
+	r.clone.hidden.logs.Forget()
 }
 
 func (r *Origin) readRemotes(ctx context.Context, m *remotes) error {
