@@ -53,7 +53,39 @@ func (w *withGit) make(ctx context.Context, dir, version string) (got fetched, e
 	if _, err := w.run(ctx, "init", "--quiet", "--bare", "--template=", "--initial-branch=main", dir); err != nil {
 		return got, err
 	}
+	if err := w.share(ctx, dir); err != nil {
+		return got, err
+	}
 	return w.fetch(ctx, dir, version)
+}
+
+// sharing is the file that says where else git finds a repository's objects.
+const sharing = "objects/info/alternates"
+
+// share lets a hidden clone read the objects of a repository on this machine where
+// they lie, instead of copying them. A shallow one has a border that is its own.
+func (w *withGit) share(ctx context.Context, dir string) error {
+	if !filepath.IsAbs(w.spec.URL) || w.spec.Bundle {
+		return nil
+	}
+	out, err := w.run(ctx, "-C", w.spec.URL, "rev-parse", "--is-shallow-repository", "--git-path", "objects")
+	if err != nil {
+		return err
+	}
+	objects, ok := strings.CutPrefix(strings.TrimSuffix(out, "\n"), "false\n")
+	if !filepath.IsAbs(objects) {
+		objects = filepath.Join(w.spec.URL, objects)
+	}
+	if !ok || strings.Contains(objects, "\n") {
+		return nil
+	}
+	return os.WriteFile(filepath.Join(dir, sharing), []byte(objects+"\n"), 0o600)
+}
+
+// shares reports whether a hidden clone need not copy the dataset's objects.
+func (w *withGit) shares(dir string) bool {
+	_, err := os.Lstat(filepath.Join(dir, sharing))
+	return err == nil && filepath.IsAbs(w.spec.URL) && !w.spec.Bundle
 }
 
 // clone clones the branch that is the dataset's main one. The git-annex branch is
@@ -112,7 +144,7 @@ func (w *withGit) fetch(ctx context.Context, dir, version string) (got fetched, 
 	switch {
 	case ref == "":
 		got.annex, err = w.fetchCommit(ctx, dir, version, r)
-	case w.spec.Bundle:
+	case w.spec.Bundle || w.shares(dir):
 		err = w.fetchRefs(ctx, dir, append(r.annexRefspec(), "+"+ref+":"+ours(ref)))
 		want = ours(ref)
 	default:
@@ -155,7 +187,7 @@ func ours(ref string) string {
 func (w *withGit) fetchRefs(ctx context.Context, dir string, refspecs []string, options ...string) error {
 	args := append([]string{"-C", dir, "fetch", "--quiet", "--progress", "--no-tags", "--no-auto-maintenance", "--update-head-ok", "--no-write-fetch-head"}, options...)
 	shallow := append(append(append([]string(nil), args...), "--depth=1", "--", w.spec.URL), refspecs...)
-	if !w.spec.Bundle {
+	if !w.spec.Bundle && !w.shares(dir) {
 		_, err := w.transfer(ctx, shallow...)
 		g, ok := program.AsGitError(err)
 		if !ok || !strings.Contains(g.Said, "shallow") {
