@@ -189,6 +189,21 @@ func TestLogsComeTogether(t *testing.T) {
 	if v := s.visits.Load() - before; v != 2 {
 		t.Errorf("those after it took %d visits more", v-2)
 	}
+	// What is foreseen has come before anybody asks, wherever it is.
+	seer, _ := origin(t, s.url, OriginOptions{Fetcher: "native"})
+	var few []annex.Key
+	for i := 0; i < n; i += 20 {
+		few = append(few, s.m.Files[i].Key)
+	}
+	seer.Foresee(few)
+	wantURLs(t, seer, s.m, 0)
+	before = s.visits.Load()
+	for i := 0; i < n; i += 20 {
+		wantURLs(t, seer, s.m, i)
+	}
+	if v := s.visits.Load() - before; v > 0 {
+		t.Errorf("what was foreseen took %d visits", v)
+	}
 	// Many at once, each of whom knows nothing of the others.
 	alone, _ := origin(t, s.url, OriginOptions{Fetcher: "native"})
 	var all sync.WaitGroup

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/uniharmony/uniharmonyfs/fetch/internal/program"
 	"github.com/uniharmony/uniharmonyfs/fetch/internal/web"
 	"github.com/uniharmony/uniharmonyfs/internal/advice"
 	"github.com/uniharmony/uniharmonyfs/internal/annex"
@@ -122,7 +123,7 @@ const (
 // remotes returns what the git-annex branch says of all keys, when what it says
 // of a key is there too. It is remembered once it was read; a failure is not. A
 // dataset without that branch has none.
-func (r *Origin) remotes(ctx context.Context, key annex.Key) (remotes, error) {
+func (r *Origin) remotes(ctx context.Context, key annex.Key, ahead func(n int) []annex.Key) (remotes, error) {
 	if err := r.clone.waitBeginning(ctx); err != nil {
 		return remotes{}, err
 	}
@@ -139,7 +140,7 @@ func (r *Origin) remotes(ctx context.Context, key annex.Key) (remotes, error) {
 	} else {
 		m.branch = string(id)
 	}
-	err := r.clone.waitLogs(ctx, r.git, m.branch, key, func(n int) []annex.Key { return r.o.Ahead(key, n) })
+	err := r.clone.waitLogs(ctx, r.git, m.branch, key, ahead)
 	if known == nil && err == nil {
 		if err = r.readRemotes(ctx, &m); err == nil {
 			r.mu.Lock()
@@ -148,6 +149,19 @@ func (r *Origin) remotes(ctx context.Context, key annex.Key) (remotes, error) {
 		}
 	}
 	return m, err
+}
+
+// Foresee says that the content of these keys is likely to be asked for: where it
+// is begins to be fetched. That it fails is for who asks.
+func (r *Origin) Foresee(keys []annex.Key) {
+	if h := r.clone.hidden; len(keys) > 0 && r.o.Fetcher != "annex" {
+		h.work.Go(func() {
+			program.Attempt(func() error {
+				_, err := r.remotes(h.ctx, keys[0], func(int) []annex.Key { return keys[1:] })
+				return err
+			})
+		})
+	}
 }
 
 // forget makes the next call look which commit the git-annex branch is at, and
@@ -242,7 +256,7 @@ func (l *urlList) add(exact bool, urls ...string) {
 // urls returns the URLs of a key, the best ones first, at most maxURLs. Without
 // all logs it returns those that it knows, and the error.
 func (r *Origin) urls(ctx context.Context, key annex.Key) (urls []*web.Source, err error) {
-	m, err := r.remotes(ctx, key)
+	m, err := r.remotes(ctx, key, func(n int) []annex.Key { return r.o.Ahead(key, n) })
 	if err != nil || m.branch == "" {
 		return nil, err
 	}

@@ -97,6 +97,7 @@ func (d *daemon) mountRequest(ctx context.Context, req control.MountRequest, r *
 	if err != nil {
 		return info, err
 	}
+	v.Foresee(from, chosen.Files)
 	m := &mount{
 		d: d, id: req.ID, target: req.Target, made: made, version: v, selection: req.Selection,
 		shown: shown{chosen.View, chosen.Files, chosen.Hints},

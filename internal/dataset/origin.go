@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 	"weak"
@@ -85,6 +86,28 @@ func (v *Version) Origin() (cache.Origin, error) {
 		go r.Guard("the end of an origin", func() { ds.drop(id, kept) })
 	}, kept)
 	return o, nil
+}
+
+// mostForeseen is how many files of a view may be asked about at once.
+const mostForeseen = 1000
+
+// Foresee begins to find out where the content of a view's files is, unless they
+// are so many that only what is read is asked about.
+func (v *Version) Foresee(from cache.Origin, files []int) {
+	o, ok := from.(*origin)
+	if !ok {
+		return
+	}
+	var keys []annex.Key
+	for _, n := range files {
+		if v.Kind(n) == tree.Annexed {
+			keys = append(keys, v.Key(n))
+		}
+		if len(keys) > mostForeseen {
+			return
+		}
+	}
+	o.Origin.Foresee(slices.DeleteFunc(keys, v.IsHere))
 }
 
 // drop closes an origin that nobody uses any more.
