@@ -1,8 +1,6 @@
 package fetch
 
 import (
-	"context"
-
 	"github.com/uniharmony/uniharmonyfs/fetch/internal/partial"
 	"github.com/uniharmony/uniharmonyfs/internal/annex"
 	"github.com/uniharmony/uniharmonyfs/internal/gitstore"
@@ -11,11 +9,11 @@ import (
 // ofAllKeys is the log of the git-annex branch that is about all keys.
 const ofAllKeys = "remote.log"
 
-// waitLogs returns when what a commit of the git-annex branch says of a key, and
-// of all keys, is there. ahead returns some n keys that may be asked for next:
-// they come along, if anybody must be asked at all. The branch has begun to be
-// there before. Errors are an [advice.Error], or ctx's.
-func (c *Clone) waitLogs(ctx context.Context, git *gitstore.Store, branch string, key annex.Key, ahead func(n int) []annex.Key) error {
+// askLogs asks for what a commit of the git-annex branch says of a key, and of all
+// keys. It returns what to wait for: errors are an [advice.Error], or ctx's. ahead
+// returns some n keys that may be asked for next: they come along, if anybody must
+// be asked at all. The branch has begun to be there before.
+func (c *Clone) askLogs(git *gitstore.Store, branch string, key annex.Key, ahead func(n int) []annex.Key) *partial.Batch {
 	h := c.hidden
 	h.mu.Lock()
 	inPart := h.partial
@@ -34,7 +32,7 @@ func (c *Clone) waitLogs(ctx context.Context, git *gitstore.Store, branch string
 			h.logs.Run(func(b *partial.Batch) error { return h.bring(c, git, b) })
 		})
 	}
-	return b.Wait(ctx)
+	return b
 }
 
 // bring brings a batch of logs, or the whole branch when the server does not send

@@ -84,6 +84,13 @@ func lacks(t testing.TB, dir string) int {
 	return bytes.Count(out, []byte("?"))
 }
 
+// has reports whether an object is in a clone.
+func has(dir, object string) bool {
+	cmd := exec.Command("git", "-C", dir, "cat-file", "-e", object)
+	cmd.Env = append(cmd.Environ(), "GIT_NO_LAZY_FETCH=1")
+	return cmd.Run() == nil
+}
+
 // wantURLs checks that the sources of a key are those of its file.
 func wantURLs(t testing.TB, r *Origin, m *maker.Made, i int) {
 	t.Helper()
@@ -190,13 +197,22 @@ func TestLogsComeTogether(t *testing.T) {
 		t.Errorf("those after it took %d visits more", v-2)
 	}
 	// What is foreseen has come before anybody asks, wherever it is.
-	seer, _ := origin(t, s.url, OriginOptions{Fetcher: "native"})
+	seer, dir := origin(t, s.url, OriginOptions{Fetcher: "native"})
 	var few []annex.Key
 	for i := 0; i < n; i += 20 {
 		few = append(few, s.m.Files[i].Key)
 	}
+	started := time.Now()
 	seer.Foresee(few)
 	wantURLs(t, seer, s.m, 0)
+	for _, key := range few {
+		for !has(dir, annexRef+":"+key.HashDirLower()+"/"+key.FileName()+".log") {
+			if time.Since(started) > time.Minute {
+				t.Fatal("what is foreseen does not come")
+			}
+			time.Sleep(20 * time.Millisecond)
+		}
+	}
 	before = s.visits.Load()
 	for i := 0; i < n; i += 20 {
 		wantURLs(t, seer, s.m, i)

@@ -140,7 +140,7 @@ func (r *Origin) remotes(ctx context.Context, key annex.Key, ahead func(n int) [
 	} else {
 		m.branch = string(id)
 	}
-	err := r.clone.waitLogs(ctx, r.git, m.branch, key, ahead)
+	err := r.clone.askLogs(r.git, m.branch, key, ahead).Wait(ctx)
 	if known == nil && err == nil {
 		if err = r.readRemotes(ctx, &m); err == nil {
 			r.mu.Lock()
@@ -157,7 +157,15 @@ func (r *Origin) Foresee(keys []annex.Key) {
 	if h := r.clone.hidden; len(keys) > 0 && r.o.Fetcher != "annex" {
 		h.work.Go(func() {
 			program.Attempt(func() error {
-				_, err := r.remotes(h.ctx, keys[0], func(int) []annex.Key { return keys[1:] })
+				rest := func(int) []annex.Key { return keys }
+				m, err := r.remotes(h.ctx, keys[0], rest)
+				// Somebody else may have asked for the first alone. If some
+				// more are there, so are all.
+				for _, key := range keys[:min(len(keys), 50)] {
+					if err == nil && m.branch != "" {
+						r.clone.askLogs(r.git, m.branch, key, rest)
+					}
+				}
 				return err
 			})
 		})
