@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -454,4 +455,37 @@ func TestClonesOfBefore(t *testing.T) {
 			t.Errorf("whole before: %v, and now %d objects are missing", whole, lacks(t, c.Dir))
 		}
 	}
+}
+
+// What was there and is not any more is fetched again.
+func TestLogsThatWereTakenAway(t *testing.T) {
+	s := serveGit(t, 3, allowFilter)
+	r, dir := origin(t, s.url, OriginOptions{Fetcher: "native"})
+	if err := r.clone.waitBeginning(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	packs := func() []string {
+		list, _ := filepath.Glob(filepath.Join(dir, "objects", "pack", "*"))
+		return list
+	}
+	before := packs()
+	wantURLs(t, r, s.m, 1)
+	for _, path := range packs() {
+		if !slices.Contains(before, path) {
+			if err := os.Remove(path); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	git, err := gitstore.Open(dir, gitstore.Options{Git: FindGit()}) // which has none of them open
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer git.Close()
+	again, err := NewOrigin(r.clone, git, OriginOptions{Fetcher: "native"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer again.Close()
+	wantURLs(t, again, s.m, 1)
 }

@@ -34,7 +34,7 @@ func (w *withGit) transfer(ctx context.Context, args ...string) (string, error) 
 
 // cloneMemory bounds the data that a clone in one go keeps in memory, in bytes:
 // enough for what git keeps of some million files.
-const cloneMemory = 512 << 20
+const cloneMemory = 768 << 20
 
 // make makes the repository, and in one go what git clone can do so: the newest
 // commit of a server. What that cannot do, and the reason of a failure, is for

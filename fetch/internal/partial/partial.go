@@ -144,7 +144,7 @@ func (r Repository) complete(ctx context.Context, root gitstore.OID, paths []str
 	if err != nil || len(lacks) == 0 {
 		return err
 	}
-	if err := r.fetchObjects(ctx, "--no-filter", lacks...); err != nil {
+	if err := r.fetchObjects(ctx, "--no-filter", lacks[:min(len(lacks), maxObjects)]...); err != nil {
 		return err
 	}
 	if lacks, err = r.missing(ctx, root, paths); err == nil && len(lacks) > 0 {
