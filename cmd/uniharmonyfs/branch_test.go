@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"errors"
 	"io/fs"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -12,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/uniharmony/uniharmonyfs/internal/maker"
 	"github.com/uniharmony/uniharmonyfs/internal/publisher"
 )
 
@@ -216,4 +219,45 @@ func TestPartOfTheBranchIsEnough(t *testing.T) {
 			read(i)
 		}
 	}
+}
+
+// The first mount of a real dataset takes less than 40 % of what its list of files
+// and its git-annex branch have.
+func TestFirstMountOfARealDatasetIsSmall(t *testing.T) {
+	repository := t.TempDir()
+	git(t, "clone", "-q", "--bare", "-b", "main", bundle(t, "ds004712.bundle"), repository)
+	sent := func(filter string) int64 {
+		s, err := publisher.New(publisher.Options{GitConfig: []string{"uploadpack.allowFilter=" + filter}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		made := &maker.Made{Dataset: maker.Dataset{Name: "ds"}, Dir: repository, GitDir: repository}
+		s.Add(made)
+		var bytes atomic.Int64
+		front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			s.ServeHTTP(countingWriter{w, &bytes}, r)
+		}))
+		defer front.Close()
+		u := newUser(t)
+		mnt := u.path("mnt")
+		u.must("mount", "--sub", "03286", "--suffix", "T1w", "--dataset", front.URL+strings.TrimPrefix(s.GitURL(made), s.URL), mnt)
+		u.waitForBranch()
+		u.must("unmount", "--clean", mnt) // waits for what is on its way
+		return bytes.Load()
+	}
+	whole, part := sent("false"), sent("true")
+	if whole < 10<<20 || part > whole*4/10 {
+		t.Errorf("%d bytes of git, and %d from a server that leaves out what is not wanted", whole, part)
+	}
+}
+
+type countingWriter struct {
+	http.ResponseWriter
+	n *atomic.Int64
+}
+
+func (c countingWriter) Write(b []byte) (int, error) {
+	c.n.Add(int64(len(b)))
+	return c.ResponseWriter.Write(b)
 }
