@@ -23,7 +23,7 @@ var layers = [][]string{
 	{"bids/sidecar"},
 	{"bids", "index", "internal/cachedir", "internal/gitstore", "internal/maker", "internal/source/sourcetest", "internal/tree", "fetch/internal/candidates", "fetch/internal/remedy", "fetch/internal/sevenzip", "cache/internal/disk", "cache/internal/queue", "cache/internal/supply", "cache/internal/journal", "cache/internal/life"},
 	{"cache/internal/partial", "fetch/internal/program", "fetch/internal/unpack", "fetch/internal/web", "internal/publisher"},
-	{"cache/internal/pinfile", "cache/internal/proof", "cache/internal/readplan", "fetch/internal/store"},
+	{"cache/internal/pinfile", "cache/internal/proof", "cache/internal/readplan", "fetch/internal/store", "fetch/internal/partial", "fetch/internal/gitannex"},
 	{"cache/internal/layout"},
 	{"cache/internal/shelf"},
 	{"cache", "fetch", "internal/beneath", "internal/commit", "internal/demo"},

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/uniharmony/uniharmonyfs/fetch/internal/partial"
 	"github.com/uniharmony/uniharmonyfs/fetch/internal/program"
 	"github.com/uniharmony/uniharmonyfs/fetch/internal/remedy"
 	"github.com/uniharmony/uniharmonyfs/internal/advice"
@@ -31,8 +32,9 @@ type CloneOptions struct {
 }
 
 // Hidden is the hidden clone of a dataset: bare, and without history. What its
-// files are comes first, and the git-annex branch, which says where content is
-// and is many times larger, when content is wanted.
+// files are comes first. The git-annex branch, which says where content is and
+// is many times larger, comes when content is wanted: of the keys that are
+// wanted, where the dataset's server can send that, else whole.
 //
 // It is safe for concurrent use; one process may have it at a time.
 type Hidden struct {
@@ -43,11 +45,13 @@ type Hidden struct {
 	work sync.WaitGroup
 	git  chan struct{} // holds the turn of who lets git write there
 
-	swept sync.Once // git-annex's leftovers are removed
+	swept sync.Once     // git-annex's leftovers are removed
+	logs  partial.Queue // of a branch that is partial
 
-	mu     sync.Mutex            // guards the following
-	behind map[gitstore.OID]bool // versions without the git-annex branch; nil: not known yet
-	coming *coming               // the branch on its way, or nil
+	mu      sync.Mutex            // guards the following
+	behind  map[gitstore.OID]bool // versions without the git-annex branch; nil: not known yet
+	partial bool                  // of the branch only what was asked for is there
+	coming  *coming               // the branch on its way, or nil
 }
 
 // Clone is a hidden clone at one version.
@@ -90,7 +94,7 @@ func (h *Hidden) Clone(ctx context.Context, spec Spec, version string, o CloneOp
 		return nil, err
 	}
 	if id, ok := m.known(version); ok && m.URL == spec.URL {
-		return h.at(spec, id, m.Behind, o, false), nil
+		return h.at(spec, id, m, o, false), nil
 	}
 	if o.Offline {
 		return nil, &advice.Error{Kind: advice.Unreachable, Reason: advice.Offline, What: "the dataset " + describe(spec, version) + " is not known here", Why: "the network is switched off (offline)", Do: []string{"mount it once without --offline"}}
@@ -117,7 +121,7 @@ func (h *Hidden) Clone(ctx context.Context, spec Spec, version string, o CloneOp
 	if err != nil {
 		return nil, cloneError(ctx, spec, version, err)
 	}
-	return h.at(spec, got.commit, m.Behind, o, true), nil
+	return h.at(spec, got.commit, m, o, true), nil
 }
 
 func (h *Hidden) manifest(spec Spec) (manifest, error) {
@@ -128,14 +132,14 @@ func (h *Hidden) manifest(spec Spec) (manifest, error) {
 	return m, nil
 }
 
-// at returns the clone at a version that it has. behind is what the manifest
-// says, and changed that this is news.
-func (h *Hidden) at(spec Spec, id gitstore.OID, behind []gitstore.OID, o CloneOptions, changed bool) *Clone {
+// at returns the clone at a version that it has. changed says that what m says
+// is news.
+func (h *Hidden) at(spec Spec, id gitstore.OID, m manifest, o CloneOptions, changed bool) *Clone {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.behind == nil || changed {
-		h.behind = make(map[gitstore.OID]bool)
-		for _, id := range behind {
+		h.behind, h.partial = make(map[gitstore.OID]bool), m.Partial
+		for _, id := range m.Behind {
 			h.behind[id] = true
 		}
 	}
@@ -170,9 +174,9 @@ func sweep(dir string) {
 }
 
 // fetcher brings a version's commit into a bare repository. There are two: the
-// git program, and go-git.
+// git program, and go-git. make makes the repository first, where there is none.
 type fetcher interface {
-	init(ctx context.Context, dir string) error
+	make(ctx context.Context, dir, version string) (fetched, error)
 	fetch(ctx context.Context, dir, version string) (fetched, error)
 }
 
@@ -205,13 +209,10 @@ func (h *Hidden) make(ctx context.Context, f fetcher, spec Spec, version string,
 	if err := errors.Join(os.RemoveAll(making), os.MkdirAll(parent, 0o700)); err != nil {
 		return got, err
 	}
-	if err := f.init(ctx, making); err != nil {
+	if got, err = f.make(ctx, making, version); err != nil {
 		return got, err
 	}
 	if err := configure(making, spec, o.Objects); err != nil {
-		return got, err
-	}
-	if got, err = f.fetch(ctx, making, version); err != nil {
 		return got, err
 	}
 	m.add(version, got)

@@ -10,9 +10,9 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
+	"github.com/uniharmony/uniharmonyfs/fetch/internal/gitannex"
 	"github.com/uniharmony/uniharmonyfs/fetch/internal/program"
 	"github.com/uniharmony/uniharmonyfs/fetch/internal/remedy"
 	"github.com/uniharmony/uniharmonyfs/internal/advice"
@@ -193,20 +193,20 @@ func (d *Direct) initAnnex(ctx context.Context, what string) error {
 		return nil
 	}
 	child := d.annex()
-	cmd := child.command("init", "--quiet", "--no-autoenable")
+	cmd := child.Command("init", "--quiet", "--no-autoenable")
 	var said bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &said, &said
 	if err := program.RunGroup(ctx, cmd); err != nil {
 		return errors.Join(ctx.Err(), remedy.Of(what, d.Dir, said.String()))
 	}
-	new(annexRemotes).enable(ctx, child, new(sync.Mutex), discard)
+	child.EnableAll(ctx, discard)
 	out, err := d.git.Run(ctx, nil, "-C", d.Dir, "config", "annex.uuid")
 	d.uuid = strings.TrimSpace(out)
 	return err
 }
 
 // annex is git-annex for this dataset.
-func (d *Direct) annex() annexProgram { return annexProgram{dir: d.Dir, env: d.git.Env} }
+func (d *Direct) annex() gitannex.Program { return gitannex.Program{Dir: d.Dir, Env: d.git.Env} }
 
 // ObjectPath returns where a dataset keeps a key's content, below its .git/annex.
 func ObjectPath(key annex.Key) string {
@@ -226,7 +226,7 @@ func (d *Direct) Present(ctx context.Context, keys []annex.Key, unlocked []strin
 		if in == "" {
 			return nil
 		}
-		cmd := child.command(args...)
+		cmd := child.Command(args...)
 		cmd.Stdin = strings.NewReader(in)
 		var said bytes.Buffer
 		cmd.Stdout, cmd.Stderr = &said, &said

@@ -14,8 +14,10 @@
 //   - Every wait has a bound, every failure an explanation. Child processes
 //     die with this one.
 //   - A hidden clone is whole or not there: it is made aside and renamed. Only
-//     the git-annex branch comes after: the manifest says which versions lack
-//     it, and no source is asked before it is there.
+//     the git-annex branch comes after, or parts of it: the manifest says which
+//     versions lack it, and whether there are parts. No source of a key is asked
+//     before what the branch says of the key is there, and git-annex not before
+//     all of it is. Git gets nothing by itself for us.
 //
 // Everything exported is safe for concurrent use.
 package fetch

@@ -1,7 +1,6 @@
 package fetch
 
 import (
-	"encoding/json"
 	"os"
 	"path/filepath"
 	"strings"
@@ -83,31 +82,6 @@ func FuzzManifest(f *testing.F) {
 		}
 		m.Versions = map[string]gitstore.OID{}
 		m.add("x", fetched{commit: "c4443a1fc81d21f39141e3744b654e2356956610"})
-	})
-}
-
-func FuzzAnnexLine(f *testing.F) {
-	for _, s := range []string{
-		`{"command":"get","error-messages":["a","b"],"file":null,"key":"MD5E-s3--900150983cd24fb0d6963f7d28e17f72.t","note":"from web...","success":false}`,
-		`{"action":{"key":"MD5E-s3--x"},"byte-progress":3,"percent-progress":"3%"}`, `{"key":3}`, `{"key":"MD5E-s1--../../x","success":true}`, `{"byte-progress":-1}`, `{`, "", `{"error-messages":["\u001b[2J"],"key":"MD5-s1--x","success":false}`,
-	} {
-		f.Add([]byte(s))
-	}
-	f.Fuzz(func(t *testing.T, line []byte) {
-		key, l, ok := parseAnnexLine(line)
-		if !ok {
-			return
-		}
-		if key.IsZero() {
-			t.Errorf("%q is about no key", line)
-		}
-		if !json.Valid(line) {
-			t.Errorf("%q is taken", line)
-		}
-		err := annexError(append(l.Errors, l.Note))
-		if err == nil || strings.ContainsFunc(err.Error(), unicode.IsControl) || len(err.Error()) > 1000 {
-			t.Errorf("not harmless: %q", err)
-		}
 	})
 }
 

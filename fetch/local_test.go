@@ -85,3 +85,36 @@ func TestWhatIsLocal(t *testing.T) {
 		t.Error("local paths are those of directories that are there")
 	}
 }
+
+// Of a repository on this machine nothing is copied, whatever version is asked
+// for; of a shallow one, whose border git must know, what is needed is.
+func TestLocalRepositoryIsNotCopied(t *testing.T) {
+	_, m := history(t)
+	shallow := filepath.Join(t.TempDir(), "shallow.git")
+	run(t, m.GitDir, "git", "clone", "-q", "--bare", "--depth=1", "file://"+m.GitDir, shallow)
+	linked := filepath.Join(t.TempDir(), "linked")
+	run(t, m.GitDir, "git", "worktree", "add", "-q", "--detach", linked, "main")
+	for dir, copied := range map[string]bool{m.GitDir: false, linked: false, shallow: true} {
+		h := hiddenOf(t)
+		versions := map[string]string{"": "new", "1.0": "old", m.Commits[1]: "new"}
+		if copied {
+			versions = map[string]string{"": "new"}
+		}
+		for version, want := range versions {
+			c, err := h.Clone(t.Context(), specOf(t, dir), version, CloneOptions{Git: FindGit()})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := readme(t, c); got != want {
+				t.Errorf("version %q of %s says %q", version, dir, got)
+			}
+			if err := c.WaitBranch(t.Context()); err != nil || !copied && run(t, c.Dir, "git", "rev-parse", annexRef) != m.Branch+"\n" {
+				t.Errorf("the git-annex branch: %v", err)
+			}
+		}
+		packs, _ := filepath.Glob(filepath.Join(h.dir, "objects", "*", "*"))
+		if got := len(packs) > 1; got != copied { // one says where they are
+			t.Errorf("of %s were copied: %v", dir, packs)
+		}
+	}
+}

@@ -21,9 +21,11 @@ type manifest struct {
 	URL      string                  `json:"url"`
 	Versions map[string]gitstore.OID `json:"versions"`
 	// Annex is the dataset's ref of the git-annex branch, and Behind are the
-	// versions that it has not been fetched for.
-	Annex  string         `json:"annex,omitempty"`
-	Behind []gitstore.OID `json:"behind,omitempty"`
+	// versions that it has not been fetched for. Partial says that of the
+	// branch only what was asked for is there.
+	Annex   string         `json:"annex,omitempty"`
+	Behind  []gitstore.OID `json:"behind,omitempty"`
+	Partial bool           `json:"partial,omitempty"`
 }
 
 // add notes a version that was fetched. A commit that was known by another

@@ -11,6 +11,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/uniharmony/uniharmonyfs/fetch/internal/gitannex"
+	"github.com/uniharmony/uniharmonyfs/fetch/internal/program"
 	"github.com/uniharmony/uniharmonyfs/fetch/internal/store"
 	"github.com/uniharmony/uniharmonyfs/fetch/internal/web"
 	"github.com/uniharmony/uniharmonyfs/internal/advice"
@@ -43,7 +45,10 @@ type OriginOptions struct {
 	// another that is made of it. It fails if that could wait for itself: if the other
 	// is wanted for the first. nil opens none.
 	Open func(ctx context.Context, key, forKey annex.Key) (Content, error)
-	Log  *slog.Logger
+	// Ahead returns some n keys that are likely to be asked for after a key: where
+	// their content is may be asked for together. nil knows none.
+	Ahead func(key annex.Key, n int) []annex.Key
+	Log   *slog.Logger
 }
 
 // Origin finds the places that have a dataset's content. It is safe for
@@ -53,7 +58,7 @@ type Origin struct {
 	git   *gitstore.Store
 	o     OriginOptions
 	http  *web.Client
-	annex *annexChild // nil when git-annex is not to be used
+	annex *gitannex.Child // nil when git-annex is not to be used
 
 	stores    store.Stores
 	unpacking *store.Archives
@@ -77,6 +82,9 @@ func NewOrigin(clone *Clone, git *gitstore.Store, o OriginOptions) (*Origin, err
 	}
 	if o.Paths == nil {
 		o.Paths = func(annex.Key) []string { return nil }
+	}
+	if o.Ahead == nil {
+		o.Ahead = func(annex.Key, int) []annex.Key { return nil }
 	}
 	client, err := web.New(web.Options{Allow: o.AllowAddresses, Env: o.Env, Timeout: o.Timeout})
 	if err != nil {
@@ -123,36 +131,71 @@ const (
 	maxRemotes = 200
 )
 
-// remotes returns what the git-annex branch says of all keys. It is remembered
-// once it was read; a failure is not. A dataset without that branch has none.
-func (r *Origin) remotes(ctx context.Context) (remotes, error) {
+// remotes returns what the git-annex branch says of all keys, when what it says
+// of a key is there too. It is remembered once it was read; a failure is not. A
+// dataset without that branch has none.
+func (r *Origin) remotes(ctx context.Context, key annex.Key, ahead func(n int) []annex.Key) (remotes, error) {
+	if err := r.clone.waitBeginning(ctx); err != nil {
+		return remotes{}, err
+	}
 	r.mu.Lock()
 	known := r.known
 	r.mu.Unlock()
+	m := remotes{}
 	if known != nil {
-		return *known, nil
-	}
-	m, err := r.readRemotes(ctx)
-	if err != nil || m.branch == "" {
+		m = *known
+	} else if id, err := r.git.Resolve(ctx, annexRef); errors.Is(err, fs.ErrNotExist) {
+		return m, nil
+	} else if err != nil {
 		return m, err
+	} else {
+		m.branch = string(id)
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.known = &m
-	return m, nil
+	err := r.clone.askLogs(r.git, m.branch, key, ahead).Wait(ctx)
+	if known == nil && err == nil {
+		if err = r.readRemotes(ctx, &m); err == nil {
+			r.mu.Lock()
+			r.known = &m
+			r.mu.Unlock()
+		}
+	}
+	return m, err
 }
 
-func (r *Origin) readRemotes(ctx context.Context) (remotes, error) {
-	id, err := r.git.Resolve(ctx, annexRef)
-	if errors.Is(err, fs.ErrNotExist) {
-		return remotes{}, nil
-	} else if err != nil {
-		return remotes{}, err
+// Foresee says that the content of these keys is likely to be asked for: where it
+// is begins to be fetched. That it fails is for who asks.
+func (r *Origin) Foresee(keys []annex.Key) {
+	if h := r.clone.hidden; len(keys) > 0 && r.o.Fetcher != "annex" {
+		h.work.Go(func() {
+			program.Attempt(func() error {
+				rest := func(int) []annex.Key { return keys }
+				m, err := r.remotes(h.ctx, keys[0], rest)
+				// Somebody else may have asked for the first alone. If some
+				// more are there, so are all.
+				for _, key := range keys[:min(len(keys), 50)] {
+					if err == nil && m.branch != "" {
+						r.clone.askLogs(r.git, m.branch, key, rest)
+					}
+				}
+				return err
+			})
+		})
 	}
-	m := remotes{branch: string(id)}
-	log, err := r.git.ReadPathMax(ctx, m.branch, "remote.log", maxLog)
+}
+
+// forget makes the next call look which commit the git-annex branch is at, and
+// what is there of it.
+func (r *Origin) forget() {
+	r.mu.Lock()
+	r.known = nil
+	r.mu.Unlock()
+	r.clone.hidden.logs.Forget()
+}
+
+func (r *Origin) readRemotes(ctx context.Context, m *remotes) error {
+	log, err := r.git.ReadPathMax(ctx, m.branch, ofAllKeys, maxLog)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return remotes{}, err
+		return err
 	}
 	m.configs = annex.ParseRemoteLog(log)
 	for u := range m.configs {
@@ -163,7 +206,7 @@ func (r *Origin) readRemotes(ctx context.Context) (remotes, error) {
 	})
 	m.order = m.order[:min(len(m.order), maxRemotes)]
 	m.special = specials(m.configs)
-	return m, nil
+	return nil
 }
 
 // Sources returns the places that may have a key's content, best first: git
@@ -181,17 +224,20 @@ func (r *Origin) Sources(ctx context.Context, key annex.Key) ([]Source, error) {
 			sources = append(sources, s)
 		}
 	}
-	if err := r.clone.WaitBranch(ctx); err != nil {
-		return sources, classify(err)
+	if r.o.Fetcher == "annex" {
+		return append(sources, &annexSource{wholeOnly: "git-annex", child: r.annex, key: key, clone: r.clone}), nil
 	}
-	var failed error
-	if r.o.Fetcher != "annex" {
-		var found []Source
+	found, failed := r.byURL(ctx, key)
+	if errors.Is(failed, gitstore.ErrMissing) { // the branch is another, or was tampered with
+		r.forget()
 		found, failed = r.byURL(ctx, key)
-		sources = append(sources, found...)
 	}
+	if known := new(advice.Error); errors.As(failed, &known) || ctx.Err() != nil {
+		return sources, classify(failed)
+	}
+	sources = append(sources, found...)
 	if r.annex != nil {
-		sources = append(sources, &annexSource{wholeOnly: "git-annex", child: r.annex, key: key})
+		sources = append(sources, &annexSource{wholeOnly: "git-annex", child: r.annex, key: key, clone: r.clone})
 	}
 	return sources, failed
 }
@@ -234,7 +280,7 @@ func (l *sourceList) addSources(more ...Source) {
 // byURL returns the sources of a key that are found by URLs, the best ones first, at
 // most maxURLs. Without all logs it returns those that it knows, and the error.
 func (r *Origin) byURL(ctx context.Context, key annex.Key) (all []Source, err error) {
-	m, err := r.remotes(ctx)
+	m, err := r.remotes(ctx, key, func(n int) []annex.Key { return r.o.Ahead(key, n) })
 	if err != nil || m.branch == "" {
 		return nil, err
 	}

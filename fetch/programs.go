@@ -5,6 +5,8 @@ import (
 	"os/exec"
 	"strings"
 
+	"github.com/uniharmony/uniharmonyfs/fetch/internal/gitannex"
+	"github.com/uniharmony/uniharmonyfs/fetch/internal/program"
 	"github.com/uniharmony/uniharmonyfs/fetch/internal/remedy"
 )
 
@@ -64,10 +66,7 @@ func older(a, b string) bool {
 func ContentAdvice(reasons []string) []string { return remedy.OfContent(reasons, AnnexProgram() != "") }
 
 // FindGit returns the path of the git program, or "" when there is none.
-func FindGit() string {
-	path, err := exec.LookPath("git")
-	if err != nil {
-		return ""
-	}
-	return path
-}
+func FindGit() string { return program.FindGit() }
+
+// AnnexProgram returns the path of git-annex, or "" when there is none.
+func AnnexProgram() string { return gitannex.Path() }

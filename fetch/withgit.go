@@ -5,11 +5,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"time"
 
 	"github.com/uniharmony/uniharmonyfs/fetch/internal/program"
+	"github.com/uniharmony/uniharmonyfs/fetch/internal/remedy"
 	"github.com/uniharmony/uniharmonyfs/internal/gitstore"
 )
 
@@ -30,8 +32,102 @@ func (w *withGit) transfer(ctx context.Context, args ...string) (string, error) 
 	return w.git.Bounded(ctx, program.Limits{Silence: cmp.Or(w.silence, program.TransferSilence)}, w.progress, args...)
 }
 
-func (w *withGit) init(ctx context.Context, dir string) error {
-	_, err := w.run(ctx, "init", "--quiet", "--bare", "--template=", "--initial-branch=main", dir)
+// cloneMemory bounds the data that a clone in one go keeps in memory, in bytes:
+// enough for what git keeps of some million files.
+const cloneMemory = 768 << 20
+
+// make makes the repository, and in one go what git clone can do so: the newest
+// commit of a server. What that cannot do, and the reason of a failure, is for
+// fetch.
+func (w *withGit) make(ctx context.Context, dir, version string) (got fetched, err error) {
+	if version == "" && !filepath.IsAbs(w.spec.URL) {
+		w.progress(Progress{Phase: "connect", Text: "asking for the dataset"})
+		got, err = w.clone(ctx, dir)
+		if g, ok := program.AsGitError(err); err == nil || !ok || remedy.SpeaksOfNetwork(g.Said) {
+			return got, err
+		}
+		if err := os.RemoveAll(dir); err != nil {
+			return got, err
+		}
+	}
+	if _, err := w.run(ctx, "init", "--quiet", "--bare", "--template=", "--initial-branch=main", dir); err != nil {
+		return got, err
+	}
+	if err := w.share(ctx, dir); err != nil {
+		return got, err
+	}
+	return w.fetch(ctx, dir, version)
+}
+
+// sharing is the file that says where else git finds a repository's objects.
+const sharing = "objects/info/alternates"
+
+// share lets a hidden clone read the objects of a repository on this machine where
+// they lie, instead of copying them. A shallow one has a border that is its own.
+func (w *withGit) share(ctx context.Context, dir string) error {
+	if !filepath.IsAbs(w.spec.URL) || w.spec.Bundle {
+		return nil
+	}
+	out, err := w.run(ctx, "-C", w.spec.URL, "rev-parse", "--is-shallow-repository", "--git-path", "objects")
+	if err != nil {
+		return err
+	}
+	objects, ok := strings.CutPrefix(strings.TrimSuffix(out, "\n"), "false\n")
+	if !filepath.IsAbs(objects) {
+		objects = filepath.Join(w.spec.URL, objects)
+	}
+	if !ok || strings.Contains(objects, "\n") {
+		return nil
+	}
+	return os.WriteFile(filepath.Join(dir, sharing), []byte(objects+"\n"), 0o600)
+}
+
+// shares reports whether a hidden clone need not copy the dataset's objects.
+func (w *withGit) shares(dir string) bool {
+	_, err := os.Lstat(filepath.Join(dir, sharing))
+	return err == nil && filepath.IsAbs(w.spec.URL) && !w.spec.Bundle
+}
+
+// clone clones the branch that is the dataset's main one. The git-annex branch is
+// where it usually is, if there is one.
+func (w *withGit) clone(ctx context.Context, dir string) (got fetched, err error) {
+	limits := program.Limits{Memory: cloneMemory, Silence: cmp.Or(w.silence, program.TransferSilence)}
+	_, err = w.git.Bounded(ctx, limits, w.progress, "clone", "--quiet", "--progress", "--bare", "--depth=1", "--single-branch", "--no-tags", "--template=", "--origin=origin", "--", w.spec.URL, dir)
+	if err != nil {
+		return got, err
+	}
+	// A HEAD that is no branch, or one that is not there, is an error here.
+	out, err := w.run(ctx, "-C", dir, "for-each-ref", "--format=%(HEAD)%(objecttype) %(objectname)", "refs/heads/")
+	if err != nil {
+		return got, err
+	}
+	id, ok := strings.CutPrefix(strings.TrimSpace(out), "*commit ")
+	if !ok || !isID(id) {
+		return got, &program.GitError{Args: []string{"clone"}, Said: "the dataset has no main branch"}
+	}
+	got = fetched{commit: gitstore.OID(id), annex: annexRef}
+	if err := forgetRemote(dir); err != nil {
+		return got, err
+	}
+	return got, w.keep(ctx, dir, got.commit)
+}
+
+// forgetRemote removes what git clone writes of where it cloned from: the last
+// section of the configuration.
+func forgetRemote(dir string) error {
+	path := filepath.Join(dir, "config")
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	rest, _, _ := strings.Cut(string(text), "[remote ")
+	return os.WriteFile(path, []byte(rest), 0o600)
+}
+
+// keep gives a commit a ref of our own, which keeps the version when its branch
+// moves on.
+func (w *withGit) keep(ctx context.Context, dir string, id gitstore.OID) error {
+	_, err := w.run(ctx, "-C", dir, "update-ref", "refs/uniharmonyfs/"+string(id), string(id))
 	return err
 }
 
@@ -48,7 +144,7 @@ func (w *withGit) fetch(ctx context.Context, dir, version string) (got fetched, 
 	switch {
 	case ref == "":
 		got.annex, err = w.fetchCommit(ctx, dir, version, r)
-	case w.spec.Bundle:
+	case w.spec.Bundle || w.shares(dir):
 		err = w.fetchRefs(ctx, dir, append(r.annexRefspec(), "+"+ref+":"+ours(ref)))
 		want = ours(ref)
 	default:
@@ -67,8 +163,7 @@ func (w *withGit) fetch(ctx context.Context, dir, version string) (got fetched, 
 		return got, err
 	}
 	got.commit = gitstore.OID(strings.TrimSpace(out))
-	// A ref of our own keeps the version when its branch moves on.
-	if _, err := w.run(ctx, "-C", dir, "update-ref", "refs/uniharmonyfs/"+string(got.commit), string(got.commit)); err != nil {
+	if err := w.keep(ctx, dir, got.commit); err != nil {
 		return got, err
 	}
 	if branch, ok := strings.CutPrefix(ours(ref), "refs/heads/"); ok {
@@ -89,10 +184,10 @@ func ours(ref string) string {
 }
 
 // fetchRefs fetches without history, where the other side can do that.
-func (w *withGit) fetchRefs(ctx context.Context, dir string, refspecs []string) error {
-	args := []string{"-C", dir, "fetch", "--quiet", "--progress", "--no-tags", "--no-auto-maintenance", "--update-head-ok", "--no-write-fetch-head"}
+func (w *withGit) fetchRefs(ctx context.Context, dir string, refspecs []string, options ...string) error {
+	args := append([]string{"-C", dir, "fetch", "--quiet", "--progress", "--no-tags", "--no-auto-maintenance", "--update-head-ok", "--no-write-fetch-head"}, options...)
 	shallow := append(append(append([]string(nil), args...), "--depth=1", "--", w.spec.URL), refspecs...)
-	if !w.spec.Bundle {
+	if !w.spec.Bundle && !w.shares(dir) {
 		_, err := w.transfer(ctx, shallow...)
 		g, ok := program.AsGitError(err)
 		if !ok || !strings.Contains(g.Said, "shallow") {

@@ -20,9 +20,11 @@ type withGoGit struct {
 	progress func(Progress)
 }
 
-func (w *withGoGit) init(_ context.Context, dir string) error {
-	_, err := git.PlainInit(dir, true)
-	return err
+func (w *withGoGit) make(ctx context.Context, dir, version string) (got fetched, err error) {
+	if _, err := git.PlainInit(dir, true); err != nil {
+		return got, err
+	}
+	return w.fetch(ctx, dir, version)
 }
 
 func (w *withGoGit) fetch(ctx context.Context, dir, version string) (got fetched, err error) {

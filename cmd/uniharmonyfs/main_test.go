@@ -234,7 +234,7 @@ func (u *user) path(name string) string { return filepath.Join(u.dir, name) }
 // serve makes a dataset whose content is served with every version by URL.
 func serve(t testing.TB, u *user, d maker.Dataset) (*publisher.Server, *maker.Made) {
 	t.Helper()
-	s, err := publisher.New(publisher.Options{})
+	s, err := publisher.New(publisher.Options{GitConfig: []string{"uploadpack.allowFilter=true"}})
 	if err != nil {
 		t.Fatal(err)
 	}

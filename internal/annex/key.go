@@ -136,7 +136,12 @@ func (k Key) Name() string {
 // FileName returns the key as git-annex spells it as a file name: "/", "%",
 // "&" and ":" are escaped, so that it is always one path element.
 // https://git-annex.branchable.com/internals/ ("keyFile")
-func (k Key) FileName() string { return keyFile.Replace(k.text) }
+func (k Key) FileName() string {
+	if !strings.ContainsAny(k.text, "&%:/") { // as nearly all are
+		return k.text
+	}
+	return keyFile.Replace(k.text)
+}
 
 var keyFile = strings.NewReplacer("&", "&a", "%", "&s", ":", "&c", "/", "%")
 

@@ -73,6 +73,7 @@ func (d *daemon) mountRequest(ctx context.Context, req control.MountRequest, r *
 		m.stop()
 		return info, err
 	}
+	v.Foresee(chosen.Files)
 	var prefetched []int
 	if req.Prefetch {
 		prefetched = m.inBudget()

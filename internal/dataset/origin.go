@@ -13,6 +13,7 @@ import (
 	"github.com/uniharmony/uniharmonyfs/internal/advice"
 	"github.com/uniharmony/uniharmonyfs/internal/annex"
 	"github.com/uniharmony/uniharmonyfs/internal/gitstore"
+	"github.com/uniharmony/uniharmonyfs/internal/tree"
 )
 
 // origin finds content for the cache, through a dataset's clone. It is shared by
@@ -77,7 +78,8 @@ func (v *Version) Origin() (cache.Origin, error) {
 			}
 			return r.openFor(ctx, o, name, key, forKey)
 		},
-		Log: r.Log,
+		Ahead: r.after(v.Git, v.Commit),
+		Log:   r.Log,
 	})
 	if known := new(advice.Error); errors.As(err, &known) {
 		return nil, err
@@ -91,6 +93,33 @@ func (v *Version) Origin() (cache.Origin, error) {
 		go r.Guard("the end of an origin", func() { ds.drop(id, kept) })
 	}, kept)
 	return o, nil
+}
+
+// mostForeseen is how many files of a view may be asked about at once.
+const mostForeseen = 1000
+
+// Foresee begins to find out where the content of a view's files is, unless they
+// are so many that only what is read is asked about.
+func (v *Version) Foresee(files []int) {
+	keys := make(map[*Version][]annex.Key)
+	n := 0
+	for _, node := range files {
+		if v.Kind(node) != tree.Annexed || v.IsHere(node) {
+			continue
+		}
+		if n++; n > mostForeseen {
+			return
+		}
+		of, _ := v.Of(node)
+		keys[of] = append(keys[of], v.Key(node))
+	}
+	for of, some := range keys {
+		if from, err := of.Origin(); err == nil {
+			if o, ok := from.(*origin); ok {
+				o.Origin.Foresee(some)
+			}
+		}
+	}
 }
 
 // drop closes an origin that nobody uses any more.
@@ -114,5 +143,25 @@ func (r *Registry) pathsOf(git *gitstore.Store, commit gitstore.OID) func(annex.
 			paths = append(paths, s.Path(n))
 		}
 		return paths
+	}
+}
+
+// after finds the keys of the annexed files that come after a key's first one.
+func (r *Registry) after(git *gitstore.Store, commit gitstore.OID) func(annex.Key, int) []annex.Key {
+	return func(k annex.Key, n int) (keys []annex.Key) {
+		s, err := r.listing(context.Background(), git, commit, nil)
+		if err != nil {
+			return nil
+		}
+		at := s.WithKey(k)
+		if len(at) == 0 {
+			return nil
+		}
+		for i := at[0] + 1; i < s.Len() && len(keys) < n; i++ {
+			if s.Kind(i) == tree.Annexed {
+				keys = append(keys, s.Key(i))
+			}
+		}
+		return keys
 	}
 }

@@ -18,10 +18,14 @@ func (s *Server) gitHandler(m *maker.Made) http.Handler {
 	if git == "" {
 		return http.StripPrefix(prefix, http.FileServer(http.Dir(m.GitDir)))
 	}
+	args := []string{"-c", "safe.directory=*"}
+	for _, setting := range s.options.GitConfig {
+		args = append(args, "-c", setting)
+	}
 	return &cgi.Handler{
 		Path:   git,
 		Root:   prefix,
-		Args:   []string{"-c", "safe.directory=*", "http-backend"},
+		Args:   append(args, "http-backend"),
 		Dir:    m.GitDir,
 		Env:    []string{"GIT_PROJECT_ROOT=" + m.GitDir, "GIT_HTTP_EXPORT_ALL=1", "GIT_CONFIG_NOSYSTEM=1"},
 		Logger: log.New(io.Discard, "", 0),

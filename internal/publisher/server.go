@@ -23,6 +23,9 @@ type Options struct {
 	// serve, or with DumbGit, repositories are served as plain files.
 	Git     string
 	DumbGit bool
+	// GitConfig are settings of a git that serves, such as
+	// "uploadpack.allowFilter=true", which lets a client leave objects out.
+	GitConfig []string
 	// Listing answers paths that end with a slash with a page of links to what
 	// is below, as web servers do (and S3 does not).
 	Listing bool

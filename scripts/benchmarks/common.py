@@ -123,7 +123,7 @@ def cloned(cache: Path) -> None:
 class Mount:
     """A mount with a cache of its own; both are gone at the end."""
 
-    def __init__(self, where: Path, dataset: Path | str, *flags: str, user: int = 0):
+    def __init__(self, where: Path, dataset: Path | str, *flags: str, user: int = 0, wait: bool = True):
         self.where, self.target, self.cache = where, where / "mnt", where / "cache"
         where.mkdir(exist_ok=True)
         self.prefix = ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups"] if user else []
@@ -134,7 +134,8 @@ class Mount:
         started = time.perf_counter()
         self.ours("mount", "--dataset", dataset, *flags, self.target)
         self.seconds = time.perf_counter() - started
-        cloned(self.cache)
+        if wait:
+            cloned(self.cache)
 
     def ours(self, *args: object) -> str:
         env = {"UNIHARMONYFS_CACHE": str(self.cache), "HOME": str(self.where)}

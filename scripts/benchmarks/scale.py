@@ -8,6 +8,7 @@ import subprocess
 import time
 from pathlib import Path
 
+from gitserver import GitServer
 from common import DATASETS, PROGRAM, Mount, Server, Skip, Table, clock, drop_caches, in_turn, remove, run, scratch
 
 
@@ -29,24 +30,48 @@ def mounting(table: Table, rounds: int) -> None:
         repository = where / "repository"
         run("git", "clone", "-q", "--bare", "-b", "main", bundle, repository)
 
-        def first() -> float:
-            with Mount(where / "m", f"file://{repository}") as m:
+        def first(url: str) -> float:
+            with Mount(where / "m", url) as m:
                 return m.seconds
 
-        def clone() -> float:
+        def clone(url: str) -> float:
             out = where / "clone"
             try:
-                return clock(lambda: run("git", "clone", "-q", "--bare", "--depth", "1", f"file://{repository}", out))
+                return clock(lambda: run("git", "clone", "-q", "--bare", "--depth", "1", url, out))
             finally:
                 remove(out)
 
-        table.ratio("first mount of 29,645 files / git clone --bare --depth 1", *in_turn(rounds, first, clone), "≤ 1.3 †", "s")
+        local = f"file://{repository}"
+        table.ratio("first mount of a local repository of 29,645 files / git clone --bare --depth 1", *in_turn(rounds, lambda: first(local), lambda: clone(local)), "≤ 1.3 †", "s")
+        with GitServer(repository) as server:
+            table.ratio("first mount of 29,645 files by HTTP, 20 ms away / git clone --bare --depth 1", *in_turn(rounds, lambda: first(server.url), lambda: clone(server.url)), "≤ 1.3 †", "s")
+            sent = []
+            for leaves_out in ("false", "true"):
+                run("git", "-C", repository, "config", "uploadpack.allowFilter", leaves_out)
+                server.sent = 0
+                first(server.url)
+                sent.append(server.sent / 1e6)
+            table.add("… bytes from git, of a server that leaves out what is not wanted / of another", f"{sent[1] / sent[0]:.2f}", "≤ 0.4", f"{sent[1]:.1f} / {sent[0]:.1f} MB")
         with Mount(where / "m", f"file://{repository}") as m:
             again = [1000 * m.remount(f"file://{repository}") for _ in range(rounds)]
             table.add("mount of a known dataset of 29,645 files", f"{statistics.median(again):.0f} ms", "≤ 100 ms †", f"{min(again):.0f}–{max(again):.0f}")
             run("find", m.target, "-size", "+1G")
             time.sleep(3)
             table.add("memory of the daemon, 29,645 files, after a walk", f"{resident(m.daemon()):.0f} MiB", "≤ 40 MiB")
+
+
+def first_content(table: Table, rounds: int) -> None:
+    """The first file after a first mount, and many after it."""
+    with scratch() as where, Server(where / "origin", 14_000, "4K") as server:
+        run("git", "-C", server.dataset, "config", "uploadpack.allowFilter", "true")
+        once, many = [], []
+        for _ in range(rounds):
+            with Mount(where / "m", server.said["url"], "--allow-address", "127.0.0.1", "--no-readahead", wait=False) as m:
+                names = [p for p in run("find", m.target, "-name", "*.nii.gz").splitlines()[:135]]
+                once.append(clock(lambda: Path(names[0]).read_bytes()))
+                many.append(clock(lambda: [Path(p).read_bytes() for p in names[1:]]))
+        table.add("first content after the first mount of 14,000 files, 20 ms away", f"{1000 * statistics.median(once):.0f} ms", "≤ 300 ms", f"{1000 * min(once):.0f}–{1000 * max(once):.0f}")
+        table.add("… 134 files after it, one by one", f"{statistics.median(many):.2f} s", "", f"{min(many):.2f}–{max(many):.2f}")
 
 
 def million(table: Table, rounds: int) -> None:
@@ -106,5 +131,7 @@ def measure(table: Table, rounds: int, with_peers: bool) -> None:
         raise Skip("only root can drop caches and mount an ext4 beside it")
     with table.part("mounting"):
         mounting(table, rounds)
+    with table.part("first content"):
+        first_content(table, rounds)
     with table.part("a million files"):
         million(table, min(rounds, 3))

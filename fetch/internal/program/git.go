@@ -311,3 +311,12 @@ func Said(err error) string {
 	}
 	return err.Error()
 }
+
+// FindGit returns the path of the git program, or "" when there is none.
+func FindGit() string {
+	path, err := exec.LookPath("git")
+	if err != nil {
+		return ""
+	}
+	return path
+}

@@ -40,7 +40,7 @@ var remedies = []struct {
 			"check the spelling of the dataset: servers ask for a password also when it does not exist",
 			"if it is private, set up a credential helper: git config --global credential.helper store; git ls-remote {url}",
 		}},
-	{advice.Network, regexp.MustCompile(`(?i)could not resolve host|name or service not known|temporary failure in name resolution|no such host|connection refused|network is unreachable|no route to host|connection timed out|operation timed out|operation too slow|connection reset|early eof|i/o timeout|failed to connect|git was silent for|no connection within`),
+	{advice.Network, regexp.MustCompile(`(?i)could not resolve host|name or service not known|temporary failure in name resolution|no such host|connection refused|network is unreachable|no route to host|connection timed out|operation timed out|operation too slow|connection reset|empty reply from server|transfer closed with|unexpected disconnect|early eof|i/o timeout|failed to connect|git was silent for|no connection within`),
 		[]string{"check the network connection, and the dataset's URL", "once it was mounted, a dataset needs no network to be mounted again"}},
 	{advice.Network, regexp.MustCompile(`(?i)requested URL returned error: 5\d\d|status code: 5\d\d|requested URL returned error: 429`),
 		[]string{"the server has a problem, or too much to do: try again later"}},

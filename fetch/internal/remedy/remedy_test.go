@@ -104,6 +104,9 @@ func TestWhatComesBackByItself(t *testing.T) {
 		"  StatusCodeException (Response {responseStatus = Status {statusCode = 403": false,
 		"  verification of content failed\n":                                         false,
 		"ssh: Could not resolve hostname host: Name or service not known":            true,
+		"fatal: unable to access 'http://host/ds/': Empty reply from server\n":       true,
+		"error: RPC failed; curl 18 transfer closed with outstanding read data remaining\nfetch-pack: unexpected disconnect while reading sideband packet\n": true,
+		"error: Server does not allow request for unadvertised object 1\n":                                                                                   false,
 		"": false,
 	} {
 		if SpeaksOfNetwork(said) != want {

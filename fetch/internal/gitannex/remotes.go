@@ -1,4 +1,4 @@
-package fetch
+package gitannex
 
 import (
 	"context"
@@ -12,9 +12,9 @@ import (
 	"github.com/uniharmony/uniharmonyfs/internal/annex"
 )
 
-// annexRemotes are the special remotes of a repository, each of which is set up
+// remotes are the special remotes of a repository, each of which is set up
 // once, and tried again until that succeeded.
-type annexRemotes struct {
+type remotes struct {
 	done  map[string]bool
 	left  bool      // some are not set up
 	tried time.Time // last; zero: never to the end
@@ -30,13 +30,13 @@ const (
 )
 
 // due reports whether another try to set up those that are not is worth it.
-func (e *annexRemotes) due(now time.Time) bool {
+func (e *remotes) due(now time.Time) bool {
 	return e.left && now.Sub(e.tried) > enableAgain
 }
 
 // enable sets up the special remotes that only move bytes. Those that run
 // programs, or read this machine's directories, stay off. mu guards e.
-func (e *annexRemotes) enable(ctx context.Context, p annexProgram, mu *sync.Mutex, log *slog.Logger) {
+func (e *remotes) enable(ctx context.Context, p Program, mu *sync.Mutex, log *slog.Logger) {
 	mu.Lock()
 	try := e.tried.IsZero() || e.due(time.Now())
 	mu.Unlock()
@@ -71,8 +71,13 @@ func (e *annexRemotes) enable(ctx context.Context, p annexProgram, mu *sync.Mute
 	e.left, e.tried = left, time.Now()
 }
 
-func (p annexProgram) enableRemote(ctx context.Context, name string) error {
-	cmd := p.command("enableremote", name, "autoenable=false")
+// EnableAll sets up the special remotes of a repository, once.
+func (p Program) EnableAll(ctx context.Context, log *slog.Logger) {
+	new(remotes).enable(ctx, p, new(sync.Mutex), log)
+}
+
+func (p Program) enableRemote(ctx context.Context, name string) error {
+	cmd := p.Command("enableremote", name, "autoenable=false")
 	var words program.Words
 	cmd.Stdout, cmd.Stderr = &words, &words
 	if err := program.RunGroup(ctx, cmd); err != nil {
@@ -80,19 +85,19 @@ func (p annexProgram) enableRemote(ctx context.Context, name string) error {
 	}
 	// Newer versions of git-annex ask the user to look at a remote first. What
 	// it sends is verified here anyway.
-	git := program.Git{Path: FindGit(), Env: p.env}
-	_, err := git.Run(ctx, nil, "-C", p.dir, "config", "remote."+name+".annex-verified", "verified")
+	git := program.Git{Path: program.FindGit(), Env: p.Env}
+	_, err := git.Run(ctx, nil, "-C", p.Dir, "config", "remote."+name+".annex-verified", "verified")
 	return err
 }
 
 // safeRemotes names the special remotes of the git-annex branch that hold
 // content behind public URLs.
-func (p annexProgram) safeRemotes(ctx context.Context) (names []string, err error) {
-	git := program.Git{Path: FindGit(), Env: p.env}
+func (p Program) safeRemotes(ctx context.Context) (names []string, err error) {
+	git := program.Git{Path: program.FindGit(), Env: p.Env}
 	if git.Path == "" {
 		return nil, nil
 	}
-	log, err := git.Run(ctx, nil, "-C", p.dir, "cat-file", "blob", "refs/heads/git-annex:remote.log")
+	log, err := git.Run(ctx, nil, "-C", p.Dir, "cat-file", "blob", "refs/heads/git-annex:remote.log")
 	if err != nil {
 		if ctx.Err() != nil {
 			return nil, ctx.Err()

@@ -1,4 +1,4 @@
-package fetch
+package gitannex
 
 import (
 	"bufio"
@@ -18,8 +18,8 @@ import (
 	"github.com/uniharmony/uniharmonyfs/internal/source"
 )
 
-// annexRun is one process of git-annex, and those who wait for its answers.
-type annexRun struct {
+// process is one process of git-annex, and those who wait for its answers.
+type process struct {
 	dir   string // of the repository
 	cmd   *exec.Cmd
 	in    io.WriteCloser
@@ -27,20 +27,20 @@ type annexRun struct {
 	said  *program.Words
 
 	mu      sync.Mutex // guards the following
-	waiting map[annex.Key]*annexWait
+	waiting map[annex.Key]*waiting
 	gone    error       // it takes no more keys
 	left    []annex.Key // what it has of these is removed when it is gone
 }
 
-// annexWait is a key that is waited for.
-type annexWait struct {
+// waiting is a key that is waited for.
+type waiting struct {
 	done     chan error    // of 1
 	heard    chan struct{} // of 1: something was said about it
 	progress func(int64)
 }
 
-// annexLine is a line of git-annex's JSON output: progress, or a result.
-type annexLine struct {
+// Line is a line of git-annex's JSON output: progress, or a result.
+type Line struct {
 	Key      string   `json:"key"`
 	Success  *bool    `json:"success"`
 	Note     string   `json:"note"`
@@ -51,9 +51,9 @@ type annexLine struct {
 	} `json:"action"`
 }
 
-// startAnnex starts a git-annex that takes keys from its input.
-func startAnnex(dir string, cmd *exec.Cmd) (*annexRun, error) {
-	r := &annexRun{dir: dir, cmd: cmd, ended: make(chan struct{}), said: &program.Words{}, waiting: make(map[annex.Key]*annexWait)}
+// startRun starts a git-annex that takes keys from its input.
+func startRun(dir string, cmd *exec.Cmd) (*process, error) {
+	r := &process{dir: dir, cmd: cmd, ended: make(chan struct{}), said: &program.Words{}, waiting: make(map[annex.Key]*waiting)}
 	cmd.Stderr = r.said
 	in, err := cmd.StdinPipe()
 	if err != nil {
@@ -78,8 +78,8 @@ func startAnnex(dir string, cmd *exec.Cmd) (*annexRun, error) {
 }
 
 // add gives a key to git-annex.
-func (r *annexRun) add(key annex.Key, progress func(int64)) (*annexWait, error) {
-	w := &annexWait{done: make(chan error, 1), heard: make(chan struct{}, 1), progress: progress}
+func (r *process) add(key annex.Key, progress func(int64)) (*waiting, error) {
+	w := &waiting{done: make(chan error, 1), heard: make(chan struct{}, 1), progress: progress}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.gone != nil {
@@ -97,21 +97,21 @@ func (r *annexRun) add(key annex.Key, progress func(int64)) (*annexWait, error) 
 }
 
 // alive reports whether it takes keys.
-func (r *annexRun) alive() bool {
+func (r *process) alive() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.gone == nil
 }
 
 // quiet reports whether nobody waits for it.
-func (r *annexRun) quiet() bool {
+func (r *process) quiet() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return len(r.waiting) == 0
 }
 
 // abandon lets what it has of a key be removed when it is gone.
-func (r *annexRun) abandon(key annex.Key) {
+func (r *process) abandon(key annex.Key) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.left = append(r.left, key)
@@ -122,19 +122,19 @@ func (r *annexRun) abandon(key annex.Key) {
 const maxAnnexLine = 1 << 20
 
 // read takes git-annex's answers until its output ends.
-func (r *annexRun) read(out io.Reader) {
+func (r *process) read(out io.Reader) {
 	lines := bufio.NewScanner(out)
 	lines.Buffer(make([]byte, 64<<10), maxAnnexLine)
 	for lines.Scan() {
-		if key, l, ok := parseAnnexLine(lines.Bytes()); ok {
+		if key, l, ok := parseLine(lines.Bytes()); ok {
 			r.answer(key, l)
 		}
 	}
 }
 
-// parseAnnexLine reads a line of git-annex's output. ok is false when it is
+// parseLine reads a line of git-annex's output. ok is false when it is
 // about no key.
-func parseAnnexLine(line []byte) (key annex.Key, l annexLine, ok bool) {
+func parseLine(line []byte) (key annex.Key, l Line, ok bool) {
 	if json.Unmarshal(line, &l) != nil {
 		return key, l, false
 	}
@@ -146,7 +146,7 @@ func parseAnnexLine(line []byte) (key annex.Key, l annexLine, ok bool) {
 	return key, l, err == nil
 }
 
-func (r *annexRun) answer(key annex.Key, l annexLine) {
+func (r *process) answer(key annex.Key, l Line) {
 	r.mu.Lock()
 	w := r.waiting[key]
 	if l.Success != nil {
@@ -166,12 +166,12 @@ func (r *annexRun) answer(key annex.Key, l annexLine) {
 	case *l.Success:
 		w.done <- nil
 	default:
-		w.done <- annexError(append(l.Errors, l.Note))
+		w.done <- failure(append(l.Errors, l.Note))
 	}
 }
 
-// annexError makes an error of what git-annex says.
-func annexError(said []string) error {
+// failure makes an error of what git-annex says.
+func failure(said []string) error {
 	all := strings.Join(said, "\n")
 	text := remedy.LastLines(all, 4)
 	switch {
@@ -189,7 +189,7 @@ func annexError(said []string) error {
 
 // end tells all who still wait that the process is gone. It may have ended by
 // itself; that it is not the key's fault is what Outage says.
-func (r *annexRun) end(fault error) {
+func (r *process) end(fault error) {
 	syscall.Kill(-r.cmd.Process.Pid, syscall.SIGKILL) // also when what it said was not understood
 	err := r.cmd.Wait()
 	awaitGroup(r.cmd.Process.Pid)
@@ -221,7 +221,7 @@ func awaitGroup(pid int) {
 
 // finish takes no more keys and answers those who wait. The first reason
 // counts.
-func (r *annexRun) finish(why error) {
+func (r *process) finish(why error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.gone == nil {
@@ -234,13 +234,13 @@ func (r *annexRun) finish(why error) {
 }
 
 // kill ends the process and returns at once; ended is closed when it is gone.
-func (r *annexRun) kill(why error) {
+func (r *process) kill(why error) {
 	r.finish(why)
 	r.signal(syscall.SIGTERM)
 	time.AfterFunc(2*time.Second, func() { r.signal(syscall.SIGKILL) })
 }
 
-func (r *annexRun) signal(s syscall.Signal) {
+func (r *process) signal(s syscall.Signal) {
 	select {
 	case <-r.ended: // its number may be another's by now
 	default:

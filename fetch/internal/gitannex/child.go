@@ -1,4 +1,12 @@
-package fetch
+// Package gitannex runs git-annex: for one command, and as a child that lives for as
+// long as there are keys to fetch.
+//
+//   - It runs no program that a dataset names, and writes only below its repository.
+//     The special remotes that are enabled are those that only move bytes.
+//   - What it has put aside of a key that nobody waits for is removed: the cache does not
+//     count it.
+//   - It is ended when it is silent for too long, and no process of it is left.
+package gitannex
 
 import (
 	"cmp"
@@ -20,9 +28,9 @@ import (
 	"github.com/uniharmony/uniharmonyfs/internal/source"
 )
 
-// AnnexProgram returns the path of git-annex, or "" when there is none. It is
+// Path returns the path of git-annex, or "" when there is none. It is
 // run by itself: killing a "git annex" would leave its child behind.
-func AnnexProgram() string {
+func Path() string {
 	path, err := exec.LookPath("git-annex")
 	if err != nil {
 		return ""
@@ -31,20 +39,20 @@ func AnnexProgram() string {
 }
 
 const (
-	// annexJobs is how many keys git-annex fetches at once. It is given no more
+	// jobs is how many keys git-annex fetches at once. It is given no more
 	// than these, so that each of them is on its way, and can be silent.
-	annexJobs = 4
-	// annexIdle is how long git-annex stays without work: it keeps some 100 MB.
-	annexIdle = 30 * time.Second
-	// annexPatience is how many times the timeout git-annex may be silent about
+	jobs = 4
+	// idleTime is how long git-annex stays without work: it keeps some 100 MB.
+	idleTime = 30 * time.Second
+	// patience is how many times the timeout git-annex may be silent about
 	// a key: it waits for slower things than servers, and hashes what it has.
-	annexPatience = 10
-	// annexTries is how often a key is given to git-annex when that ended for
+	patience = 10
+	// tries is how often a key is given to git-annex when that ended for
 	// another key's sake.
-	annexTries = 3
+	tries = 3
 )
 
-// annexChild is a long-lived git-annex that fetches keys into the hidden
+// Child is a long-lived git-annex that fetches keys into the hidden
 // clone: starting one takes longer than most files do. It is started at the
 // first key, and again when it ended. Nothing of it depends on the reader that
 // came first: it is started and set up for all.
@@ -52,9 +60,9 @@ const (
 // git-annex cannot be told to let go of one key. So it is ended when a key is
 // given up or has been silent for too long; the other keys are given to the
 // next one, which goes on where they were.
-type annexChild struct {
-	annexProgram
-	hidden  *Hidden // whose clone it works in; nil: a user's own
+type Child struct {
+	Program
+	sweep   func() // before the first run
 	silence time.Duration
 	log     *slog.Logger
 	slots   chan struct{} // one for each key at work
@@ -64,31 +72,31 @@ type annexChild struct {
 	work sync.WaitGroup
 
 	mu       sync.Mutex // guards the following; not held while anything is waited for
-	run      *annexRun
-	starting *annexStart
-	remotes  annexRemotes
+	run      *process
+	starting *starting
+	remotes  remotes
 	idle     *time.Timer
 }
 
-// annexStart is a git-annex that is being started.
-type annexStart struct {
+// starting is a git-annex that is being started.
+type starting struct {
 	done chan struct{}
-	run  *annexRun // valid after done, as err
+	run  *process // valid after done, as err
 	err  error
 }
 
-// annexProgram runs git-annex in one repository.
-type annexProgram struct {
-	dir string
-	env []string
-	// allow are the addresses that the user opened, as git-annex wants them.
-	allow string
-	// local says that origin is a repository on this machine. git-annex would
+// Program runs git-annex in one repository.
+type Program struct {
+	Dir string
+	Env []string
+	// Allow are the addresses that the user opened.
+	Allow []string
+	// Local says that origin is a repository on this machine. git-annex would
 	// run what that one's configuration and branch name, and write to it.
-	local bool
-	// tmp is where it and what it runs keep files of a moment; "" is the
+	Local bool
+	// Tmp is where it and what it runs keep files of a moment; "" is the
 	// system's place.
-	tmp string
+	Tmp string
 }
 
 // ownName is the author of what git-annex commits in the hidden clone, which
@@ -98,34 +106,30 @@ var ownName = []string{
 	"GIT_COMMITTER_NAME=uniharmonyfs", "GIT_COMMITTER_EMAIL=uniharmonyfs@localhost",
 }
 
-func newAnnexChild(c *Clone, o OriginOptions) *annexChild {
-	timeout := o.Timeout
-	if timeout <= 0 {
-		timeout = DefaultTimeout
-	}
-	child := &annexChild{
-		annexProgram: annexProgram{dir: c.Dir, env: append(slices.Clip(o.Env), ownName...), allow: strings.Join(o.AllowAddresses, " "), local: filepath.IsAbs(c.Spec.URL)},
-		hidden:       c.hidden, silence: annexPatience * timeout, log: o.Log, slots: make(chan struct{}, annexJobs),
-	}
-	if child.hidden != nil {
-		child.tmp = filepath.Join(c.Dir, "annex", "misctmp") // swept at the start
-	}
+// New returns a git-annex that works in a hidden clone; it is not started yet. sweep is
+// called before it is, and removes what others have left in p.Tmp and beside it.
+// timeout is the longest wait for a server that sends nothing.
+func New(p Program, timeout time.Duration, sweep func(), log *slog.Logger) *Child {
+	p.Env = append(slices.Clip(p.Env), ownName...)
+	child := &Child{Program: p, sweep: sweep, silence: patience * timeout, log: log, slots: make(chan struct{}, jobs)}
 	child.ctx, child.stop = context.WithCancel(context.Background())
 	return child
 }
 
-func (p annexProgram) command(args ...string) *exec.Cmd {
-	if p.allow != "" {
-		args = append(args, "-c", "annex.security.allowed-ip-addresses="+p.allow)
+// Command returns a command of git-annex, which finds the programs of the system
+// only, and dies with us.
+func (p Program) Command(args ...string) *exec.Cmd {
+	if len(p.Allow) > 0 {
+		args = append(args, "-c", "annex.security.allowed-ip-addresses="+strings.Join(p.Allow, " "))
 	}
-	if p.local {
+	if p.Local {
 		args = append(args, "-c", "remote.origin.annex-ignore=true")
 	}
-	cmd := exec.Command(AnnexProgram(), args...)
-	cmd.Dir = p.dir
-	cmd.Env = append(program.Without(program.Git{Env: p.env}.Environment(), "PATH"), "PATH="+minimalPath())
-	if p.tmp != "" {
-		cmd.Env = append(program.Without(cmd.Env, "TMPDIR"), "TMPDIR="+p.tmp)
+	cmd := exec.Command(Path(), args...)
+	cmd.Dir = p.Dir
+	cmd.Env = append(program.Without(program.Git{Env: p.Env}.Environment(), "PATH"), "PATH="+minimalPath())
+	if p.Tmp != "" {
+		cmd.Env = append(program.Without(cmd.Env, "TMPDIR"), "TMPDIR="+p.Tmp)
 	}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	cmd.WaitDelay = 5 * time.Second
@@ -136,7 +140,7 @@ func (p annexProgram) command(args ...string) *exec.Cmd {
 // Others may lie in the user's PATH that a dataset knows how to name.
 func minimalPath() string {
 	var dirs []string
-	for _, path := range []string{AnnexProgram(), FindGit(), "/usr/bin/env", "/bin/sh"} {
+	for _, path := range []string{Path(), program.FindGit(), "/usr/bin/env", "/bin/sh"} {
 		if dir := filepath.Dir(path); filepath.IsAbs(path) && !slices.Contains(dirs, dir) {
 			dirs = append(dirs, dir)
 		}
@@ -144,8 +148,8 @@ func minimalPath() string {
 	return strings.Join(dirs, string(os.PathListSeparator))
 }
 
-// get brings a key's content into the hidden clone's objects.
-func (c *annexChild) get(ctx context.Context, key annex.Key, progress func(int64)) error {
+// Get brings a key's content into the hidden clone's objects.
+func (c *Child) Get(ctx context.Context, key annex.Key, progress func(int64)) error {
 	select {
 	case c.slots <- struct{}{}:
 		defer func() { <-c.slots }()
@@ -159,7 +163,7 @@ func (c *annexChild) get(ctx context.Context, key annex.Key, progress func(int64
 		}
 		c.dropPoison(key)
 		err = c.ask(ctx, r, key, progress)
-		if (errors.Is(err, errForOther) || errors.Is(err, errLocked)) && try < annexTries && pauseFor(ctx, time.Duration(try-1)*time.Second) {
+		if (errors.Is(err, errForOther) || errors.Is(err, errLocked)) && try < tries && pauseFor(ctx, time.Duration(try-1)*time.Second) {
 			continue
 		}
 		if err != nil {
@@ -188,7 +192,7 @@ func pauseFor(ctx context.Context, d time.Duration) bool {
 }
 
 // ask gives a key to git-annex and waits for the answer.
-func (c *annexChild) ask(ctx context.Context, r *annexRun, key annex.Key, progress func(int64)) error {
+func (c *Child) ask(ctx context.Context, r *process, key annex.Key, progress func(int64)) error {
 	w, err := r.add(key, progress)
 	if err != nil {
 		return err
@@ -213,7 +217,7 @@ func (c *annexChild) ask(ctx context.Context, r *annexRun, key annex.Key, progre
 // failed removes what git-annex has of a key that nobody waits for any more:
 // the cache does not count it. stuck says that git-annex still works on it.
 // Then that is done when git-annex has ended, which is not waited for.
-func (c *annexChild) failed(r *annexRun, key annex.Key, stuck bool) {
+func (c *Child) failed(r *process, key annex.Key, stuck bool) {
 	switch {
 	case stuck:
 		r.abandon(key)
@@ -222,10 +226,10 @@ func (c *annexChild) failed(r *annexRun, key annex.Key, stuck bool) {
 	case c.remotesDue() && r.quiet():
 		r.kill(errForOther) // the next one sets them up first
 	}
-	removeTmp(c.dir, key)
+	removeTmp(c.Dir, key)
 }
 
-func (c *annexChild) remotesDue() bool {
+func (c *Child) remotesDue() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.remotes.due(time.Now())
@@ -240,8 +244,8 @@ func removeTmp(dir string, key annex.Key) {
 
 // dropPoison removes a temporary file of git-annex that is larger than the
 // key: git-annex would ask for the rest of it for ever.
-func (c *annexChild) dropPoison(key annex.Key) {
-	tmp := filepath.Join(c.dir, "annex", "tmp", key.FileName())
+func (c *Child) dropPoison(key annex.Key) {
+	tmp := filepath.Join(c.Dir, "annex", "tmp", key.FileName())
 	size, ok := key.Size()
 	if st, err := os.Lstat(tmp); err == nil && ok && st.Size() > size {
 		os.Remove(tmp)
@@ -249,7 +253,7 @@ func (c *annexChild) dropPoison(key annex.Key) {
 }
 
 // running returns the running git-annex, and starts it when there is none.
-func (c *annexChild) running(ctx context.Context) (*annexRun, error) {
+func (c *Child) running(ctx context.Context) (*process, error) {
 	c.mu.Lock()
 	if c.ctx.Err() != nil {
 		c.mu.Unlock()
@@ -264,7 +268,7 @@ func (c *annexChild) running(ctx context.Context) (*annexRun, error) {
 	}
 	s := c.starting
 	if s == nil {
-		s = &annexStart{done: make(chan struct{})}
+		s = &starting{done: make(chan struct{})}
 		c.starting = s
 		before := c.run
 		c.work.Go(func() {
@@ -293,41 +297,31 @@ func (c *annexChild) running(ctx context.Context) (*annexRun, error) {
 var errClosed = errors.New("the dataset is closed")
 
 // start makes the clone ready and starts git-annex.
-func (c *annexChild) start(before *annexRun) (*annexRun, error) {
+func (c *Child) start(before *process) (*process, error) {
 	if before != nil {
 		<-before.ended
 	}
-	if c.hidden != nil {
-		c.hidden.sweepAnnex()
-		if err := os.MkdirAll(c.tmp, 0o700); err != nil {
+	if c.Tmp != "" {
+		c.sweep()
+		if err := os.MkdirAll(c.Tmp, 0o700); err != nil {
 			return nil, err
 		}
 	}
-	c.remotes.enable(c.ctx, c.annexProgram, &c.mu, c.log)
+	c.remotes.enable(c.ctx, c.Program, &c.mu, c.log)
 	if c.ctx.Err() != nil {
 		return nil, errClosed
 	}
-	return startAnnex(c.dir, c.command("get", "--batch-keys", "--json", "--json-progress", "--json-error-messages", fmt.Sprintf("-J%d", annexJobs)))
-}
-
-// sweepAnnex removes what git-annex has put aside in the hidden clone before
-// this process: nobody else fetches there, and the cache does not count it.
-func (h *Hidden) sweepAnnex() {
-	h.swept.Do(func() {
-		for _, name := range []string{"tmp", "othertmp", "misctmp"} {
-			os.RemoveAll(filepath.Join(h.dir, "annex", name))
-		}
-	})
+	return startRun(c.Dir, c.Command("get", "--batch-keys", "--json", "--json-progress", "--json-error-messages", fmt.Sprintf("-J%d", jobs)))
 }
 
 // rest ends git-annex after a while without work.
-func (c *annexChild) rest(r *annexRun) {
+func (c *Child) rest(r *process) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.idle != nil {
 		c.idle.Stop()
 	}
-	c.idle = time.AfterFunc(annexIdle, func() {
+	c.idle = time.AfterFunc(idleTime, func() {
 		if r.quiet() {
 			r.kill(errForOther)
 		}
@@ -335,7 +329,7 @@ func (c *annexChild) rest(r *annexRun) {
 }
 
 // Close ends git-annex and returns when it is gone.
-func (c *annexChild) Close() error {
+func (c *Child) Close() error {
 	c.mu.Lock()
 	c.stop()
 	if c.idle != nil {
