@@ -252,7 +252,7 @@ func (m *mount) partAt(at string) (*part, string) {
 // borderAbove returns the subdataset of the part that a path lies in, as a path in the
 // mount, and why it could not be looked into, if that is known.
 func (p *part) borderAbove(rel string) (border string, why error) {
-	for at := rel; at != "."; at = path.Dir(at) {
+	for at := rel; at != ""; at = at[:max(strings.LastIndexByte(at, '/'), 0)] {
 		if n, ok := p.shown.view.Find(at); ok {
 			if !p.Has(n) {
 				return "", nil
