@@ -235,7 +235,7 @@ func TestFullDisk(t *testing.T) {
 	u := newUser(t)
 	d := files("big", 2, 9000)
 	d.Files = append(d.Files, maker.File{Path: "code/large.bin", Size: 6 << 20, Seed: 7})
-	_, m := serve(t, u, d)
+	s, m := serve(t, u, d)
 	for _, size := range []string{"64k", "2m", "5m"} {
 		t.Run(size, func(t *testing.T) {
 			disk := u.path("disk" + size)
@@ -251,7 +251,7 @@ func TestFullDisk(t *testing.T) {
 				defer syscall.Unmount(disk, syscall.MNT_DETACH)
 				eventually(t, "the disk is in nobody's use", func() bool { return syscall.Unmount(disk, 0) == nil })
 			}()
-			said := small.fails(5, []string{"space", "--cache"}, "mount", "--dataset", m.Dir, small.path("mnt"+size))
+			said := small.fails(5, []string{"space", "--cache"}, "mount", "--dataset", s.GitURL(m), small.path("mnt"+size))
 			t.Log(said)
 		})
 	}

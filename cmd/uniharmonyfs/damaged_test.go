@@ -104,8 +104,9 @@ func remove(t *testing.T, dir, id string) {
 func TestDamagedHiddenClone(t *testing.T) {
 	t.Parallel()
 	u := newUser(t)
-	m := small(t, u, "good")
-	u.must("mount", "--dataset", m.Dir, u.path("mnt"))
+	s, m := serve(t, u, files("good", 3, 5000))
+	url := s.GitURL(m) // of a dataset on this machine nothing is copied
+	u.must("mount", "--dataset", url, u.path("mnt"))
 	clone := u.status().Mounts[0].Clone
 	u.must("unmount", u.path("mnt"))
 	u.leaveDaemon()
@@ -116,11 +117,11 @@ func TestDamagedHiddenClone(t *testing.T) {
 		os.Truncate(p, 0)
 	}
 	os.RemoveAll(filepath.Join(u.cache, "index"))
-	said := u.fails(4, []string{"uniharmonyfs clean good-"}, "mount", "--dataset", m.Dir, u.path("mnt"))
+	said := u.fails(4, []string{"uniharmonyfs clean good-"}, "mount", "--dataset", url, u.path("mnt"))
 	t.Log(said)
 	// The advice helps.
 	u.must("clean", filepath.Base(clone))
-	u.must("mount", "--dataset", m.Dir, u.path("mnt"))
+	u.must("mount", "--dataset", url, u.path("mnt"))
 	if got, err := os.ReadFile(u.path("mnt/README")); err != nil || len(got) == 0 {
 		t.Errorf("README: %q, %v", got, err)
 	}

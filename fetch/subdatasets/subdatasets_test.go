@@ -61,6 +61,13 @@ func serve(t *testing.T, root string) *gitServer {
 	return s
 }
 
+// answer has requests answered by a function first.
+func (s *gitServer) answer(first func(w http.ResponseWriter, r *http.Request) bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.first = first
+}
+
 // requests returns the paths that were asked for since the last time.
 func (s *gitServer) requests() []string {
 	s.mu.Lock()
@@ -246,10 +253,10 @@ func TestCommitWithinABranch(t *testing.T) {
 	gittest.Run(t, work, "git", "commit", "-q", "--allow-empty", "-m", "newer")
 	gittest.Run(t, work, "git", "push", "-q")
 	gittest.Run(t, path, "git", "config", "uploadpack.allowAnySHA1InWant", "false")
-	s.first = func(w http.ResponseWriter, r *http.Request) bool { // version 2 gives all
+	s.answer(func(w http.ResponseWriter, r *http.Request) bool { // version 2 gives all
 		r.Header.Del("Git-Protocol")
 		return false
-	}
+	})
 	had, err := b.set(b.parent(s.URL+"/super"), b.options(module("sub", "url = ../sub"))).Clone(t.Context(), "sub", commit)
 	if err != nil || readme(t, had) != "old" {
 		t.Errorf("%v, %v", had, err)
@@ -343,10 +350,10 @@ func TestAddressesOfSubdatasets(t *testing.T) {
 	b := newBench(t)
 	public, private := serve(t, t.TempDir()), serve(t, t.TempDir())
 	commit := repository(t, filepath.Join(private.root, "sub"), "private", false)
-	public.first = func(w http.ResponseWriter, r *http.Request) bool {
+	public.answer(func(w http.ResponseWriter, r *http.Request) bool {
 		http.Redirect(w, r, private.byName()+r.URL.String(), http.StatusFound)
 		return true
-	}
+	})
 	for name, c := range map[string]struct {
 		url   string
 		allow []string
@@ -389,10 +396,10 @@ func TestAddressesOfSubdatasets(t *testing.T) {
 	// An address that is allowed redirects to one that is not.
 	o := b.options(module("sub", "url = "+strings.Replace(public.URL, "127.0.0.1", "127.0.0.1", 1)+"/other"))
 	o.AllowAddresses = []string{"127.0.0.1/32"}
-	public.first = func(w http.ResponseWriter, r *http.Request) bool {
+	public.answer(func(w http.ResponseWriter, r *http.Request) bool {
 		http.Redirect(w, r, strings.Replace(private.URL, "127.0.0.1", "127.0.0.2", 1)+r.URL.String(), http.StatusFound)
 		return true
-	}
+	})
 	had, err := b.set(b.parent("https://127.0.0.1:1/super"), o).Clone(t.Context(), "sub", commit)
 	known := new(advice.Error)
 	if had != nil || !errors.As(err, &known) || !strings.Contains(known.Why, "127.0.0.2 belongs to 127.0.0.0/8") || len(public.requests()) == 0 || len(private.requests()) != 0 {
@@ -530,11 +537,11 @@ func TestStalledServerIsInterrupted(t *testing.T) {
 	b := newBench(t)
 	s := serve(t, t.TempDir())
 	asked := make(chan struct{}, 10)
-	s.first = func(w http.ResponseWriter, r *http.Request) bool {
+	s.answer(func(w http.ResponseWriter, r *http.Request) bool {
 		asked <- struct{}{}
 		<-r.Context().Done()
 		return true
-	}
+	})
 	ctx, cancel := context.WithCancel(t.Context())
 	set := b.set(b.parent(s.URL+"/super"), b.options(module("sub", "url = ../sub")))
 	ended := make(chan error)
