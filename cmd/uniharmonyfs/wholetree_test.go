@@ -19,6 +19,8 @@ func TestWholeTreeInARIAStore(t *testing.T) {
 	python := gittest.Python(t, "datalad")
 	t.Setenv("PATH", filepath.Dir(python)+string(os.PathListSeparator)+os.Getenv("PATH"))
 	dir := gittest.AnnexDir(t)
+	write(t, filepath.Join(dir, "gitconfig"), "[user]\n\tname = somebody\n\temail = somebody@example.org\n")
+	t.Setenv("GIT_CONFIG_GLOBAL", filepath.Join(dir, "gitconfig")) // DataLad clones nothing for nobody
 	datalad := func(at string, args ...string) {
 		t.Helper()
 		gittest.Run(t, at, append([]string{"datalad", "-l", "error", "-f", "disabled"}, args...)...)
