@@ -1,6 +1,8 @@
 package fs
 
 import (
+	"errors"
+	"io/fs"
 	"math"
 	"strconv"
 	"sync"
@@ -87,12 +89,21 @@ func (s *fileSystem) Lookup(cancel <-chan struct{}, in *fuse.InHeader, name stri
 	if err != nil {
 		return s.fail("looking for "+strconv.Quote(name), dir, err)
 	}
-	out.SetEntryTimeout(forever)
 	n, ok := dir.View.Lookup(dir.n, name)
-	if !ok {
-		return fuse.OK // node id 0: it does not exist, and the kernel may remember that
+	switch {
+	case ok:
+		s.entry(place{dir.part, n}, out)
+	case dir.n == 0 && dir.Members != nil:
+		switch err := dir.Members.Find(interrupt{cancel}, name); {
+		case errors.Is(err, fs.ErrNotExist): // but perhaps later
+			return fuse.ENOENT
+		case err != nil:
+			return s.fail("looking for "+strconv.Quote(name), dir, entering{err})
+		}
+		s.entry(s.parts.member(dir, name), out)
+	default: // node id 0: it does not exist, and the kernel may remember that
+		out.SetEntryTimeout(forever)
 	}
-	s.entry(place{dir.part, n}, out)
 	return fuse.OK
 }
 
@@ -224,11 +235,18 @@ func (s *fileSystem) list(cancel <-chan struct{}, in *fuse.ReadIn, add func(e fu
 	if !addDots(&i, dir.inode(), dir.parent().inode(), add) {
 		return fuse.OK
 	}
-	run := entries.View.Entries(entries.n)
-	for ; i-2 < uint64(len(run)); i++ {
-		p := place{entries.part, int(run[i-2])}
-		e := fuse.DirEntry{Name: p.tree.Name(p.n), Mode: p.mode(), Ino: p.inode(), Off: i + 1}
-		if !add(e, p) {
+	run, names := entries.View.Entries(entries.n), entries.memberNames()
+	for ; i-2 < uint64(len(run)+len(names)); i++ {
+		var p place
+		var name string
+		if k := int(i - 2); k < len(run) {
+			p = place{entries.part, int(run[k])}
+			name = p.tree.Name(p.n)
+		} else {
+			name = names[k-len(run)]
+			p = s.parts.member(entries, name)
+		}
+		if !add(fuse.DirEntry{Name: name, Mode: p.mode(), Ino: p.inode(), Off: i + 1}, p) {
 			break
 		}
 	}

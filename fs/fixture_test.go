@@ -166,6 +166,7 @@ type opener struct {
 	mu    sync.Mutex
 	files map[string]string
 	made  map[string][]byte
+	names []string // of members
 }
 
 func (o *opener) OpenContent(n int) (uhfs.Content, error) {

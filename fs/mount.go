@@ -146,6 +146,13 @@ func (m *Mounted) Revoke(of *Part, node int) {
 	}
 }
 
+// Relist has the kernel ask again for what is listed at the root: members came.
+func (m *Mounted) Relist() {
+	if st := m.server.InodeNotify(fuse.FUSE_ROOT_ID, 0, 0); !st.Ok() && st != fuse.ENOENT {
+		m.fs.Log.Warn("the kernel keeps an old listing", "reason", st)
+	}
+}
+
 // OpenFiles returns how many openings of files there are.
 func (m *Mounted) OpenFiles() int { return m.fs.handles.count() }
 

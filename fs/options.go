@@ -26,6 +26,23 @@ type Part struct {
 	Time   time.Time // the modification time of everything
 	// Borders are where other parts lie; nil: nowhere.
 	Borders Borders
+	// Members are directories at the root that the view does not have; nil: none. They
+	// are told apart by ==.
+	Members Members
+}
+
+// Members are directories that are found by name, and need not be listed. There is a part
+// below each. Methods are called by many goroutines at once.
+type Members interface {
+	// Names returns the names that are listed. None ever goes, and new ones come at the
+	// end: see [Mounted.Relist].
+	Names() []string
+	// Find returns nil if there is a member of that name, and an error that wraps
+	// io/fs.ErrNotExist if there is none. Of names that are not listed it may wait, as
+	// Enter does; what it found it finds again.
+	Find(ctx context.Context, name string) error
+	// Enter returns what lies below a member, as [Borders] do.
+	Enter(ctx context.Context, name string) (*Part, error)
 }
 
 // Borders are the directories of a part that are empty in its view, and below which

@@ -4,6 +4,7 @@ import (
 	"context"
 	"hash/fnv"
 	"math"
+	gopath "path"
 	"sync"
 
 	"github.com/uniharmony/uniharmonyfs/internal/tree"
@@ -15,7 +16,8 @@ type part struct {
 	tree   *tree.Tree
 	number uint64 // in the order in which they were entered; the root is 0
 	inodes uint64 // what the inode numbers begin with: from the path alone
-	above  place  // the border that it lies below; of the root nothing
+	above  place  // the border that it lies below, or the root that it is a member of; of the mount's root nothing
+	name   string // of a member
 	depth  int
 	sec    uint64 // of its time
 	nsec   uint32
@@ -40,24 +42,23 @@ func (p place) inode() uint64 { return p.inodes | uint64(p.n) + 1 }
 func (p place) path() string {
 	path := p.tree.Path(p.n)
 	for p.number > 0 {
+		path = gopath.Join(p.name, path)
 		p = p.above
-		above := p.tree.Path(p.n)
-		if path == "" {
-			path = above
-		} else {
-			path = above + "/" + path
-		}
+		path = gopath.Join(p.tree.Path(p.n), path)
 	}
 	return path
 }
 
 // parent is the directory that a place is in; the root's is the root.
 func (p place) parent() place {
-	if p.n == 0 && p.number > 0 {
-		p = p.above
+	switch {
+	case p.number > 0 && p.n == 0 && p.name != "":
+		return p.above
+	case p.number > 0 && p.n == 0: // it is seen as the border
+		return p.above.parent()
 	}
 	dir := place{p.part, p.tree.Parent(p.n)}
-	if dir.n == 0 && dir.number > 0 { // it is seen as the border
+	if dir.number > 0 && dir.n == 0 && dir.name == "" {
 		return dir.above
 	}
 	return dir
@@ -72,28 +73,41 @@ func (p place) isBorder() bool {
 // path can hardly be that deep.
 const maxDepth = 256
 
-// parts are those of a mount, by number and by border.
+// parts are those of a mount, by number and by place.
 type parts struct {
-	mu    sync.RWMutex // guards the following
-	all   []*part
-	below map[uint64]*part // by the border's id
-	of    map[*Part]*part
+	mu      sync.RWMutex // guards the following
+	all     []*part
+	below   map[uint64]*part // by the border's id
+	members map[member]*part
+	of      map[*Part]*part
 }
 
+// member is one that a part has, by name.
+type member struct {
+	Members
+	name string
+}
+
+// Has implements [Borders]: a member is a directory, and what it shows lies below it.
+func (m member) Has(int) bool { return true }
+
+// Enter implements [Borders].
+func (m member) Enter(ctx context.Context, _ int) (*Part, error) { return m.Members.Enter(ctx, m.name) }
+
 func newParts(root *Part) *parts {
-	t := &parts{below: make(map[uint64]*part), of: make(map[*Part]*part)}
-	t.add(root, place{})
+	t := &parts{below: make(map[uint64]*part), members: make(map[member]*part), of: make(map[*Part]*part)}
+	t.add(root, place{}, "")
 	return t
 }
 
-func (t *parts) add(p *Part, above place) *part {
-	one := &part{Part: p, tree: p.View.Tree(), number: uint64(len(t.all)), above: above}
+// add adds a part below a border, or a member.
+func (t *parts) add(p *Part, above place, name string) *part {
+	one := &part{Part: p, tree: p.View.Tree(), number: uint64(len(t.all)), above: above, name: name}
 	if one.number > 0 {
 		h := fnv.New64a()
-		h.Write([]byte(above.path()))
+		h.Write([]byte(place{one, 0}.path()))
 		one.inodes = h.Sum64() << nodeBits
 		one.depth = above.depth + 1
-		t.below[above.id()] = one
 	}
 	if !p.Time.IsZero() {
 		one.sec, one.nsec = uint64(p.Time.Unix()), uint32(p.Time.Nanosecond())
@@ -150,9 +164,50 @@ func (t *parts) inside(ctx context.Context, dir place) (place, error) {
 	defer t.mu.Unlock()
 	known = t.below[id] // others may have been faster
 	if known == nil {
-		known = t.add(p, dir)
+		known = t.add(p, dir, "")
+		t.below[id] = known
 	}
 	return place{known, 0}, nil
+}
+
+// bare is a directory and nothing in it.
+var bare = sync.OnceValue(func() *tree.View {
+	b := tree.NewBuilder()
+	err := b.AddDir("", nil)
+	var root *tree.Tree
+	if err == nil {
+		root, err = b.Tree()
+	}
+	if err != nil {
+		panic(err) // it has no names that could be wrong
+	}
+	return root.View(nil, nil)
+})
+
+// member returns the directory of a name that a part has as a member.
+func (t *parts) member(of place, name string) place {
+	m := member{of.Members, name}
+	t.mu.RLock()
+	known := t.members[m]
+	t.mu.RUnlock()
+	if known != nil {
+		return place{known, 0}
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if known = t.members[m]; known == nil {
+		known = t.add(&Part{View: bare(), Time: of.Time, Borders: m}, of, name)
+		t.members[m] = known
+	}
+	return place{known, 0}
+}
+
+// memberNames are those that are listed in a directory.
+func (p place) memberNames() []string {
+	if p.n != 0 || p.Members == nil {
+		return nil
+	}
+	return p.Members.Names()
 }
 
 // totals are how many nodes are shown, and their bytes.

@@ -37,25 +37,33 @@ func (b *borders) Has(dir int) bool {
 
 func (b *borders) Enter(ctx context.Context, dir int) (*uhfs.Part, error) {
 	b.o.entered.Add(1)
-	switch name := b.o.tree.Name(dir); name {
+	if err := b.o.pause(ctx, b.o.tree.Name(dir)); err != nil {
+		return nil, err
+	}
+	return b.o.part(b.time.Add(time.Hour)), nil
+}
+
+// pause does on the way into a part what its name says.
+func (o *opener) pause(ctx context.Context, name string) error {
+	switch name {
 	case "unreachable":
-		return nil, fmt.Errorf("nobody answers: %w", syscall.EHOSTUNREACH)
+		return fmt.Errorf("nobody answers: %w", syscall.EHOSTUNREACH)
 	case "offline":
-		return nil, fmt.Errorf("switched off: %w", syscall.ENETUNREACH)
+		return fmt.Errorf("switched off: %w", syscall.ENETUNREACH)
 	case "denied":
-		return nil, fmt.Errorf("go away: %w", syscall.EREMOTEIO)
+		return fmt.Errorf("go away: %w", syscall.EREMOTEIO)
 	case "panic":
 		panic("enter")
 	case "stuck":
-		b.o.waiting.Add(1)
-		defer b.o.waiting.Add(-1)
+		o.waiting.Add(1)
+		defer o.waiting.Add(-1)
 		select {
-		case <-b.o.gate:
+		case <-o.gate:
 		case <-ctx.Done():
-			return nil, ctx.Err()
+			return ctx.Err()
 		}
 	}
-	return b.o.part(b.time.Add(time.Hour)), nil
+	return nil
 }
 
 // nested are the paths of a part, and of the parts below it, some levels deep.

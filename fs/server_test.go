@@ -24,6 +24,7 @@ const serverEnv = "UNIHARMONYFS_TEST_SERVER"
 type config struct {
 	Fixture, Target, FsName, Objects string
 	StatFs                           bool
+	Members                          bool
 }
 
 var (
@@ -95,7 +96,12 @@ func serve(c string) int {
 	if cfg.StatFs {
 		opts.StatFs = func() (uint64, uint64) { return 1 << 40, 1 << 39 }
 	}
-	m, err := uhfs.Mount(o.part(testTime), opts)
+	root := o.part(testTime)
+	if cfg.Members {
+		o.names = []string{"ds000001", "ds000002", "is-unreachable", "is-stuck"}
+		root.Members = o
+	}
+	m, err := uhfs.Mount(root, opts)
 	if err != nil {
 		fmt.Println("error:", err)
 		return 3
@@ -144,6 +150,12 @@ func answer(m *uhfs.Mounted, o *opener, command string) string {
 		return "ok"
 	case "entered":
 		return fmt.Sprint(o.entered.Load())
+	case "come":
+		o.mu.Lock()
+		o.names = append(o.names, "a-new-one")
+		o.mu.Unlock()
+		m.Relist()
+		return "ok"
 	case "passthrough":
 		return fmt.Sprint(m.Passthrough())
 	}
