@@ -31,7 +31,7 @@ var layers = [][]string{
 	{"internal/control"},
 	{"internal/bulk", "internal/doctor"},
 	{"internal/dataset"},
-	{"internal/dataset/datasettest", "internal/download"},
+	{"internal/dataset/datasettest", "internal/download", "internal/mount"},
 	{"internal/daemon"},
 	{"internal/publisher/serve", "cmd/uniharmonyfs", "scripts/report", "scripts/wheel"},
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/uniharmony/uniharmonyfs/internal/cachedir"
 	"github.com/uniharmony/uniharmonyfs/internal/dataset"
 	"github.com/uniharmony/uniharmonyfs/internal/download"
+	"github.com/uniharmony/uniharmonyfs/internal/mount"
 )
 
 // daemon is a running daemon.
@@ -29,6 +30,7 @@ type daemon struct {
 	work      bulk.Worker
 	datasets  *dataset.Registry
 	downloads *download.Downloads
+	views     mount.Host
 	life      *lifetime
 }
 

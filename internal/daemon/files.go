@@ -4,18 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"slices"
-	"strings"
 	"sync/atomic"
 
 	"github.com/uniharmony/uniharmonyfs/cache"
 	"github.com/uniharmony/uniharmonyfs/internal/advice"
 	"github.com/uniharmony/uniharmonyfs/internal/annex"
 	"github.com/uniharmony/uniharmonyfs/internal/bulk"
-	"github.com/uniharmony/uniharmonyfs/internal/cachedir"
 	"github.com/uniharmony/uniharmonyfs/internal/control"
 	"github.com/uniharmony/uniharmonyfs/internal/dataset"
+	"github.com/uniharmony/uniharmonyfs/internal/mount"
 	"github.com/uniharmony/uniharmonyfs/internal/tree"
 )
 
@@ -40,11 +38,11 @@ func (d *daemon) annexedFiles(ctx context.Context, req control.FilesRequest, r *
 				return nil, release, err
 			}
 			for _, n := range nodes {
-				use, err := in.useOf(n)
+				use, err := in.Use(n)
 				if err != nil {
 					return nil, release, err
 				}
-				add(in.version, n, use)
+				add(in.Version(), n, use)
 			}
 		}
 		return files, release, nil
@@ -72,34 +70,13 @@ func (d *daemon) annexedFiles(ctx context.Context, req control.FilesRequest, r *
 }
 
 // inMount finds the part of a mount that an absolute path lies in, and the files of it
-// at or below the path. What lies below a subdataset that nobody has looked into is not
-// known.
-func (d *daemon) inMount(path string) (*part, []int, error) {
+// at or below the path.
+func (d *daemon) inMount(path string) (*mount.Part, []int, error) {
 	m := d.mounts.with(path)
 	if m == nil {
 		return nil, nil, advice.New(advice.Usage, path+" is not inside a mount of this cache", nil, "see what is mounted with: uniharmonyfs status", "or choose files by selection, for example --sub 01")
 	}
-	p, rel := m.partAt(strings.TrimPrefix(strings.TrimPrefix(path, m.target), "/"))
-	if rel == "" {
-		return p, p.shown.files, nil
-	}
-	n, ok := p.shown.view.Find(rel)
-	if !ok {
-		if border, err := p.borderAbove(rel); border != "" {
-			return nil, nil, advice.New(advice.Unreachable, path+" is in a subdataset that nobody has looked into", err, "look into it: ls "+filepath.Join(m.target, border))
-		}
-		return nil, nil, advice.New(advice.NoMatch, path+" is not in the mount", nil, "list what is there with: uniharmonyfs list")
-	}
-	if p.version.Kind(n) != tree.Dir {
-		return p, []int{n}, nil
-	}
-	var below []int
-	for _, f := range p.shown.files {
-		if cachedir.Within(p.version.Path(f), rel) {
-			below = append(below, f)
-		}
-	}
-	return p, below, nil
+	return m.Find(path)
 }
 
 func (d *daemon) filesRequest(ctx context.Context, req control.FilesRequest, r *reply) (res control.FilesResult, err error) {

@@ -8,18 +8,15 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
-	"time"
 	"unicode/utf8"
 
 	"github.com/uniharmony/uniharmonyfs/bids"
 	"github.com/uniharmony/uniharmonyfs/fetch"
-	"github.com/uniharmony/uniharmonyfs/fs"
 	"github.com/uniharmony/uniharmonyfs/internal/advice"
-	"github.com/uniharmony/uniharmonyfs/internal/annex"
 	"github.com/uniharmony/uniharmonyfs/internal/beneath"
 	"github.com/uniharmony/uniharmonyfs/internal/cachedir"
 	"github.com/uniharmony/uniharmonyfs/internal/control"
-	"github.com/uniharmony/uniharmonyfs/internal/tree"
+	"github.com/uniharmony/uniharmonyfs/internal/mount"
 )
 
 func (d *daemon) mountRequest(ctx context.Context, req control.MountRequest, r *reply) (info control.MountInfo, err error) {
@@ -48,14 +45,13 @@ func (d *daemon) mountRequest(ctx context.Context, req control.MountRequest, r *
 	if err != nil {
 		return info, err
 	}
-	served := false
+	served, release := false, v.Release
 	defer func() { // also after a panic
 		if !served {
-			v.Release()
+			release()
 		}
 	}()
-	owner := v.ID() + ":" + req.Target
-	c := v.Chooser(owner, r.Progress)
+	c := v.Chooser(mount.Owner(v, req.Target), r.Progress)
 	c.Below = req.Levels() > 0
 	chosen, err := c.Choose(ctx, req.Selection)
 	if err != nil {
@@ -64,119 +60,67 @@ func (d *daemon) mountRequest(ctx context.Context, req control.MountRequest, r *
 	if hint := bids.MountpointHint(req.Target); hint != "" {
 		chosen.Hints = append(chosen.Hints, hint)
 	}
-	m := &mount{
-		d: d, id: req.ID, target: req.Target, made: made, selection: req.Selection, since: time.Now(),
-		attached: make(chan struct{}), below: newBelow(req),
-	}
-	m.ctx, m.stop = context.WithCancel(context.Background())
-	if m.part, err = m.newPart("", v, chosen, owner); err != nil {
-		m.stop()
+	m, err := d.views.New(req, v, chosen)
+	if err != nil {
 		return info, err
 	}
-	v.Foresee(chosen.Files)
-	var prefetched []int
-	if req.Prefetch {
-		prefetched = m.inBudget()
-	}
-	if err := d.serve(m, req.AllowOther); err != nil {
-		m.stop()
+	release = m.Close
+	if err := d.serve(m, made); err != nil {
 		return info, err
 	}
 	served = true
 	if req.Prefetch {
-		m.prefetch(prefetched)
+		if end, ok := d.life.begin("prefetch"); ok {
+			m.Prefetch(d.life.ctx, end)
+		}
 	}
 	tidy()
-	return m.info(), nil
+	return m.Info(), nil
 }
 
-// serve mounts m and takes note of it.
-func (d *daemon) serve(m *mount, allowOther bool) error {
+// serve serves a mount, for which so many directories were made, and takes note of it.
+func (d *daemon) serve(m *mount.Mount, made int) error {
 	d.mounts.changing.Lock()
 	defer d.mounts.changing.Unlock()
-	if d.mounts.at(m.target) != nil {
-		return advice.New(advice.CannotMount, "cannot mount at "+m.target, errors.New("it was mounted at this moment by another command"))
+	if d.mounts.at(m.Target()) != nil {
+		return advice.New(advice.CannotMount, "cannot mount at "+m.Target(), errors.New("it was mounted at this moment by another command"))
 	}
-	if d.mounts.isGivenUp(m.id) || d.life.ctx.Err() != nil {
+	if d.mounts.isGivenUp(m.ID()) || d.life.ctx.Err() != nil {
 		return context.Canceled
 	}
 	d.mounts.serve(m)
-	served, err := fs.Mount(m.fs, fs.Options{
-		Target:     m.target,
-		Control:    m,
-		FsName:     d.dir.MountSource(),
-		AllowOther: allowOther,
-		ObjectDir:  d.dir.Objects(),
-		Log:        d.log,
-	})
-	if err == nil {
-		m.served = served
-	}
-	close(m.attached)
-	if err != nil {
+	if err := m.Serve(); err != nil {
 		d.mounts.unserve(m)
 		f := control.ToAdvice(err)
 		if f.Kind == advice.Failed {
-			f = advice.New(advice.CannotMount, "cannot mount at "+m.target, err, "uniharmonyfs doctor tells what this system lacks")
+			f = advice.New(advice.CannotMount, "cannot mount at "+m.Target(), err, "uniharmonyfs doctor tells what this system lacks")
 		}
 		return f
 	}
 	if !d.life.mounted() { // meanwhile it was told to stop
 		d.mounts.unserve(m)
-		if err := m.served.Unmount(); err != nil {
-			m.served.Detach()
+		if err := m.Unmount(); err != nil {
+			m.Detach()
 		}
 		return context.Canceled
 	}
-	m.version.Mounted(m.target)
-	d.mounts.add(m)
-	d.log.Info("mounted", "target", m.target, "dataset", m.version.Spec(), "commit", m.version.Commit, "files", m.shown.view.Files(), "passthrough", m.served.Passthrough())
+	d.mounts.add(m, made)
 	go d.guarded("the end of a mount", func() {
-		<-m.served.Done()
-		m.stop()
+		<-m.Done()
 		tidy()
 		d.mounts.unserve(m)
 		d.forget(m)
-		d.log.Info("unmounted", "target", m.target)
+		d.log.Info("unmounted", "target", m.Target())
 	})
 	return nil
 }
 
 // forget takes a mount off the list, if it is there.
-func (d *daemon) forget(m *mount) {
+func (d *daemon) forget(m *mount.Mount) {
 	if d.mounts.remove(m) {
-		m.version.Release()
-		m.leaveAll()
+		m.Close()
 		d.life.unmounted()
 	}
-}
-
-// info describes the mount as it is now.
-func (m *mount) info() control.MountInfo {
-	v, reads := m.version, m.reads("")
-	i := control.MountInfo{
-		Target: m.target, Dataset: v.Spec(), Version: v.Request.Version, Commit: string(v.Commit),
-		Selection: m.selection, Files: m.shown.view.Files(), Bytes: m.shown.view.Bytes(),
-		Hidden: v.Hidden, Hints: m.shown.hints, Offline: v.Request.Offline,
-		Passthrough: m.served.Passthrough(), Strict: reads.Strict, NoReadAhead: reads.NoReadAhead, Patience: reads.Patience,
-		Prefetching: m.prefetching.Load(), OpenFiles: m.served.OpenFiles(), Clone: v.Clone.Dir, Since: m.since,
-	}
-	for _, sub := range v.Subdatasets {
-		if m.shown.view.Shown(sub.Node) {
-			i.Subdatasets++
-		}
-	}
-	for _, p := range m.parts()[1:] {
-		i.Opened = append(i.Opened, control.OpenedPart{Path: p.path, Dataset: p.version.Spec(), Commit: string(p.version.Commit), Files: p.shown.view.Files(), Bytes: p.shown.view.Bytes()})
-	}
-	size := func(k int) int64 {
-		if n := m.shown.files[k]; v.Kind(n) == tree.Annexed {
-			return v.Size(n)
-		}
-		return -1
-	}
-	i.Cached = m.d.cache.CountCached(len(m.shown.files), size, func(k int) annex.Key { return v.Key(m.shown.files[k]) })
-	return i
 }
 
 // checkTarget refuses targets that cannot or must not be mounted on, before
@@ -270,7 +214,7 @@ func (d *daemon) waitRequest(ctx context.Context, req control.UnmountRequest, _ 
 			return struct{}{}, err
 		}
 		select {
-		case <-m.served.Done():
+		case <-m.Done():
 		case <-ctx.Done():
 			return struct{}{}, ctx.Err()
 		}

@@ -5,13 +5,10 @@ import (
 	"maps"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
-	"github.com/uniharmony/uniharmonyfs/bids"
-	"github.com/uniharmony/uniharmonyfs/fs"
 	"github.com/uniharmony/uniharmonyfs/internal/cachedir"
-	"github.com/uniharmony/uniharmonyfs/internal/tree"
+	"github.com/uniharmony/uniharmonyfs/internal/mount"
 )
 
 // mounts are those of a daemon, and the requests for some. Lock order: changing,
@@ -20,8 +17,9 @@ type mounts struct {
 	changing sync.Mutex // held while something is mounted or unmounted
 
 	mu       sync.Mutex               // guards the following
-	byTarget map[string]*mount        // that are there
-	serving  map[*mount]bool          // that the kernel may keep content of: also those that come and go
+	byTarget map[string]*mount.Mount  // that are there
+	made     map[*mount.Mount]int     // directories, from the target up, that are ours
+	serving  map[*mount.Mount]bool    // that the kernel may keep content of: also those that come and go
 	stale    []string                 // targets of dead mounts that were detached at the start
 	givenUp  map[string]time.Time     // since when: IDs of requests that nobody waits for
 	coming   map[string]chan struct{} // by ID: requests under way; closed at their end
@@ -29,47 +27,20 @@ type mounts struct {
 
 func newMounts() *mounts {
 	return &mounts{
-		byTarget: make(map[string]*mount), serving: make(map[*mount]bool),
+		byTarget: make(map[string]*mount.Mount), made: make(map[*mount.Mount]int), serving: make(map[*mount.Mount]bool),
 		givenUp: make(map[string]time.Time), coming: make(map[string]chan struct{}),
 	}
 }
 
-// mount is a view that is served, with the views of its subdatasets that somebody
-// has looked into.
-type mount struct {
-	*part     // of the dataset itself
-	d         *daemon
-	id        string
-	target    string
-	made      int // directories, from the target up, that are ours
-	selection bids.Selection
-	served    *fs.Mounted
-	since     time.Time
-
-	attached    chan struct{} // closed when served is known, or that there is none
-	prefetching atomic.Bool
-	ctx         context.Context // ends with the mount
-	stop        context.CancelFunc
-	below       below
-}
-
-// shown is what a mount shows. What a selection knows beside that is as large
-// again, and is not kept.
-type shown struct {
-	view  *tree.View
-	files []int    // its nodes, in the order of their paths
-	hints []string // for people
-}
-
 // at returns what is mounted at a target, or nil.
-func (ms *mounts) at(target string) *mount {
+func (ms *mounts) at(target string) *mount.Mount {
 	ms.mu.Lock()
 	defer ms.mu.Unlock()
 	return ms.byTarget[target]
 }
 
 // with returns the mount that an absolute path lies in, or nil.
-func (ms *mounts) with(path string) *mount {
+func (ms *mounts) with(path string) *mount.Mount {
 	ms.mu.Lock()
 	defer ms.mu.Unlock()
 	for target, m := range ms.byTarget {
@@ -80,7 +51,7 @@ func (ms *mounts) with(path string) *mount {
 	return nil
 }
 
-func (ms *mounts) all() []*mount {
+func (ms *mounts) all() []*mount.Mount {
 	ms.mu.Lock()
 	defer ms.mu.Unlock()
 	return slices.Collect(maps.Values(ms.byTarget))
@@ -93,37 +64,45 @@ func (ms *mounts) targets() []string {
 	return slices.Collect(maps.Keys(ms.byTarget))
 }
 
-func (ms *mounts) add(m *mount) {
+func (ms *mounts) add(m *mount.Mount, made int) {
 	ms.mu.Lock()
 	defer ms.mu.Unlock()
-	ms.byTarget[m.target] = m
+	ms.byTarget[m.Target()], ms.made[m] = m, made
+}
+
+// madeFor returns how many directories were made for a mount.
+func (ms *mounts) madeFor(m *mount.Mount) int {
+	ms.mu.Lock()
+	defer ms.mu.Unlock()
+	return ms.made[m]
 }
 
 // remove takes a mount off the list, and reports whether it was there.
-func (ms *mounts) remove(m *mount) bool {
+func (ms *mounts) remove(m *mount.Mount) bool {
 	ms.mu.Lock()
 	defer ms.mu.Unlock()
-	there := ms.byTarget[m.target] == m
+	there := ms.byTarget[m.Target()] == m
 	if there {
-		delete(ms.byTarget, m.target)
+		delete(ms.byTarget, m.Target())
+		delete(ms.made, m)
 	}
 	return there
 }
 
 // serve takes note that the kernel may keep content of a mount, until unserve.
-func (ms *mounts) serve(m *mount) {
+func (ms *mounts) serve(m *mount.Mount) {
 	ms.mu.Lock()
 	defer ms.mu.Unlock()
 	ms.serving[m] = true
 }
 
-func (ms *mounts) unserve(m *mount) {
+func (ms *mounts) unserve(m *mount.Mount) {
 	ms.mu.Lock()
 	defer ms.mu.Unlock()
 	delete(ms.serving, m)
 }
 
-func (ms *mounts) served() []*mount {
+func (ms *mounts) served() []*mount.Mount {
 	ms.mu.Lock()
 	defer ms.mu.Unlock()
 	return slices.Collect(maps.Keys(ms.serving))

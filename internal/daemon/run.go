@@ -13,11 +13,13 @@ import (
 	"github.com/uniharmony/uniharmonyfs/fetch"
 	"github.com/uniharmony/uniharmonyfs/index"
 	"github.com/uniharmony/uniharmonyfs/internal/advice"
+	"github.com/uniharmony/uniharmonyfs/internal/annex"
 	"github.com/uniharmony/uniharmonyfs/internal/bulk"
 	"github.com/uniharmony/uniharmonyfs/internal/cachedir"
 	"github.com/uniharmony/uniharmonyfs/internal/control"
 	"github.com/uniharmony/uniharmonyfs/internal/dataset"
 	"github.com/uniharmony/uniharmonyfs/internal/download"
+	"github.com/uniharmony/uniharmonyfs/internal/mount"
 )
 
 // Options tune Run. The zero value works.
@@ -144,11 +146,21 @@ func (d *daemon) open() error {
 	git := fetch.FindGit()
 	d.work = bulk.Worker{Cache: c, Guard: d.guarded}
 	d.datasets = dataset.New(dataset.Options{Dir: d.dir, Cache: c, Index: x, Git: git, Log: d.log, Guard: d.guarded})
+	d.views = mount.Host{Dir: d.dir, Cache: c, Datasets: d.datasets, Log: d.log, Guard: d.guarded}
 	d.downloads = download.New(download.Options{
 		Dir: d.dir, Cache: c, Datasets: d.datasets, Git: git, Guard: d.guarded, Settings: d.settings,
 		Mounts: d.mounts.targets,
 	})
 	return nil
+}
+
+// revoke has the kernel forget what it keeps of a key for the mounts of a
+// dataset, or for all. Every mount that was ever asked for content counts, also
+// one that is just coming or was taken away by force.
+func (d *daemon) revoke(key annex.Key, dataset string) {
+	for _, m := range d.mounts.served() {
+		m.Revoke(key, dataset)
+	}
 }
 
 // close closes it again, and removes the cache if that was asked for.

@@ -19,11 +19,14 @@ func (d *daemon) status(_ context.Context, req control.StatusRequest, _ *reply) 
 		s.Clones[i] = control.CloneInfo{Name: name, Dataset: d.datasets.ClonedFrom(name)}
 	}
 	for _, m := range d.mounts.all() {
-		s.Mounts = append(s.Mounts, m.info())
+		s.Mounts = append(s.Mounts, m.Info())
 	}
 	slices.SortFunc(s.Mounts, func(a, b control.MountInfo) int { return cmp.Compare(a.Target, b.Target) })
 	for _, p := range req.Paths {
-		borders := d.notEntered(p)
+		var borders []control.PathStatus
+		if m := d.mounts.with(p); m != nil {
+			borders = m.NotEntered(p)
+		}
 		s.Paths = append(s.Paths, borders...)
 		in, nodes, err := d.inMount(p)
 		if len(borders) > 0 && err != nil { // below one of them
@@ -33,14 +36,7 @@ func (d *daemon) status(_ context.Context, req control.StatusRequest, _ *reply) 
 			return s, err
 		}
 		for _, n := range nodes {
-			ps := control.PathStatus{File: in.version.Describe(in.shown.view, n), Mount: in.m.target}
-			ps.Path = in.pathOf(n)
-			for _, e := range s.Store.Errors {
-				if e.Key == ps.Key && e.Key != "" && (e.Dataset == "" || slices.Contains(in.version.Datasets(), e.Dataset)) {
-					ps.Errors = append(ps.Errors, e)
-				}
-			}
-			s.Paths = append(s.Paths, ps)
+			s.Paths = append(s.Paths, in.Describe(n, s.Store.Errors))
 		}
 	}
 	return s, nil

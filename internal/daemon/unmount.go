@@ -16,6 +16,7 @@ import (
 	"github.com/uniharmony/uniharmonyfs/internal/annex"
 	"github.com/uniharmony/uniharmonyfs/internal/cachedir"
 	"github.com/uniharmony/uniharmonyfs/internal/control"
+	"github.com/uniharmony/uniharmonyfs/internal/mount"
 )
 
 func (d *daemon) unmountRequest(ctx context.Context, req control.UnmountRequest, _ *reply) (res control.UnmountResult, err error) {
@@ -30,15 +31,16 @@ func (d *daemon) unmountRequest(ctx context.Context, req control.UnmountRequest,
 	m := d.mounts.at(req.Target)
 	var owners []string
 	switch {
-	case req.ID != "" && (m == nil || m.id != req.ID):
+	case req.ID != "" && (m == nil || m.ID() != req.ID):
 		return res, nil
 	case m != nil:
-		owners = m.owners()
+		owners = m.Owners()
+		made := d.mounts.madeFor(m)
 		if err := d.unmount(m, req.Force); err != nil {
 			return res, err
 		}
 		if req.Clean || req.ID != "" {
-			removeMade(m.target, m.made)
+			removeMade(m.Target(), made)
 		}
 	case !d.mounts.wasStale(req.Target):
 		return res, advice.New(advice.CannotMount, "cannot unmount "+req.Target, errors.New("nothing of this cache is mounted there"), "see what is mounted with: uniharmonyfs status")
@@ -50,25 +52,25 @@ func (d *daemon) unmountRequest(ctx context.Context, req control.UnmountRequest,
 }
 
 // unmount takes the mount away, in force even from under its users.
-func (d *daemon) unmount(m *mount, force bool) error {
-	err := m.served.Unmount()
+func (d *daemon) unmount(m *mount.Mount, force bool) error {
+	err := m.Unmount()
 	if err != nil && force {
-		err = m.served.Detach()
+		err = m.Detach()
 	}
 	if err != nil {
-		f := advice.New(advice.CannotMount, "cannot unmount "+m.target, err)
+		f := advice.New(advice.CannotMount, "cannot unmount "+m.Target(), err)
 		if errors.Is(err, syscall.EBUSY) {
 			f.Why = "it is in use"
-			if users := holders(m.target); len(users) > 0 {
+			if users := holders(m.Target()); len(users) > 0 {
 				f.Why += " by " + advice.List(users)
 			}
-			f.Do = []string{"end these programs, or leave the directory in their shells", "or take it away all the same: uniharmonyfs unmount --force " + m.target}
+			f.Do = []string{"end these programs, or leave the directory in their shells", "or take it away all the same: uniharmonyfs unmount --force " + m.Target()}
 		}
 		return f
 	}
 	// Taken away by force, it is served until its users are gone.
 	select {
-	case <-m.served.Done():
+	case <-m.Done():
 	case <-time.After(time.Second):
 	}
 	d.forget(m)
@@ -104,7 +106,7 @@ func (d *daemon) unmountAll() {
 				break
 			}
 			if try == 10 {
-				d.log.Error("cannot unmount", "target", m.target, "err", err)
+				d.log.Error("cannot unmount", "target", m.Target(), "err", err)
 				break
 			}
 			time.Sleep(100 * time.Millisecond)

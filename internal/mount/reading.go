@@ -1,4 +1,4 @@
-package daemon
+package mount
 
 import (
 	"context"
@@ -12,7 +12,7 @@ import (
 
 // partFiles is what the guesser of a part of a mount knows of its files.
 type partFiles struct {
-	p     *part
+	p     *Part
 	place []int32 // by node: index in shown.files
 	slots chan struct{}
 
@@ -23,13 +23,13 @@ type partFiles struct {
 const guesses = 2 * readahead.MaxDepth
 
 // guess makes the part fetch what is likely to be read next.
-func (p *part) guess() {
+func (p *Part) guess() {
 	a := &partFiles{p: p, place: make([]int32, p.version.Len()), slots: make(chan struct{}, guesses)}
 	for i, n := range p.shown.files {
 		a.place[n] = int32(i)
 	}
 	p.known = a
-	a.guesser = readahead.New(a, len(p.shown.files), min(1<<30, p.m.d.cache.Budget()/8))
+	a.guesser = readahead.New(a, len(p.shown.files), min(1<<30, p.m.Cache.Budget()/8))
 }
 
 // Kind returns what the names of like files have in common: the directory's,
@@ -62,14 +62,14 @@ func (a *partFiles) Partners(x, y int) bool {
 func (a *partFiles) Size(file int) int64 { return a.p.version.Size(a.p.shown.files[file]) }
 
 func (a *partFiles) Fetch(file int, whole bool) bool {
-	n, c := a.p.shown.files[file], a.p.m.d.cache
+	n, c := a.p.shown.files[file], a.p.m.Cache
 	if !a.p.remote(n) || c.State(a.p.version.Key(n)).Presence == cache.Cached {
 		return true
 	}
 	if !c.Idle() {
 		return false
 	}
-	use, err := a.p.useOf(n)
+	use, err := a.p.Use(n)
 	if err != nil {
 		return true
 	}
@@ -83,7 +83,7 @@ func (a *partFiles) Fetch(file int, whole bool) bool {
 	if whole {
 		bring = c.Fetch
 	}
-	go a.p.m.d.guarded("reading ahead", func() {
+	go a.p.m.Guard("reading ahead", func() {
 		defer func() { <-a.slots }()
 		bring(a.p.m.ctx, a.p.version.Key(n), use) // who reads it is told what failed
 	})

@@ -1,4 +1,4 @@
-package daemon
+package mount
 
 import (
 	"context"
@@ -11,15 +11,15 @@ import (
 )
 
 // remote reports whether a file's content would have to be fetched to be read.
-func (p *part) remote(n int) bool {
+func (p *Part) remote(n int) bool {
 	return p.version.Kind(n) == tree.Annexed && !p.version.InPlace(n)
 }
 
 // inBudget returns what of a mount that is not served yet can be prefetched, in the
 // order of the paths: what comes after the end of the budget would only push out
 // what came before.
-func (m *mount) inBudget() (files []int) {
-	budget := m.d.cache.Budget()
+func (m *Mount) inBudget() (files []int) {
+	budget := m.Cache.Budget()
 	var bytes int64
 	for _, n := range m.shown.files {
 		if !m.remote(n) {
@@ -34,36 +34,32 @@ func (m *mount) inBudget() (files []int) {
 	return files
 }
 
-// prefetch brings files of the mount, behind whatever is read. It ends with the
-// mount.
-func (m *mount) prefetch(files []int) {
-	end, ok := m.d.life.begin("prefetch")
-	if !ok {
-		return
-	}
+// Prefetch brings in the background what the mount shows, behind whatever is read, until
+// ctx or the mount ends. end is called at its end.
+func (m *Mount) Prefetch(ctx context.Context, end func()) {
 	m.prefetching.Store(true)
-	go m.d.guarded("prefetch", func() {
+	go m.Guard("prefetch", func() {
 		defer end()
 		defer m.prefetching.Store(false)
-		ctx, cancel := context.WithCancel(m.ctx)
+		inside, cancel := context.WithCancel(m.ctx)
 		defer cancel()
-		defer context.AfterFunc(m.d.life.ctx, cancel)()
+		defer context.AfterFunc(ctx, cancel)()
 		var g errgroup.Group
 		g.SetLimit(bulk.AtOnce)
-		for _, n := range files {
-			if ctx.Err() != nil {
+		for _, n := range m.prefetched {
+			if inside.Err() != nil {
 				break
 			}
 			// What fails is in the cache's errors.
 			g.Go(func() error {
-				return m.d.guarded("prefetch", func() {
-					if use, err := m.useOf(n); err == nil {
-						m.d.cache.Fetch(ctx, m.version.Key(n), use)
+				return m.Guard("prefetch", func() {
+					if use, err := m.Use(n); err == nil {
+						m.Cache.Fetch(inside, m.version.Key(n), use)
 					}
 				})
 			})
 		}
 		g.Wait()
-		m.d.log.Info("prefetch ended", "target", m.target, "files", len(files), "err", ctx.Err())
+		m.Log.Info("prefetch ended", "target", m.Target(), "files", len(m.prefetched), "err", inside.Err())
 	})
 }

@@ -1,10 +1,11 @@
-package daemon
+package mount
 
 import (
 	"context"
 	"errors"
 	"maps"
 	"path"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -18,11 +19,12 @@ import (
 	"github.com/uniharmony/uniharmonyfs/internal/cachedir"
 	"github.com/uniharmony/uniharmonyfs/internal/control"
 	"github.com/uniharmony/uniharmonyfs/internal/dataset"
+	"github.com/uniharmony/uniharmonyfs/internal/tree"
 )
 
-// part is a view that a mount serves: of the dataset itself, or of a subdataset.
-type part struct {
-	m       *mount
+// A Part is a view that a mount serves: of the dataset itself, or of a subdataset.
+type Part struct {
+	m       *Mount
 	path    string // in the mount; "" is the dataset itself
 	level   int    // how many subdatasets it is in
 	version *dataset.Version
@@ -34,8 +36,8 @@ type part struct {
 }
 
 // newPart is a part whose files are used as the mount's request says, on behalf of owner.
-func (m *mount) newPart(path string, v *dataset.Version, chosen *dataset.Selection, owner string) (*part, error) {
-	p := &part{m: m, path: path, version: v, shown: shown{chosen.View, chosen.Files, chosen.Hints}, owner: owner}
+func (m *Mount) newPart(path string, v *dataset.Version, chosen *dataset.Selection, owner string) (*Part, error) {
+	p := &Part{m: m, path: path, version: v, shown: shown{chosen.View, chosen.Files, chosen.Hints}, owner: owner}
 	p.uses = sync.OnceValues(func() (func(int) cache.Use, error) { return v.Uses(m.reads(owner)) })
 	if path == "" {
 		// Where content is is found out behind the mount: it is soon asked for. Of a
@@ -45,15 +47,15 @@ func (m *mount) newPart(path string, v *dataset.Version, chosen *dataset.Selecti
 		}
 	}
 	p.fs = &fs.Part{View: chosen.View, Opener: p, Time: v.Time, Borders: p}
-	if !m.below.request.NoReadAhead {
+	if !m.request.NoReadAhead {
 		p.guess()
 	}
 	return p, nil
 }
 
 // reads says how the mount's readers want content.
-func (m *mount) reads(owner string) cache.Use {
-	req := m.below.request
+func (m *Mount) reads(owner string) cache.Use {
+	req := m.request
 	use := cache.Use{Owner: owner, Strict: req.Strict, NoReadAhead: req.NoReadAhead, Patience: control.DefaultPatience}
 	if req.Patience != nil {
 		use.Patience = *req.Patience
@@ -62,18 +64,13 @@ func (m *mount) reads(owner string) cache.Use {
 }
 
 // pathOf is a file's path in the mount.
-func (p *part) pathOf(node int) string { return path.Join(p.path, p.version.Path(node)) }
+func (p *Part) pathOf(node int) string { return path.Join(p.path, p.version.Path(node)) }
 
 // below are the subdatasets of a mount.
 type below struct {
-	request control.MountRequest
 	mu      sync.Mutex // guards the following
-	entered []*part
+	entered []*Part
 	looks   map[string]*look // by path in the mount
-}
-
-func newBelow(req control.MountRequest) below {
-	return below{request: req, looks: make(map[string]*look)}
 }
 
 // look is somebody's first look into a subdataset, or how the last one ended.
@@ -81,7 +78,7 @@ type look struct {
 	done    chan struct{}
 	cancel  context.CancelFunc
 	waiting int // guarded by below.mu
-	part    *part
+	part    *Part
 	err     error // valid after done, as is part
 	until   time.Time
 }
@@ -95,14 +92,14 @@ const (
 )
 
 // Has implements [fs.Borders].
-func (p *part) Has(dir int) bool {
+func (p *Part) Has(dir int) bool {
 	_, is := p.version.Subdataset(dir)
-	return is && p.level < p.m.below.request.Levels()
+	return is && p.level < p.m.request.Levels()
 }
 
 // Enter implements [fs.Borders]: one look serves all who wait for it, and ends when
 // nobody does.
-func (p *part) Enter(ctx context.Context, dir int) (*fs.Part, error) {
+func (p *Part) Enter(ctx context.Context, dir int) (*fs.Part, error) {
 	b, at := &p.m.below, p.pathOf(dir)
 	b.mu.Lock()
 	l := b.looks[at]
@@ -111,7 +108,7 @@ func (p *part) Enter(ctx context.Context, dir int) (*fs.Part, error) {
 		b.looks[at] = l
 		var inside context.Context
 		inside, l.cancel = context.WithTimeout(p.m.ctx, lookFor)
-		go p.m.d.guarded("a look into a subdataset", func() { p.look(inside, l, at, dir) })
+		go p.m.Guard("a look into a subdataset", func() { p.look(inside, l, at, dir) })
 	}
 	l.waiting++
 	b.mu.Unlock()
@@ -144,7 +141,7 @@ func (l *look) isOver() bool {
 }
 
 // look opens the subdataset at a directory.
-func (p *part) look(ctx context.Context, l *look, at string, dir int) {
+func (p *Part) look(ctx context.Context, l *look, at string, dir int) {
 	defer l.cancel()
 	err := errors.New("a defect of the program: see the log")
 	defer func() { // also after a panic
@@ -154,9 +151,9 @@ func (p *part) look(ctx context.Context, l *look, at string, dir int) {
 	l.part, err = p.enter(ctx, l, at, dir)
 }
 
-func (p *part) enter(ctx context.Context, l *look, at string, dir int) (*part, error) {
+func (p *Part) enter(ctx context.Context, l *look, at string, dir int) (*Part, error) {
 	m := p.m
-	v, err := m.d.datasets.Below(ctx, p.version, dir, func(control.Progress) {})
+	v, err := m.Datasets.Below(ctx, p.version, dir, func(control.Progress) {})
 	if err != nil {
 		return nil, err
 	}
@@ -166,10 +163,10 @@ func (p *part) enter(ctx context.Context, l *look, at string, dir int) (*part, e
 			v.Release()
 		}
 	}()
-	owner := v.ID() + ":" + m.target
+	owner := v.ID() + ":" + m.request.Target
 	c := v.Chooser(owner, func(control.Progress) {})
 	c.Below = true
-	chosen, err := c.Choose(ctx, m.selection.Within())
+	chosen, err := c.Choose(ctx, m.request.Selection.Within())
 	if nothing := new(bids.NoMatchError); errors.As(err, &nothing) { // all is left out
 		chosen, err = &dataset.Selection{Result: &bids.Result{}, View: v.View(nil, nil)}, nil
 	}
@@ -187,9 +184,9 @@ func (p *part) enter(ctx context.Context, l *look, at string, dir int) (*part, e
 		return nil, context.Canceled
 	}
 	kept = true
-	v.Mounted(m.target)
+	v.Mounted(m.request.Target)
 	m.below.entered = append(m.below.entered, in)
-	m.d.log.Info("looked into a subdataset", "target", m.target, "path", at, "dataset", v.Spec(), "commit", v.Commit, "files", chosen.View.Files())
+	m.Log.Info("looked into a subdataset", "target", m.request.Target, "path", at, "dataset", v.Spec(), "commit", v.Commit, "files", chosen.View.Files())
 	return in, nil
 }
 
@@ -208,22 +205,22 @@ func unreached(err error) error {
 
 // parts returns all that the mount shows: the dataset itself, and the subdatasets
 // that somebody has looked into.
-func (m *mount) parts() []*part {
+func (m *Mount) parts() []*Part {
 	m.below.mu.Lock()
 	defer m.below.mu.Unlock()
-	return append([]*part{m.part}, m.below.entered...)
+	return append([]*Part{m.Part}, m.below.entered...)
 }
 
-// leaveAll lets go of the subdatasets.
-func (m *mount) leaveAll() {
+// Close lets go of all that the mount shows, which nobody looks at any more.
+func (m *Mount) Close() {
 	m.stop()
-	for _, p := range m.parts()[1:] {
+	for _, p := range m.parts() {
 		p.version.Release()
 	}
 }
 
-// owners are for whom content of the mount is in the cache.
-func (m *mount) owners() (all []string) {
+// Owners are for whom content of the mount is in the cache.
+func (m *Mount) Owners() (all []string) {
 	for _, p := range m.parts() {
 		all = append(all, p.owner)
 	}
@@ -231,19 +228,19 @@ func (m *mount) owners() (all []string) {
 }
 
 // has reports whether a part of the mount is of a dataset.
-func (m *mount) has(dataset string) bool {
-	return slices.ContainsFunc(m.parts(), func(p *part) bool { return slices.Contains(p.version.Datasets(), dataset) })
+func (m *Mount) has(dataset string) bool {
+	return slices.ContainsFunc(m.parts(), func(p *Part) bool { return slices.Contains(p.version.Datasets(), dataset) })
 }
 
 // partAt returns the part that a path in the mount lies in, and the path in that.
-func (m *mount) partAt(at string) (*part, string) {
-	in := m.part
+func (m *Mount) partAt(at string) (*Part, string) {
+	in := m.Part
 	for _, p := range m.parts() {
 		if len(p.path) > len(in.path) && cachedir.Within(at, p.path) {
 			in = p
 		}
 	}
-	if in != m.part {
+	if in != m.Part {
 		at = strings.TrimPrefix(strings.TrimPrefix(at, in.path), "/")
 	}
 	return in, at
@@ -251,7 +248,7 @@ func (m *mount) partAt(at string) (*part, string) {
 
 // borderAbove returns the subdataset of the part that a path lies in, as a path in the
 // mount, and why it could not be looked into, if that is known.
-func (p *part) borderAbove(rel string) (border string, why error) {
+func (p *Part) borderAbove(rel string) (border string, why error) {
 	for at := rel; at != ""; at = at[:max(strings.LastIndexByte(at, '/'), 0)] {
 		if n, ok := p.shown.view.Find(at); ok {
 			if !p.Has(n) {
@@ -263,16 +260,43 @@ func (p *part) borderAbove(rel string) (border string, why error) {
 	return "", nil
 }
 
-// notEntered tells of the subdataset that an absolute path is, or lies below, into which
-// nobody has looked yet, and of those below the path that could not be had.
-func (d *daemon) notEntered(path string) (all []control.PathStatus) {
-	m := d.mounts.with(path)
-	if m == nil {
-		return nil
+// Find returns the part that an absolute path lies in, and the files of it at or below
+// the path. What lies below a subdataset that nobody has looked into is not known.
+func (m *Mount) Find(path string) (*Part, []int, error) {
+	p, rel := m.partAt(m.within(path))
+	if rel == "" {
+		return p, p.shown.files, nil
 	}
-	rel := strings.TrimPrefix(strings.TrimPrefix(path, m.target), "/")
+	n, ok := p.shown.view.Find(rel)
+	if !ok {
+		if border, err := p.borderAbove(rel); border != "" {
+			return nil, nil, advice.New(advice.Unreachable, path+" is in a subdataset that nobody has looked into", err, "look into it: ls "+filepath.Join(m.Target(), border))
+		}
+		return nil, nil, advice.New(advice.NoMatch, path+" is not in the mount", nil, "list what is there with: uniharmonyfs list")
+	}
+	if p.version.Kind(n) != tree.Dir {
+		return p, []int{n}, nil
+	}
+	var below []int
+	for _, f := range p.shown.files {
+		if cachedir.Within(p.version.Path(f), rel) {
+			below = append(below, f)
+		}
+	}
+	return p, below, nil
+}
+
+// within is an absolute path as one in the mount.
+func (m *Mount) within(path string) string {
+	return strings.TrimPrefix(strings.TrimPrefix(path, m.Target()), "/")
+}
+
+// NotEntered tells of the subdataset that an absolute path is, or lies below, into which
+// nobody has looked yet, and of those below the path that could not be had.
+func (m *Mount) NotEntered(path string) (all []control.PathStatus) {
+	rel := m.within(path)
 	tell := func(border string, why error) {
-		ps := control.PathStatus{File: control.File{Path: border, Exact: control.Exact(border), State: control.Subdataset}, Mount: m.target}
+		ps := control.PathStatus{File: control.File{Path: border, Exact: control.Exact(border), State: control.Subdataset}, Mount: m.Target()}
 		if why != nil {
 			ps.Errors = []cache.Event{{Time: time.Now(), Name: border, Text: why.Error()}}
 		}
@@ -291,6 +315,21 @@ func (d *daemon) notEntered(path string) (all []control.PathStatus) {
 	}
 	return all
 }
+
+// Describe tells of a file of the part; errors are what was noted lately.
+func (p *Part) Describe(n int, errors []cache.Event) control.PathStatus {
+	ps := control.PathStatus{File: p.version.Describe(p.shown.view, n), Mount: p.m.Target()}
+	ps.Path = p.pathOf(n)
+	for _, e := range errors {
+		if e.Key == ps.Key && e.Key != "" && (e.Dataset == "" || slices.Contains(p.version.Datasets(), e.Dataset)) {
+			ps.Errors = append(ps.Errors, e)
+		}
+	}
+	return ps
+}
+
+// Version is what the part shows, and Use how its readers want a file of it.
+func (p *Part) Version() *dataset.Version { return p.version }
 
 // failed returns the looks that failed, and why.
 func (b *below) failed() map[string]error {

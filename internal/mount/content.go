@@ -1,4 +1,4 @@
-package daemon
+package mount
 
 import (
 	"bytes"
@@ -24,7 +24,7 @@ import (
 const inMemory = 1 << 20
 
 // OpenContent opens a file of the part. It reads nothing.
-func (p *part) OpenContent(node int) (fs.Content, error) {
+func (p *Part) OpenContent(node int) (fs.Content, error) {
 	v := p.version
 	if content, ok := p.shown.view.Content(node); ok {
 		return synthesised{bytes.NewReader(content)}, nil
@@ -35,11 +35,11 @@ func (p *part) OpenContent(node int) (fs.Content, error) {
 	if local := v.OpenInPlace(node); local != nil {
 		return local, nil
 	}
-	use, err := p.useOf(node)
+	use, err := p.Use(node)
 	if err != nil {
 		return nil, err
 	}
-	h, err := p.m.d.cache.Open(v.Key(node), use)
+	h, err := p.m.Cache.Open(v.Key(node), use)
 	if err != nil {
 		return nil, err
 	}
@@ -49,8 +49,8 @@ func (p *part) OpenContent(node int) (fs.Content, error) {
 	return h, nil
 }
 
-// useOf says how the mount's readers want a file.
-func (p *part) useOf(node int) (cache.Use, error) {
+// Use says how the mount's readers want a file.
+func (p *Part) Use(node int) (cache.Use, error) {
 	of, err := p.uses()
 	if err != nil {
 		return cache.Use{}, err
@@ -60,23 +60,20 @@ func (p *part) useOf(node int) (cache.Use, error) {
 	return use, nil
 }
 
-// revoke has the kernel forget what it keeps of a key for the mounts of a
-// dataset, or for all. Every mount that was ever asked for content counts, also
-// one that is just coming or was taken away by force.
-func (d *daemon) revoke(key annex.Key, dataset string) {
-	for _, m := range d.mounts.served() {
-		for _, p := range m.parts() {
-			if dataset != "" && !slices.Contains(p.version.Datasets(), dataset) {
-				continue
-			}
-			<-m.attached
-			if m.served == nil {
-				break
-			}
-			for _, n := range p.version.WithKey(key) {
-				if of, _ := p.version.Of(n); dataset == "" || of.ID() == dataset {
-					m.served.Revoke(p.fs, n)
-				}
+// Revoke has the kernel forget what it keeps of a key for the files of a dataset, or
+// of all: "". It waits until it is known whether the mount is there.
+func (m *Mount) Revoke(key annex.Key, dataset string) {
+	for _, p := range m.parts() {
+		if dataset != "" && !slices.Contains(p.version.Datasets(), dataset) {
+			continue
+		}
+		<-m.attached
+		if m.served == nil {
+			return
+		}
+		for _, n := range p.version.WithKey(key) {
+			if of, _ := p.version.Of(n); dataset == "" || of.ID() == dataset {
+				m.served.Revoke(p.fs, n)
 			}
 		}
 	}
@@ -137,11 +134,11 @@ func (b *blob) File() *os.File { return nil }
 func (b *blob) Close() error   { return nil }
 
 // Names and Read are the files of the hidden directory in the mount.
-func (m *mount) Names() []string {
+func (m *Mount) Names() []string {
 	return []string{"dataset", "errors", "selection", "status", "synthesised"}
 }
 
-func (m *mount) Read(name string) ([]byte, error) {
+func (m *Mount) Read(name string) ([]byte, error) {
 	show := func(v any) ([]byte, error) {
 		out, err := json.MarshalIndent(v, "", "  ")
 		return append(out, '\n'), err
@@ -154,7 +151,7 @@ func (m *mount) Read(name string) ([]byte, error) {
 		})
 	case "errors":
 		var b strings.Builder
-		for _, e := range m.d.cache.Status().Errors {
+		for _, e := range m.Cache.Status().Errors {
 			if e.Dataset != "" && !m.has(e.Dataset) {
 				continue
 			}
@@ -162,9 +159,9 @@ func (m *mount) Read(name string) ([]byte, error) {
 		}
 		return []byte(b.String()), nil
 	case "selection":
-		return show(m.selection)
+		return show(m.request.Selection)
 	case "status":
-		return show(m.info())
+		return show(m.Info())
 	case "synthesised":
 		var b strings.Builder
 		for _, n := range m.shown.files {

@@ -1,0 +1,127 @@
+package mount
+
+import (
+	"context"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"github.com/uniharmony/uniharmonyfs/cache"
+	"github.com/uniharmony/uniharmonyfs/fs"
+	"github.com/uniharmony/uniharmonyfs/internal/annex"
+	"github.com/uniharmony/uniharmonyfs/internal/bulk"
+	"github.com/uniharmony/uniharmonyfs/internal/cachedir"
+	"github.com/uniharmony/uniharmonyfs/internal/control"
+	"github.com/uniharmony/uniharmonyfs/internal/dataset"
+	"github.com/uniharmony/uniharmonyfs/internal/tree"
+)
+
+// A Host has what mounts are made of. All is needed.
+type Host struct {
+	Dir      cachedir.Dir
+	Cache    *cache.Cache
+	Datasets *dataset.Registry
+	Log      *slog.Logger
+	Guard    bulk.Guard
+}
+
+// A Mount is a view that is served, with the views of its subdatasets that somebody has
+// looked into. Its methods may be called by any goroutine.
+type Mount struct {
+	*Part // of the dataset itself
+	Host
+	request control.MountRequest
+	served  *fs.Mounted
+	since   time.Time
+
+	attached    chan struct{} // closed when served is known, or that there is none
+	prefetched  []int         // what Prefetch brings
+	prefetching atomic.Bool
+	ctx         context.Context // ends with the mount
+	stop        context.CancelFunc
+	below       below
+}
+
+// shown is what a part shows. What a selection knows beside that is as large
+// again, and is not kept.
+type shown struct {
+	view  *tree.View
+	files []int    // its nodes, in the order of their paths
+	hints []string // for people
+}
+
+// Owner is for whom a mount's content of a dataset is in the cache.
+func Owner(v *dataset.Version, target string) string { return v.ID() + ":" + target }
+
+// New returns a mount of what was chosen from a version. It is not served yet; without an
+// error, the version is the mount's until its Close.
+func (h Host) New(req control.MountRequest, v *dataset.Version, chosen *dataset.Selection) (m *Mount, err error) {
+	m = &Mount{Host: h, request: req, since: time.Now(), attached: make(chan struct{}), below: below{looks: make(map[string]*look)}}
+	m.ctx, m.stop = context.WithCancel(context.Background())
+	if m.Part, err = m.newPart("", v, chosen, Owner(v, req.Target)); err != nil {
+		m.stop()
+		return nil, err
+	}
+	v.Foresee(chosen.Files)
+	if req.Prefetch {
+		m.prefetched = m.inBudget()
+	}
+	return m, nil
+}
+
+// ID is that of the request, and Target where the mount is.
+func (m *Mount) ID() string     { return m.request.ID }
+func (m *Mount) Target() string { return m.request.Target }
+
+// Serve mounts it. It is called once, and before all that follows.
+func (m *Mount) Serve() error {
+	defer close(m.attached)
+	served, err := fs.Mount(m.fs, fs.Options{
+		Target:     m.Target(),
+		Control:    m,
+		FsName:     m.Dir.MountSource(),
+		AllowOther: m.request.AllowOther,
+		ObjectDir:  m.Dir.Objects(),
+		Log:        m.Log,
+	})
+	if err != nil {
+		return err
+	}
+	m.served = served
+	m.version.Mounted(m.Target())
+	m.Log.Info("mounted", "target", m.Target(), "dataset", m.version.Spec(), "commit", m.version.Commit, "files", m.shown.view.Files(), "passthrough", served.Passthrough())
+	return nil
+}
+
+// Done, Unmount and Detach are those of [fs.Mounted].
+func (m *Mount) Done() <-chan struct{} { return m.served.Done() }
+func (m *Mount) Unmount() error        { return m.served.Unmount() }
+func (m *Mount) Detach() error         { return m.served.Detach() }
+
+// Info describes the mount as it is now.
+func (m *Mount) Info() control.MountInfo {
+	v, reads := m.version, m.reads("")
+	i := control.MountInfo{
+		Target: m.Target(), Dataset: v.Spec(), Version: v.Request.Version, Commit: string(v.Commit),
+		Selection: m.request.Selection, Files: m.shown.view.Files(), Bytes: m.shown.view.Bytes(),
+		Hidden: v.Hidden, Hints: m.shown.hints, Offline: v.Request.Offline,
+		Passthrough: m.served.Passthrough(), Strict: reads.Strict, NoReadAhead: reads.NoReadAhead, Patience: reads.Patience,
+		Prefetching: m.prefetching.Load(), OpenFiles: m.served.OpenFiles(), Clone: v.Clone.Dir, Since: m.since,
+	}
+	for _, sub := range v.Subdatasets {
+		if m.shown.view.Shown(sub.Node) {
+			i.Subdatasets++
+		}
+	}
+	for _, p := range m.parts()[1:] {
+		i.Opened = append(i.Opened, control.OpenedPart{Path: p.path, Dataset: p.version.Spec(), Commit: string(p.version.Commit), Files: p.shown.view.Files(), Bytes: p.shown.view.Bytes()})
+	}
+	size := func(k int) int64 {
+		if n := m.shown.files[k]; v.Kind(n) == tree.Annexed {
+			return v.Size(n)
+		}
+		return -1
+	}
+	i.Cached = m.Cache.CountCached(len(m.shown.files), size, func(k int) annex.Key { return v.Key(m.shown.files[k]) })
+	return i
+}
