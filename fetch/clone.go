@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/uniharmony/uniharmonyfs/fetch/internal/partial"
 	"github.com/uniharmony/uniharmonyfs/fetch/internal/program"
@@ -29,7 +30,13 @@ type CloneOptions struct {
 	Env      []string // of the caller, for git, ssh and proxies
 	Offline  bool     // use no network: only what is known
 	Progress func(Progress)
+	// MaxAge is for how long a version is known: one that was looked up longer ago is
+	// looked up again, and taken as it was when that fails. 0 is for ever.
+	MaxAge time.Duration
 }
+
+// askAgain bounds how long a version that is known is looked up again.
+const askAgain = 15 * time.Second
 
 // Hidden is the hidden clone of a dataset: bare, and without history. What its
 // files are comes first. The git-annex branch, which says where content is and
@@ -93,7 +100,8 @@ func (h *Hidden) Clone(ctx context.Context, spec Spec, version string, o CloneOp
 	if err != nil {
 		return nil, err
 	}
-	if id, ok := m.known(version); ok && m.URL == spec.URL {
+	id, had := m.has(spec, version)
+	if had && (o.Offline || !m.isOlder(version, o.MaxAge)) {
 		return h.at(spec, id, m, o, false), nil
 	}
 	if o.Offline {
@@ -110,6 +118,15 @@ func (h *Hidden) Clone(ctx context.Context, spec Spec, version string, o CloneOp
 	if m, err = h.manifest(spec); err != nil { // it may have changed meanwhile
 		return nil, err
 	}
+	if id, had = m.has(spec, version); had {
+		changed := false
+		if m.isOlder(version, o.MaxAge) {
+			if id, changed, err = h.again(ctx, f, version, &m); err != nil {
+				return nil, cloneError(ctx, spec, version, err)
+			}
+		}
+		return h.at(spec, id, m, o, changed), nil
+	}
 	var got fetched
 	if m.Versions == nil {
 		m.URL, m.Versions = spec.URL, make(map[string]gitstore.OID)
@@ -122,6 +139,20 @@ func (h *Hidden) Clone(ctx context.Context, spec Spec, version string, o CloneOp
 		return nil, cloneError(ctx, spec, version, err)
 	}
 	return h.at(spec, got.commit, m, o, true), nil
+}
+
+// again looks up a version that the clone has. It stays what it was when its server
+// cannot be reached.
+func (h *Hidden) again(ctx context.Context, f fetcher, version string, m *manifest) (id gitstore.OID, changed bool, err error) {
+	old, _ := m.known(version)
+	inside, cancel := context.WithTimeout(ctx, askAgain)
+	defer cancel()
+	got, err := f.fetch(inside, h.dir, version)
+	if err != nil {
+		return old, false, ctx.Err()
+	}
+	m.add(version, got)
+	return got.commit, true, m.write(h.dir)
 }
 
 func (h *Hidden) manifest(spec Spec) (manifest, error) {

@@ -150,6 +150,48 @@ func TestKnownVersionsNeedNoNetwork(t *testing.T) {
 	}
 }
 
+// What is the newest is looked up again after a while, and stays what it was when nobody
+// can say.
+func TestNewestIsLookedUpAgain(t *testing.T) {
+	s, m := history(t)
+	spec, h := specOf(t, s.GitURL(m)), hiddenOf(t)
+	want := func(age time.Duration, offline bool, text string) {
+		t.Helper()
+		c, err := h.Clone(t.Context(), spec, "", CloneOptions{Git: FindGit(), MaxAge: age, Offline: offline})
+		if err != nil || readme(t, c) != text {
+			t.Fatalf("not older than %v: %v", age, err)
+		}
+	}
+	want(0, false, "new")
+	if out, err := exec.Command(FindGit(), "-C", m.GitDir, "update-ref", "refs/heads/"+branch(t, m), m.Commits[0]).CombinedOutput(); err != nil {
+		t.Fatalf("%s %v", out, err)
+	}
+	want(time.Hour, false, "new")
+	want(time.Nanosecond, true, "new")
+	want(time.Nanosecond, false, "old")
+	want(0, false, "old")
+	if c, err := h.Clone(t.Context(), spec, "2.0", CloneOptions{Git: FindGit()}); err != nil || readme(t, c) != "new" {
+		t.Errorf("another version: %v", err)
+	}
+	s.Close()
+	want(time.Nanosecond, false, "old")
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := h.Clone(ctx, spec, "", CloneOptions{Git: FindGit(), MaxAge: time.Nanosecond}); !errors.Is(err, context.Canceled) {
+		t.Errorf("when nobody waits: %v", err)
+	}
+}
+
+// branch is the main one of a dataset.
+func branch(t testing.TB, m *maker.Made) string {
+	t.Helper()
+	out, err := exec.Command(FindGit(), "-C", m.GitDir, "symbolic-ref", "--short", "HEAD").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.TrimSpace(string(out))
+}
+
 // A clone that fails leaves nothing, and one that was cut off is made anew.
 func TestCloneIsWholeOrNotThere(t *testing.T) {
 	s, m := history(t)

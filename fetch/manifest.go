@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/uniharmony/uniharmonyfs/internal/gitstore"
 )
@@ -20,6 +21,8 @@ import (
 type manifest struct {
 	URL      string                  `json:"url"`
 	Versions map[string]gitstore.OID `json:"versions"`
+	// Asked is when they were looked up.
+	Asked map[string]time.Time `json:"asked,omitempty"`
 	// Annex is the dataset's ref of the git-annex branch, and Behind are the
 	// versions that it has not been fetched for. Partial says that of the
 	// branch only what was asked for is there.
@@ -33,9 +36,20 @@ type manifest struct {
 func (m *manifest) add(version string, got fetched) {
 	news := !slices.Contains(slices.Collect(maps.Values(m.Versions)), got.commit)
 	m.Versions[version] = got.commit
+	if m.Asked == nil {
+		m.Asked = make(map[string]time.Time)
+	}
+	m.Asked[version] = time.Now().UTC().Truncate(time.Second)
 	if news && got.annex != "" {
 		m.Annex, m.Behind = got.annex, append(m.Behind, got.commit)
 	}
+}
+
+// isOlder reports whether a version was looked up longer ago than age; 0 is any age. A
+// clock that was set back says nothing.
+func (m manifest) isOlder(version string, age time.Duration) bool {
+	since := time.Since(m.Asked[version])
+	return age > 0 && (since > age || since < 0)
 }
 
 const manifestName = "uniharmonyfs.json"
@@ -138,10 +152,16 @@ func (m manifest) known(version string) (gitstore.OID, bool) {
 	return "", false
 }
 
+// has is known for the clone of a spec.
+func (m manifest) has(spec Spec, version string) (gitstore.OID, bool) {
+	id, ok := m.known(version)
+	return id, ok && m.URL == spec.URL
+}
+
 // IsKnown reports whether the hidden clone at dir is of spec and has the version, so
 // that it needs no network.
 func IsKnown(dir string, spec Spec, version string) bool {
 	m, err := readManifest(dir)
-	_, known := m.known(version)
-	return err == nil && known && m.URL == spec.URL
+	_, has := m.has(spec, version)
+	return err == nil && has
 }
