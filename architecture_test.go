@@ -18,7 +18,7 @@ const module = "github.com/uniharmony/uniharmonyfs/"
 // layers are the rooms of the house from bottom to top. A package imports
 // only from layers below its own: data flows in one direction.
 var layers = [][]string{
-	{"bids/schema", "internal/advice", "internal/annex", "internal/gittest", "internal/plain", "internal/readahead", "internal/source"},
+	{"bids/schema", "internal/advice", "internal/annex", "internal/gittest", "internal/manual", "internal/plain", "internal/readahead", "internal/source"},
 	{"bids/filter", "bids/internal/layout", "bids/internal/tsv"},
 	{"bids/sidecar"},
 	{"bids", "index", "internal/cachedir", "internal/gitstore", "internal/maker", "internal/source/sourcetest", "internal/tree", "fetch/internal/candidates", "fetch/internal/remedy", "fetch/internal/sevenzip", "cache/internal/disk", "cache/internal/queue", "cache/internal/supply", "cache/internal/journal", "cache/internal/life"},
@@ -46,7 +46,7 @@ var owners = map[string]struct {
 	"github.com/dgraph-io/badger":    {[]string{"index"}, "the index is a hint that can be replaced"},
 	"github.com/go-git/go-git":       {[]string{"internal/gitstore", "fetch"}, "git objects are read in one place and cloned in one"},
 	"github.com/expr-lang/expr":      {[]string{"bids/filter"}, "the language of conditions is not the selection's business"},
-	"github.com/urfave/cli":          {[]string{"cmd/uniharmonyfs"}, "words for people are the business of the command"},
+	"github.com/urfave/cli":          {[]string{"cmd/uniharmonyfs", "internal/manual"}, "words for people are the business of the command"},
 	"net/http":                       {[]string{"fetch/internal/web", "internal/control", "internal/daemon", "internal/publisher", "internal/publisher/serve"}, "only fetch talks to the outside, and in one place; the daemon serves its own socket"},
 	"github.com/ulikunitz/xz":        {[]string{"fetch/internal/sevenzip", "fetch/internal/unpack"}, "archives are untrusted: who reads one bounds its memory"},
 	"github.com/BurntSushi/toml":     {[]string{"scripts/wheel"}, "only the release reads what the Python package says of itself"},

@@ -3,9 +3,10 @@ package main
 import (
 	"fmt"
 	"io"
-	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/uniharmony/uniharmonyfs/internal/manual"
 
 	"github.com/urfave/cli/v2"
 )
@@ -34,7 +35,7 @@ func setHelp(all bool) {
 		left := 0
 		for _, f := range cmd.Flags {
 			switch {
-			case isHidden(f):
+			case manual.IsHidden(f):
 			case isRare(f) && !all:
 				left++
 			default:
@@ -48,11 +49,6 @@ func setHelp(all bool) {
 	}
 }
 
-func isHidden(f cli.Flag) bool {
-	v, ok := f.(cli.VisibleFlag)
-	return ok && !v.IsVisible()
-}
-
 func isRare(f cli.Flag) bool {
 	if c, ok := f.(cli.CategorizableFlag); ok && c.GetCategory() == catEntities {
 		return true
@@ -60,47 +56,14 @@ func isRare(f cli.Flag) bool {
 	return slices.Contains(rare, f.Names()[0])
 }
 
-var quoted = regexp.MustCompile("`([^`]*)`")
-
 // flagLine is a flag in a line of --help, its names once.
 func flagLine(f cli.Flag) string {
-	doc := documentFlag(f)
-	left := strings.Join(doc.names, ", ")
-	if doc.value != "" {
-		left += " " + doc.value
+	doc := manual.FlagOf(f)
+	left := strings.Join(doc.Names, ", ")
+	if doc.Value != "" {
+		left += " " + doc.Value
 	}
-	return left + "\t" + doc.usage
-}
-
-// documentFlag says what there is to say of a flag.
-func documentFlag(f cli.Flag) (d flagDoc) {
-	for _, n := range f.Names() {
-		if len(n) == 1 {
-			d.names = append(d.names, "-"+n)
-		} else {
-			d.names = append(d.names, "--"+n)
-		}
-	}
-	doc, ok := f.(cli.DocGenerationFlag)
-	if !ok {
-		return d
-	}
-	d.usage = doc.GetUsage()
-	value := "VALUE"
-	if m := quoted.FindStringSubmatch(d.usage); m != nil {
-		value = m[1]
-		d.usage = strings.ReplaceAll(d.usage, "`", "")
-	}
-	if doc.TakesValue() {
-		d.value = value
-		if def := doc.GetDefaultText(); def != "" && !strings.Contains(d.usage, "(default: ") {
-			d.usage += " (default: " + strings.Trim(def, `"`) + ")"
-		}
-	}
-	if env := doc.GetEnvVars(); len(env) > 0 {
-		d.usage += " [$" + strings.Join(env, ", $") + "]"
-	}
-	return d
+	return left + "\t" + doc.Usage
 }
 
 // wantsAllHelp reports whether --help-all is asked for, and returns the arguments

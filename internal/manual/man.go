@@ -1,60 +1,27 @@
-package main
+package manual
 
 import (
 	"fmt"
 	"maps"
-	"os"
-	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
-	"time"
 
 	"github.com/urfave/cli/v2"
 )
 
-// manCommand writes the man pages for those who make packages.
-func manCommand() *cli.Command {
-	return &cli.Command{
-		Name:      "man",
-		Hidden:    true,
-		Usage:     "write the man pages into a directory, dated by $SOURCE_DATE_EPOCH",
-		ArgsUsage: "DIR",
-		Action: func(c *cli.Context) error {
-			if c.NArg() != 1 {
-				return usage("man takes one directory")
-			}
-			date := ""
-			if epoch := os.Getenv("SOURCE_DATE_EPOCH"); epoch != "" {
-				seconds, err := strconv.ParseInt(epoch, 10, 64)
-				if err != nil {
-					return usage("SOURCE_DATE_EPOCH is no number of seconds: " + epoch)
-				}
-				date = time.Unix(seconds, 0).UTC().Format(time.DateOnly)
-			}
-			for name, page := range manPages(c.App, date) {
-				if err := os.WriteFile(filepath.Join(c.Args().First(), name), []byte(page), 0o644); err != nil {
-					return err
-				}
-			}
-			return nil
-		},
-	}
-}
-
-// manPages are the pages by their file names: one of the program and one of each
-// command.
-func manPages(app *cli.App, date string) map[string]string {
+// Pages are the man pages of a program by their file names: one of the program and one
+// of each command. date is of their last change, or "".
+func Pages(app *cli.App, date string) map[string]string {
 	commands := documented(app)
 	pages := map[string]string{"uniharmonyfs.1": programPage(app, commands, date)}
 	for _, c := range commands {
-		pages["uniharmonyfs-"+c.Name+".1"] = commandPage(c, date)
+		pages["uniharmonyfs-"+c.Name+".1"] = commandPage(app, c, date)
 	}
 	return pages
 }
 
 func programPage(app *cli.App, commands []*cli.Command, date string) string {
-	p := newPage("uniharmonyfs", app.Usage, date)
+	p := newPage(app, "uniharmonyfs", app.Usage, date)
 	p.write(".B uniharmonyfs\n.I command\n.RI [ flags ]\n.RI [ arguments ]\n")
 	p.describe(app.Description)
 	p.write(".SH COMMANDS\n")
@@ -83,8 +50,8 @@ func programPage(app *cli.App, commands []*cli.Command, date string) string {
 	return p.String()
 }
 
-func commandPage(c *cli.Command, date string) string {
-	p := newPage("uniharmonyfs-"+c.Name, c.Usage, date)
+func commandPage(app *cli.App, c *cli.Command, date string) string {
+	p := newPage(app, "uniharmonyfs-"+c.Name, c.Usage, date)
 	for i, name := range c.Names() {
 		if i > 0 {
 			p.write(".br\n")
@@ -97,9 +64,9 @@ func commandPage(c *cli.Command, date string) string {
 	p.describe(c.Description)
 	p.write(".SH OPTIONS\n")
 	var categories []string
-	byCategory := make(map[string][]flagDoc)
+	byCategory := make(map[string][]Flag)
 	for _, f := range slices.Concat(c.Flags, []cli.Flag{cli.HelpFlag}) {
-		if isHidden(f) || f.Names()[0] == "help" && f != cli.HelpFlag {
+		if IsHidden(f) || f.Names()[0] == "help" && f != cli.HelpFlag {
 			continue
 		}
 		category := ""
@@ -109,7 +76,7 @@ func commandPage(c *cli.Command, date string) string {
 		if !slices.Contains(categories, category) {
 			categories = append(categories, category)
 		}
-		byCategory[category] = append(byCategory[category], documentFlag(f))
+		byCategory[category] = append(byCategory[category], FlagOf(f))
 	}
 	slices.SortStableFunc(categories, func(a, b string) int { return min(len(a), 1) - min(len(b), 1) }) // the command's own first
 	for _, category := range categories {
@@ -117,15 +84,15 @@ func commandPage(c *cli.Command, date string) string {
 			p.write(".SS %s\n", roff(category))
 		}
 		for _, f := range byCategory[category] {
-			names := make([]string, len(f.names))
-			for i, n := range f.names {
+			names := make([]string, len(f.Names))
+			for i, n := range f.Names {
 				names[i] = `\fB` + roff(n) + `\fR`
 			}
 			p.write(".TP\n%s", strings.Join(names, ", "))
-			if f.value != "" {
-				p.write(" \\fI%s\\fR", roff(f.value))
+			if f.Value != "" {
+				p.write(" \\fI%s\\fR", roff(f.Value))
 			}
-			p.write("\n%s\n", roff(f.usage))
+			p.write("\n%s\n", roff(f.Usage))
 		}
 	}
 	p.write(".SH SEE ALSO\n.BR uniharmonyfs (1)\n")
@@ -135,9 +102,9 @@ func commandPage(c *cli.Command, date string) string {
 // A page is a man page that is being written.
 type page struct{ strings.Builder }
 
-func newPage(name, usage, date string) *page {
+func newPage(app *cli.App, name, usage, date string) *page {
 	p := new(page)
-	p.write(".TH %s 1 \"%s\" \"uniharmonyfs %s\" \"uniharmonyfs\"\n", roff(strings.ToUpper(name)), date, roff(programVersion()))
+	p.write(".TH %s 1 \"%s\" \"uniharmonyfs %s\" \"uniharmonyfs\"\n", roff(strings.ToUpper(name)), date, roff(app.Version))
 	p.write(".SH NAME\n%s \\- %s\n.SH SYNOPSIS\n", roff(name), roff(usage))
 	return p
 }

@@ -1,4 +1,4 @@
-package main
+package manual
 
 import (
 	"fmt"
@@ -7,11 +7,6 @@ import (
 
 	"github.com/urfave/cli/v2"
 )
-
-// oldCompletion is what completion scripts of the first versions append to the
-// words of a command line. After a "--" it was an argument like others, and the
-// command ran.
-const oldCompletion = "--generate-bash-completion"
 
 // choices are the values of flags that take one of a few, and of arguments.
 var choices = map[string][]string{
@@ -25,57 +20,16 @@ var choices = map[string][]string{
 // fileFlags are the flags whose value is a file or a directory.
 var fileFlags = []string{"bids-filter-file", "cache", "dataset", "keep"}
 
-func completionCommand() *cli.Command {
-	return &cli.Command{
-		Name:      "completion",
-		Usage:     "print the shell's completion script",
-		ArgsUsage: "bash|zsh|fish",
-		Description: `The script knows the commands and flags by itself: completing a line never runs
-the program.
+func (f Flag) takesFile() bool { return slices.Contains(fileFlags, f.Names[0][2:]) }
 
-EXAMPLES:
-   source <(uniharmonyfs completion bash)
-   uniharmonyfs completion zsh > "${fpath[1]}/_uniharmonyfs"
-   uniharmonyfs completion fish > ~/.config/fish/completions/uniharmonyfs.fish`,
-		Action: func(c *cli.Context) error {
-			write, ok := map[string]func([]*cli.Command) string{"bash": bashCompletion, "zsh": zshCompletion, "fish": fishCompletion}[c.Args().First()]
-			if !ok {
-				return usage("completion takes the name of a shell: bash, zsh or fish")
-			}
-			_, err := fmt.Fprint(c.App.Writer, write(documented(c.App)))
-			return err
-		},
+// Completion returns the completion script of a shell: bash, zsh or fish.
+func Completion(app *cli.App, shell string) (script string, ok bool) {
+	write, ok := map[string]func([]*cli.Command) string{"bash": bashCompletion, "zsh": zshCompletion, "fish": fishCompletion}[shell]
+	if !ok {
+		return "", false
 	}
+	return write(documented(app)), true
 }
-
-// documented returns the commands that are for people.
-func documented(app *cli.App) []*cli.Command {
-	return slices.DeleteFunc(app.VisibleCommands(), func(c *cli.Command) bool { return c.Name == "help" })
-}
-
-// A flagDoc is a flag as documents and completion scripts show it.
-type flagDoc struct {
-	names []string // with their dashes, the first one is the flag's own
-	value string   // its name; empty where the flag takes none
-	usage string
-}
-
-// documentedFlags returns a command's flags, also those that every command has.
-func documentedFlags(cmd *cli.Command) (docs []flagDoc) {
-	for _, f := range cmd.Flags {
-		if f.Names()[0] != "help" && !isHidden(f) {
-			docs = append(docs, documentFlag(f))
-		}
-	}
-	return append(docs, documentFlag(cli.HelpFlag), flagDoc{names: []string{"--help-all"}, usage: "show all flags"})
-}
-
-// short returns the flag's own name and, where there is one, its letter.
-func (f flagDoc) short() []string {
-	return slices.DeleteFunc(slices.Clone(f.names), func(n string) bool { return n != f.names[0] && len(n) > 2 })
-}
-
-func (f flagDoc) takesFile() bool { return slices.Contains(fileFlags, f.names[0][2:]) }
 
 func bashCompletion(commands []*cli.Command) string {
 	var b strings.Builder
@@ -107,12 +61,12 @@ _uniharmonyfs() {
 		}
 		var free []string
 		for _, f := range documentedFlags(c) {
-			if values := choices[f.names[0]]; values != nil && f.value != "" {
+			if values := choices[f.Names[0]]; values != nil && f.Value != "" {
 				for _, name := range c.Names() {
-					fmt.Fprintf(&b, "    %s:%s) words='%s' ;;\n", name, f.names[0], strings.Join(values, " "))
+					fmt.Fprintf(&b, "    %s:%s) words='%s' ;;\n", name, f.Names[0], strings.Join(values, " "))
 				}
-			} else if f.value != "" {
-				free = append(free, f.names...)
+			} else if f.Value != "" {
+				free = append(free, f.Names...)
 			}
 		}
 		for _, name := range c.Names() {
@@ -122,7 +76,7 @@ _uniharmonyfs() {
 		}
 		flags := []string{}
 		for _, f := range documentedFlags(c) {
-			flags = append(flags, f.names[0])
+			flags = append(flags, f.Names[0])
 		}
 		fmt.Fprintf(&b, "    %s:*) [[ $cur != -* ]] || words='%s' ;;\n", strings.ReplaceAll(all, "|", ":*|"), strings.Join(flags, " "))
 	}
@@ -181,20 +135,20 @@ fi
 }
 
 // zshFlag is a flag in the language of zsh's _arguments.
-func zshFlag(f flagDoc, name string) string {
+func zshFlag(f Flag, name string) string {
 	equals := ""
-	if f.value != "" && len(name) > 2 {
+	if f.Value != "" && len(name) > 2 {
 		equals = "="
 	}
-	spec := "*" + name + equals + "[" + strings.NewReplacer("[", `\[`, "]", `\]`, ":", `\:`).Replace(f.usage) + "]"
-	switch values := choices[f.names[0]]; {
-	case f.value == "":
+	spec := "*" + name + equals + "[" + strings.NewReplacer("[", `\[`, "]", `\]`, ":", `\:`).Replace(f.Usage) + "]"
+	switch values := choices[f.Names[0]]; {
+	case f.Value == "":
 	case values != nil:
-		spec += ":" + f.value + ":(" + strings.Join(values, " ") + ")"
+		spec += ":" + f.Value + ":(" + strings.Join(values, " ") + ")"
 	case f.takesFile():
-		spec += ":" + f.value + ":_files"
+		spec += ":" + f.Value + ":_files"
 	default:
-		spec += ":" + f.value + ":"
+		spec += ":" + f.Value + ":"
 	}
 	return spec
 }
@@ -230,8 +184,8 @@ complete -c uniharmonyfs -n __uniharmonyfs_command -f -s h -l help -d 'show help
 					fmt.Fprintf(&b, " -l %s", name[2:])
 				}
 			}
-			switch values := choices[f.names[0]]; {
-			case f.value == "":
+			switch values := choices[f.Names[0]]; {
+			case f.Value == "":
 			case values != nil:
 				fmt.Fprintf(&b, " -x -a %s", fishQuote(strings.Join(values, " ")))
 			case f.takesFile():
@@ -239,7 +193,7 @@ complete -c uniharmonyfs -n __uniharmonyfs_command -f -s h -l help -d 'show help
 			default:
 				b.WriteString(" -x")
 			}
-			fmt.Fprintf(&b, " -d %s\n", fishQuote(f.usage))
+			fmt.Fprintf(&b, " -d %s\n", fishQuote(f.Usage))
 		}
 	}
 	return b.String()
