@@ -23,6 +23,9 @@ import (
 // DefaultTemplate is where OpenNeuro keeps its datasets as git repositories.
 const DefaultTemplate = "https://github.com/OpenNeuroDatasets/{id}.git"
 
+// OpenNeuro are the superdatasets of its datasets, and of derivatives of them.
+var OpenNeuro = []string{"///openneuro", "https://github.com/OpenNeuroDerivatives/OpenNeuroDerivatives"}
+
 // Spec names a dataset.
 type Spec struct {
 	// URL is what git is given: a URL, or an absolute path.

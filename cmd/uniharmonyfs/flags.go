@@ -208,17 +208,48 @@ func dataset(c *cli.Context) (control.Dataset, error) {
 	if !slices.Contains([]string{"auto", "native", "annex"}, d.Fetcher) {
 		return d, usage(fmt.Sprintf("--fetcher %s is none of auto, native and annex", d.Fetcher))
 	}
-	// A path means one here; to the daemon it would mean another. An accession
-	// is none: a directory of that name is most likely where it was mounted. Nor is
-	// what DataLad writes with three slashes.
-	if _, err := os.Stat(d.Spec); err == nil && !fetch.IsAccession(d.Spec) && !strings.HasPrefix(d.Spec, "///") {
-		abs, err := filepath.Abs(d.Spec)
-		if err != nil {
-			return d, err
-		}
-		d.Spec = abs
+	var err error
+	d.Spec, err = spec(d.Spec)
+	return d, err
+}
+
+// spec is what somebody calls a dataset, as the daemon understands it: a path means one
+// here, and there it would mean another. An accession is none: a directory of that name
+// is most likely where it was mounted. Nor is what DataLad writes with three slashes.
+func spec(given string) (string, error) {
+	if _, err := os.Stat(given); err == nil && !fetch.IsAccession(given) && !strings.HasPrefix(given, "///") {
+		return filepath.Abs(given)
 	}
-	return d, nil
+	return given, nil
+}
+
+// catalogs reads the flags that ask for a folder of datasets, which there are none of
+// where one dataset is asked for.
+func catalogs(c *cli.Context, d *control.Dataset) (specs []string, err error) {
+	given := c.StringSlice("catalog")
+	if len(given) == 0 && c.Bool("openneuro") {
+		given = fetch.OpenNeuro
+	}
+	if len(given) == 0 {
+		return nil, nil
+	}
+	for flag, is := range map[string]bool{
+		"dataset": c.IsSet("dataset") && os.Getenv("UNIHARMONYFS_DATASET") != d.Spec,
+		"version": d.Version != "", "prefetch": c.Bool("prefetch"), "no-subdatasets": d.Levels() == 0,
+	} {
+		if is {
+			return nil, usage("a folder of datasets is no dataset: --openneuro and --catalog exclude --"+flag, "another version of a dataset is there by name: DATASET@VERSION")
+		}
+	}
+	d.Spec = ""
+	for _, g := range given {
+		s, err := spec(g)
+		if err != nil {
+			return nil, err
+		}
+		specs = append(specs, s)
+	}
+	return specs, nil
 }
 
 // gitEnvironment picks what git, ssh and proxies need of the caller's

@@ -24,9 +24,12 @@ EXAMPLES:
    uniharmonyfs mount --sub 03286,10975 --modality anat,func --budget 50GiB ~/study
    uniharmonyfs mount --dataset ~/datasets/mine --task rest,@none ~/view
    uniharmonyfs mount --dataset ds000001 --version 1.0.0 ~/ds000001
+   uniharmonyfs mount --openneuro ~/openneuro        # all of it; also ds000001@1.0.0
    uniharmonyfs mount --foreground ~/ds004712        # for service managers`,
 		Flags: flags(selectionFlags(), datasetFlags(), generalFlags(), []cli.Flag{
 			&cli.StringFlag{Name: "budget", Usage: "disk space for cached files, kept for later mounts too (default: 20GiB)", Category: catGeneral},
+			&cli.BoolFlag{Name: "openneuro", Usage: "a folder of all datasets of OpenNeuro, and derivatives of them; DATASET@VERSION is found by name", Category: catDataset},
+			&cli.StringSliceFlag{Name: "catalog", Usage: "a folder of the datasets of this `SUPERDATASET`, given as for --dataset; with --openneuro, its datasets instead of the usual ones", Category: catDataset},
 			&cli.BoolFlag{Name: "foreground", Aliases: []string{"f"}, Usage: "stay until the mount is gone; a signal unmounts", Category: catGeneral},
 			&cli.BoolFlag{Name: "prefetch", Usage: "fetch all of it in the background, as far as the budget goes", Category: catGeneral},
 			&cli.DurationFlag{Name: "patience", Value: control.DefaultPatience, Usage: "how long a read waits while no source can be reached, before it fails; 0 is not at all", Category: catGeneral},
@@ -72,6 +75,9 @@ func mountRequest(c *cli.Context) (req control.MountRequest, err error) {
 	if req.Dataset, err = dataset(c); err != nil {
 		return req, err
 	}
+	if req.Catalogs, err = catalogs(c, &req.Dataset); err != nil {
+		return req, err
+	}
 	switch verify := c.String("verify"); verify {
 	case "auto":
 	case "strict":
@@ -105,6 +111,10 @@ func sayMounted(c *cli.Context, m control.MountInfo) error {
 	if n := len(m.Hidden); n > 0 {
 		fmt.Fprintf(os.Stderr, "note: %s cannot be shown (%s: %s …); see %s/.uniharmonyfs/dataset\n",
 			count(n, "file"), printable(m.Hidden[0].Path), printable(m.Hidden[0].Why), m.Target)
+	}
+	if len(m.Catalogs) > 0 {
+		fmt.Fprintf(c.App.Writer, "Mounted a folder of %s at %s. Unmount with: uniharmonyfs unmount %s\n", count(m.Subdatasets, "dataset"), m.Target, shellQuote(m.Target))
+		return nil
 	}
 	version := m.Version
 	if version == "" {

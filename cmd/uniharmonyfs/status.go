@@ -95,6 +95,10 @@ func writeStatus(w io.Writer, s control.Status) {
 		if i > 0 {
 			head = ""
 		}
+		if len(m.Catalogs) > 0 {
+			fmt.Fprintf(w, "%-10s %s  a folder of %s, %d opened\n", head, m.Target, count(m.Subdatasets, "dataset"), len(m.Opened))
+			continue
+		}
 		fmt.Fprintf(w, "%-10s %s  %s, %s, %d cached; %s at %.12s\n", head, m.Target, count(m.Files, "file"), size(m.Bytes), m.Cached, printable(m.Dataset), m.Commit)
 		fmt.Fprintf(w, "%-10s %s\n", "", mode(m))
 	}

@@ -51,11 +51,19 @@ var fullID = regexp.MustCompile(`^[0-9a-f]{40}$`)
 // no branch. It ends at once when ctx does. Errors are an [advice.Error], with a
 // [NotHad] in it where places were looked at, or ctx's.
 func (s *Set) Clone(ctx context.Context, path string, commit gitstore.OID) (*Subdataset, error) {
-	list, refused := s.attempts(path)
-	t := try{set: s, what: "cannot get the subdataset " + harmless(path), commit: commit, began: time.Now(), down: make(map[string]bool), places: refused}
 	if !fullID.MatchString(string(commit)) {
-		return nil, &advice.Error{Kind: advice.Unreachable, Reason: advice.Damaged, What: t.what, Why: "what the dataset names is no commit"}
+		return nil, &advice.Error{Kind: advice.Unreachable, Reason: advice.Damaged, What: cannotGet(path), Why: "what the dataset names is no commit"}
 	}
+	return s.CloneVersion(ctx, path, string(commit))
+}
+
+func cannotGet(path string) string { return "cannot get the subdataset " + harmless(path) }
+
+// CloneVersion is Clone of another version than the parent names: a tag, a branch, or a
+// commit.
+func (s *Set) CloneVersion(ctx context.Context, path, version string) (*Subdataset, error) {
+	list, refused := s.attempts(path)
+	t := try{set: s, what: cannotGet(path), version: version, began: time.Now(), down: make(map[string]bool), places: refused}
 	specs := make([]fetch.Spec, len(list))
 	for i, a := range list {
 		var err error
@@ -63,7 +71,7 @@ func (s *Set) Clone(ctx context.Context, path string, commit gitstore.OID) (*Sub
 			t.failed(a, err)
 			continue
 		}
-		if fetch.IsKnown(filepath.Join(s.o.Dir, specs[i].Name), specs[i], string(commit)) {
+		if fetch.IsKnown(filepath.Join(s.o.Dir, specs[i].Name), specs[i], version) {
 			if had, err := t.open(ctx, a, specs[i]); err == nil {
 				return had, nil
 			} else if ctx.Err() != nil {
@@ -97,10 +105,10 @@ func (s *Set) Clone(ctx context.Context, path string, commit gitstore.OID) (*Sub
 
 // try is how far the places of one subdataset were tried.
 type try struct {
-	set    *Set
-	what   string // for errors
-	commit gitstore.OID
-	began  time.Time
+	set     *Set
+	what    string // for errors
+	version string
+	began   time.Time
 
 	places  []Place         // that failed
 	reasons []advice.Reason // of them
@@ -128,12 +136,12 @@ func (t *try) open(ctx context.Context, a attempt, spec fetch.Spec) (*Subdataset
 		return nil, err
 	}
 	o.Env = env
-	c, err := t.set.o.Open(ctx, spec, string(t.commit), o)
+	c, err := t.set.o.Open(ctx, spec, t.version, o)
 	if err != nil {
 		return nil, t.explained(err, a, tunnel)
 	}
-	if c.Commit != t.commit {
-		return nil, fmt.Errorf("it has another commit than %s", t.commit)
+	if fullID.MatchString(t.version) && string(c.Commit) != t.version {
+		return nil, fmt.Errorf("it has another commit than %s", t.version)
 	}
 	return &Subdataset{Clone: c, From: a.place, config: t.set.parent.Config, reach: a.reach}, nil
 }

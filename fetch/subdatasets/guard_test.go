@@ -81,7 +81,7 @@ func TestEnvironmentOfGit(t *testing.T) {
 // When the time is over, no other place is begun.
 func TestTimeToFind(t *testing.T) {
 	b := newBench(t)
-	try := &try{set: b.set(b.parent("https://example.org/super"), b.options("")), commit: nowhere, began: time.Now().Add(-findTime - time.Second)}
+	try := &try{set: b.set(b.parent("https://example.org/super"), b.options("")), version: string(nowhere), began: time.Now().Add(-findTime - time.Second)}
 	if had, err := try.open(t.Context(), attempt{url: "https://example.org/a"}, fetch.Spec{}); !errors.Is(err, errTime) || had != nil || len(b.opened) != 0 {
 		t.Errorf("%v, %v", had, err)
 	}

@@ -51,7 +51,10 @@ func (d Dataset) Levels() int {
 // MountRequest asks for a mount.
 type MountRequest struct {
 	Dataset
-	ID         string         `json:"id,omitempty"` // to be named by in an [UnmountRequest]
+	ID string `json:"id,omitempty"` // to be named by in an [UnmountRequest]
+	// Catalogs are superdatasets, as Spec names one: instead of one dataset, a folder of
+	// those at their roots is shown, and of all of OpenNeuro. Spec and Version are empty.
+	Catalogs   []string       `json:"catalogs,omitempty"`
 	Selection  bids.Selection `json:"selection"`
 	Target     string         `json:"target"` // absolute
 	Budget     int64          `json:"budget,omitempty"`
@@ -81,7 +84,8 @@ type MountInfo struct {
 	Selection bids.Selection `json:"selection"`
 	Files     int            `json:"files"`
 	Bytes     int64          `json:"bytes"`
-	Cached    int            `json:"cached"` // files whose content was fetched and is here
+	Cached    int            `json:"cached"`             // files whose content was fetched and is here
+	Catalogs  []string       `json:"catalogs,omitempty"` // of a folder of datasets
 	// Subdatasets are shown as directories; into those of Opened somebody has looked.
 	Subdatasets int             `json:"subdatasets,omitempty"`
 	Opened      []OpenedPart    `json:"opened,omitempty"`

@@ -41,6 +41,9 @@ func (d *daemon) mountRequest(ctx context.Context, req control.MountRequest, r *
 			return info, err
 		}
 	}
+	if len(req.Catalogs) > 0 {
+		return d.mountFolder(ctx, req, made, r)
+	}
 	v, err := d.datasets.Reach(ctx, req.Dataset, req.Selection, r.Progress)
 	if err != nil {
 		return info, err
@@ -75,6 +78,30 @@ func (d *daemon) mountRequest(ctx context.Context, req control.MountRequest, r *
 		}
 	}
 	tidy()
+	return m.Info(), nil
+}
+
+// mountFolder mounts a folder of datasets.
+func (d *daemon) mountFolder(ctx context.Context, req control.MountRequest, made int, r *reply) (info control.MountInfo, err error) {
+	c, err := d.datasets.Catalog(ctx, req.Dataset, req.Catalogs, r.Progress)
+	if err != nil {
+		return info, err
+	}
+	served, release := false, c.Release
+	defer func() { // also after a panic
+		if !served {
+			release()
+		}
+	}()
+	m, err := d.views.NewFolder(req, c)
+	if err != nil {
+		return info, err
+	}
+	release = m.Close
+	if err := d.serve(m, made); err != nil {
+		return info, err
+	}
+	served = true
 	return m.Info(), nil
 }
 

@@ -1,6 +1,7 @@
 package dataset
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io/fs"
@@ -24,6 +25,11 @@ type subdatasetsOf struct {
 // commit that the version names. It is asked for as the version was. Errors are those
 // of [subdatasets.Set.Clone].
 func (r *Registry) Below(ctx context.Context, v *Version, dir int, tell bulk.Tell) (*Version, error) {
+	return r.belowAt(ctx, v, dir, "", tell)
+}
+
+// belowAt is Below at another version than the one that v names, unless it is "".
+func (r *Registry) belowAt(ctx context.Context, v *Version, dir int, version string, tell bulk.Tell) (*Version, error) {
 	sub, ok := v.Subdataset(dir)
 	if !ok {
 		return nil, errors.New("there is no subdataset")
@@ -34,21 +40,27 @@ func (r *Registry) Below(ctx context.Context, v *Version, dir int, tell bulk.Tel
 		return nil, err
 	}
 	req := v.Request
-	req.Version, req.Template = string(sub.Commit), ""
+	req.Version, req.Template = cmp.Or(version, string(sub.Commit)), ""
 	var found *Version
 	leave := func() {
 		if found != nil {
 			found.Release()
 		}
 	}
-	had, err := set.With(func(ctx context.Context, spec fetch.Spec, version string, o fetch.CloneOptions) (*fetch.Clone, error) {
+	set = set.With(func(ctx context.Context, spec fetch.Spec, version string, o fetch.CloneOptions) (*fetch.Clone, error) {
 		leave() // it was not what was looked for
 		req.Spec, o.Progress = spec.URL, r.cloneOptions(req, tell).Progress
 		if found, err = r.open(ctx, spec, req, o, tell); err != nil {
 			return nil, err
 		}
 		return found.Clone, nil
-	}).Clone(ctx, path, sub.Commit)
+	})
+	var had *subdatasets.Subdataset
+	if version == "" {
+		had, err = set.Clone(ctx, path, sub.Commit)
+	} else {
+		had, err = set.CloneVersion(ctx, path, version)
+	}
 	if err != nil {
 		leave()
 		return nil, err

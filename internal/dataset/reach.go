@@ -49,8 +49,13 @@ func (r *Registry) Reach(ctx context.Context, req control.Dataset, s bids.Select
 	if err != nil {
 		return nil, err
 	}
-	failed := make(map[string]bool)
-	for range req.Levels() {
+	return r.reachFrom(ctx, v, req.Levels(), s, tell)
+}
+
+// reachFrom is Reach for a version that is open, which is released after an error.
+func (r *Registry) reachFrom(ctx context.Context, v *Version, levels int, s bids.Selection, tell bulk.Tell) (*Version, error) {
+	req, failed := v.Request, make(map[string]bool)
+	for range levels {
 		var wanted []int
 		for _, sub := range v.Subdatasets {
 			if at := v.Path(sub.Node); !failed[at] && s.Reaches(at) && (req.Recursive || !s.IsWhole() || isNamed(at)) {

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"time"
 	"weak"
 
 	"github.com/uniharmony/uniharmonyfs/cache"
@@ -126,13 +127,21 @@ func (r *Registry) cloneDir(name string) string { return filepath.Join(r.Dir.Dat
 // known version needs no network. The version holds the dataset until
 // [Version.Release].
 func (r *Registry) Open(ctx context.Context, req control.Dataset, tell bulk.Tell) (*Version, error) {
+	return r.openNewer(ctx, req, 0, tell)
+}
+
+// openNewer is Open of what was looked up not longer ago than maxAge, if that can be
+// done; 0 is any time.
+func (r *Registry) openNewer(ctx context.Context, req control.Dataset, maxAge time.Duration, tell bulk.Tell) (*Version, error) {
 	spec, err := fetch.ParseSpec(req.Spec, req.Template)
 	if known := new(advice.Error); errors.As(err, &known) {
 		return nil, err
 	} else if err != nil {
 		return nil, &advice.Error{Kind: advice.Usage, What: err.Error()}
 	}
-	return r.open(ctx, spec, req, r.cloneOptions(req, tell), tell)
+	o := r.cloneOptions(req, tell)
+	o.MaxAge = maxAge
+	return r.open(ctx, spec, req, o, tell)
 }
 
 // cloneOptions are those of a request.

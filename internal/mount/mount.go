@@ -28,7 +28,8 @@ type Host struct {
 // A Mount is a view that is served, with the views of its subdatasets that somebody has
 // looked into. Its methods may be called by any goroutine.
 type Mount struct {
-	*Part // of the dataset itself
+	*Part          // of the dataset itself
+	folder *folder // nil: it is a mount of one dataset
 	Host
 	request control.MountRequest
 	served  *fs.Mounted
@@ -89,6 +90,12 @@ func (m *Mount) Serve() error {
 	}
 	m.served = served
 	m.version.Mounted(m.Target())
+	if m.folder != nil {
+		m.folder.catalog.Mounted(m.Target())
+		if !m.request.Offline {
+			go m.Guard("the list of datasets", m.folder.refresh)
+		}
+	}
 	m.Log.Info("mounted", "target", m.Target(), "dataset", m.version.Spec(), "commit", m.version.Commit, "files", m.shown.view.Files(), "passthrough", served.Passthrough())
 	return nil
 }
@@ -112,6 +119,10 @@ func (m *Mount) Info() control.MountInfo {
 		if m.shown.view.Shown(sub.Node) {
 			i.Subdatasets++
 		}
+	}
+	if m.folder != nil {
+		i.Catalogs, i.Subdatasets = m.request.Catalogs, len(m.folder.Names())
+		i.Hints = m.folder.catalog.LeftOut()
 	}
 	for _, p := range m.parts()[1:] {
 		i.Opened = append(i.Opened, control.OpenedPart{Path: p.path, Dataset: p.version.Spec(), Commit: string(p.version.Commit), Files: p.shown.view.Files(), Bytes: p.shown.view.Bytes()})

@@ -3,6 +3,7 @@ package mount
 import (
 	"context"
 	"errors"
+	iofs "io/fs"
 	"maps"
 	"path"
 	"path/filepath"
@@ -39,7 +40,7 @@ type Part struct {
 func (m *Mount) newPart(path string, v *dataset.Version, chosen *dataset.Selection, owner string) (*Part, error) {
 	p := &Part{m: m, path: path, version: v, shown: shown{chosen.View, chosen.Files, chosen.Hints}, owner: owner}
 	p.uses = sync.OnceValues(func() (func(int) cache.Use, error) { return v.Uses(m.reads(owner)) })
-	if path == "" {
+	if path == "" && len(p.shown.files) > 0 {
 		// Where content is is found out behind the mount: it is soon asked for. Of a
 		// subdataset that somebody looks into, perhaps never.
 		if _, err := p.uses(); err != nil {
@@ -97,18 +98,39 @@ func (p *Part) Has(dir int) bool {
 	return is && p.level < p.m.request.Levels()
 }
 
-// Enter implements [fs.Borders]: one look serves all who wait for it, and ends when
-// nobody does.
+// Enter implements [fs.Borders].
 func (p *Part) Enter(ctx context.Context, dir int) (*fs.Part, error) {
-	b, at := &p.m.below, p.pathOf(dir)
+	return p.m.enter(ctx, inside{
+		path: p.pathOf(dir), level: p.level + 1, selection: p.m.request.Selection.Within(),
+		open: func(ctx context.Context) (*dataset.Version, error) {
+			return p.m.Datasets.Below(ctx, p.version, dir, quiet)
+		},
+	})
+}
+
+func quiet(control.Progress) {}
+
+// inside is a dataset at a path of the mount, which somebody looks into.
+type inside struct {
+	path      string
+	level     int // how many datasets it is in
+	selection bids.Selection
+	open      func(ctx context.Context) (*dataset.Version, error)
+}
+
+// enter looks into a dataset. One look serves all who wait for it, and ends when nobody
+// does.
+func (m *Mount) enter(ctx context.Context, in inside) (*fs.Part, error) {
+	b, at := &m.below, in.path
 	b.mu.Lock()
 	l := b.looks[at]
 	if l == nil || l.isOver() && l.err != nil && time.Now().After(l.until) {
+		b.tidy()
 		l = &look{done: make(chan struct{})}
 		b.looks[at] = l
-		var inside context.Context
-		inside, l.cancel = context.WithTimeout(p.m.ctx, lookFor)
-		go p.m.Guard("a look into a subdataset", func() { p.look(inside, l, at, dir) })
+		var until context.Context
+		until, l.cancel = context.WithTimeout(m.ctx, lookFor)
+		go m.Guard("a look into a dataset", func() { m.look(until, l, in) })
 	}
 	l.waiting++
 	b.mu.Unlock()
@@ -131,6 +153,17 @@ func (p *Part) Enter(ctx context.Context, dir int) (*fs.Part, error) {
 	return l.part.fs, nil
 }
 
+// tidy forgets failures of long ago, when they are many. Callers hold mu.
+func (b *below) tidy() {
+	if len(b.looks) < manyLooks {
+		return
+	}
+	maps.DeleteFunc(b.looks, func(_ string, l *look) bool { return l.isOver() && l.err != nil && time.Now().After(l.until) })
+}
+
+// manyLooks is how many looks are remembered before failures are forgotten.
+const manyLooks = 10_000
+
 func (l *look) isOver() bool {
 	select {
 	case <-l.done:
@@ -140,20 +173,18 @@ func (l *look) isOver() bool {
 	}
 }
 
-// look opens the subdataset at a directory.
-func (p *Part) look(ctx context.Context, l *look, at string, dir int) {
+func (m *Mount) look(ctx context.Context, l *look, in inside) {
 	defer l.cancel()
 	err := errors.New("a defect of the program: see the log")
 	defer func() { // also after a panic
 		l.err, l.until = err, time.Now().Add(failureTTL)
 		close(l.done)
 	}()
-	l.part, err = p.enter(ctx, l, at, dir)
+	l.part, err = m.open(ctx, l, in)
 }
 
-func (p *Part) enter(ctx context.Context, l *look, at string, dir int) (*Part, error) {
-	m := p.m
-	v, err := m.Datasets.Below(ctx, p.version, dir, func(control.Progress) {})
+func (m *Mount) open(ctx context.Context, l *look, in inside) (*Part, error) {
+	v, err := in.open(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -163,31 +194,31 @@ func (p *Part) enter(ctx context.Context, l *look, at string, dir int) (*Part, e
 			v.Release()
 		}
 	}()
-	owner := v.ID() + ":" + m.request.Target
-	c := v.Chooser(owner, func(control.Progress) {})
+	owner := Owner(v, m.Target())
+	c := v.Chooser(owner, quiet)
 	c.Below = true
-	chosen, err := c.Choose(ctx, m.request.Selection.Within())
+	chosen, err := c.Choose(ctx, in.selection)
 	if nothing := new(bids.NoMatchError); errors.As(err, &nothing) { // all is left out
 		chosen, err = &dataset.Selection{Result: &bids.Result{}, View: v.View(nil, nil)}, nil
 	}
 	if err != nil {
 		return nil, err
 	}
-	in, err := m.newPart(at, v, chosen, owner)
+	p, err := m.newPart(in.path, v, chosen, owner)
 	if err != nil {
 		return nil, err
 	}
-	in.level = p.level + 1
+	p.level = in.level
 	m.below.mu.Lock()
 	defer m.below.mu.Unlock()
-	if m.ctx.Err() != nil || m.below.looks[at] != l { // nobody waits for it any more
+	if m.ctx.Err() != nil || m.below.looks[in.path] != l { // nobody waits for it any more
 		return nil, context.Canceled
 	}
 	kept = true
-	v.Mounted(m.request.Target)
-	m.below.entered = append(m.below.entered, in)
-	m.Log.Info("looked into a subdataset", "target", m.request.Target, "path", at, "dataset", v.Spec(), "commit", v.Commit, "files", chosen.View.Files())
-	return in, nil
+	v.Mounted(m.Target())
+	m.below.entered = append(m.below.entered, p)
+	m.Log.Info("looked into a dataset", "target", m.Target(), "path", in.path, "dataset", v.Spec(), "commit", v.Commit, "files", chosen.View.Files())
+	return p, nil
 }
 
 // unreached gives an error a number that a program is told: the network is out of
@@ -195,6 +226,8 @@ func (p *Part) enter(ctx context.Context, l *look, at string, dir int) (*Part, e
 func unreached(err error) error {
 	known := new(advice.Error)
 	switch {
+	case errors.Is(err, iofs.ErrNotExist):
+		return err
 	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &known) && known.Reason == advice.Network:
 		return errors.Join(syscall.EHOSTUNREACH, err)
 	case errors.As(err, &known) && known.Reason == advice.Offline:
@@ -216,6 +249,9 @@ func (m *Mount) Close() {
 	m.stop()
 	for _, p := range m.parts() {
 		p.version.Release()
+	}
+	if m.folder != nil {
+		m.folder.catalog.Release()
 	}
 }
 
@@ -249,6 +285,13 @@ func (m *Mount) partAt(at string) (*Part, string) {
 // borderAbove returns the subdataset of the part that a path lies in, as a path in the
 // mount, and why it could not be looked into, if that is known.
 func (p *Part) borderAbove(rel string) (border string, why error) {
+	if f := p.m.folder; f != nil && p.path == "" {
+		name, _, _ := strings.Cut(rel, "/")
+		if _, possible := f.catalog.Has(name); possible && name != "" {
+			return name, p.m.below.why(name)
+		}
+		return "", nil
+	}
 	for at := rel; at != ""; at = at[:max(strings.LastIndexByte(at, '/'), 0)] {
 		if n, ok := p.shown.view.Find(at); ok {
 			if !p.Has(n) {
