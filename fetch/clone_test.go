@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -148,6 +149,26 @@ func TestKnownVersionsNeedNoNetwork(t *testing.T) {
 	if got := ClonedFrom(h.dir); got != spec.URL {
 		t.Errorf("cloned from %q", got)
 	}
+}
+
+// A commit is asked for by itself, without asking first what there is.
+func TestCommitIsAskedForItself(t *testing.T) {
+	s, m := history(t)
+	spec, h := specOf(t, s.GitURL(m)), hiddenOf(t)
+	var asked atomic.Int32
+	s.SetGitFault(func(publisher.Request) publisher.Fault { asked.Add(1); return nil })
+	for i, text := range []string{"old", "new"} {
+		asked.Store(0)
+		c, err := h.Clone(t.Context(), spec, m.Commits[i], CloneOptions{Git: FindGit()})
+		if err != nil || readme(t, c) != text {
+			t.Fatalf("%s: %v", text, err)
+		}
+		if n := asked.Load(); n > 2 {
+			t.Errorf("%d requests", n)
+		}
+	}
+	_, err := h.Clone(t.Context(), spec, strings.Repeat("1", 40), CloneOptions{Git: FindGit()})
+	wantAdvice(t, err, advice.UnknownVersion)
 }
 
 // What is the newest is looked up again after a while, and stays what it was when nobody

@@ -132,6 +132,22 @@ func (w *withGit) keep(ctx context.Context, dir string, id gitstore.OID) error {
 }
 
 func (w *withGit) fetch(ctx context.Context, dir, version string) (got fetched, err error) {
+	notHad := false
+	if id := strings.ToLower(version); isID(id) && !w.spec.Bundle {
+		// Servers that allow that need not say first what else they have. The git-annex
+		// branch is where it usually is, if there is one.
+		w.progress(Progress{Phase: "connect", Text: "asking for the dataset"})
+		err := w.fetchRefs(ctx, dir, []string{id})
+		if err == nil {
+			got, err = w.kept(ctx, dir, id)
+			got.annex = annexRef
+		}
+		g, ok := program.AsGitError(err)
+		if err == nil || ctx.Err() != nil || !ok || remedy.SpeaksOfNetwork(g.Said) {
+			return got, err
+		}
+		notHad = strings.Contains(g.Said, "not our ref") // it looked: all of its history would not have it
+	}
 	r, err := w.offered(ctx)
 	if err != nil {
 		return got, err
@@ -142,8 +158,10 @@ func (w *withGit) fetch(ctx context.Context, dir, version string) (got fetched, 
 	}
 	want := version
 	switch {
+	case ref == "" && notHad:
+		return got, r.unknownVersion(version)
 	case ref == "":
-		got.annex, err = w.fetchCommit(ctx, dir, version, r)
+		got.annex, err = w.fetchAll(ctx, dir, r)
 	case w.spec.Bundle || w.shares(dir):
 		err = w.fetchRefs(ctx, dir, append(r.annexRefspec(), "+"+ref+":"+ours(ref)))
 		want = ours(ref)
@@ -155,21 +173,28 @@ func (w *withGit) fetch(ctx context.Context, dir, version string) (got fetched, 
 	if err != nil {
 		return got, err
 	}
-	out, err := w.run(ctx, "-C", dir, "rev-parse", "--verify", "--quiet", "--end-of-options", want+"^{commit}")
+	had, err := w.kept(ctx, dir, want)
+	if _, said := program.AsGitError(err); said && ref == "" {
+		return got, r.unknownVersion(version)
+	}
 	if err != nil {
-		if ref == "" {
-			return got, r.unknownVersion(version)
-		}
 		return got, err
 	}
-	got.commit = gitstore.OID(strings.TrimSpace(out))
-	if err := w.keep(ctx, dir, got.commit); err != nil {
-		return got, err
-	}
+	got.commit = had.commit
 	if branch, ok := strings.CutPrefix(ours(ref), "refs/heads/"); ok {
 		_, err = w.run(ctx, "-C", dir, "symbolic-ref", "HEAD", "refs/heads/"+branch)
 	}
 	return got, err
+}
+
+// kept is the commit of a revision that the hidden clone has, and is to keep.
+func (w *withGit) kept(ctx context.Context, dir, rev string) (got fetched, err error) {
+	out, err := w.run(ctx, "-C", dir, "rev-parse", "--verify", "--quiet", "--end-of-options", rev+"^{commit}")
+	if err != nil {
+		return got, err
+	}
+	got.commit = gitstore.OID(strings.TrimSpace(out))
+	return got, w.keep(ctx, dir, got.commit)
 }
 
 // ours is the ref under which the hidden clone keeps a ref of the dataset.
@@ -198,19 +223,9 @@ func (w *withGit) fetchRefs(ctx context.Context, dir string, refspecs []string, 
 	return err
 }
 
-// fetchCommit fetches a commit that may be no ref's: directly where the other
-// side allows that, else with all that it has. It returns the ref of the
-// git-annex branch when that has not come with it.
-func (w *withGit) fetchCommit(ctx context.Context, dir, id string, r refs) (annex string, err error) {
-	if len(id) == 40 && !w.spec.Bundle {
-		err := w.fetchRefs(ctx, dir, []string{strings.ToLower(id)})
-		if err == nil || ctx.Err() != nil {
-			return r.annexBranch(), err
-		}
-		if strings.Contains(program.Said(err), "not our ref") {
-			return "", r.unknownVersion(id) // it looked: all of its history would not have it
-		}
-	}
+// fetchAll fetches all that the other side has, for a commit that may be no ref's. It
+// returns the ref of the git-annex branch when that has not come with it.
+func (w *withGit) fetchAll(ctx context.Context, dir string, r refs) (annex string, err error) {
 	_, err = w.transfer(ctx, "-C", dir, "fetch", "--quiet", "--progress", "--no-auto-maintenance", "--update-head-ok", "--no-write-fetch-head", "--",
 		w.spec.URL, "+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*")
 	if r.annexBranch() != annexRef {
