@@ -8,7 +8,7 @@ import sys
 
 from common import Table, say
 
-MEASURES = ("downloads", "reads", "headers", "scale", "bids")
+MEASURES = ("downloads", "reads", "headers", "scale", "trees", "bids")
 
 
 def main() -> None:

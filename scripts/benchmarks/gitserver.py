@@ -12,10 +12,11 @@ from typing import Self
 
 
 class GitServer:
-    """A bare repository, served by git http-backend after a round-trip time."""
+    """A bare repository, or a directory of some, served by git http-backend after a round-trip time."""
 
     def __init__(self, repository: Path, rtt: float = 0.020):
         self.sent = 0
+        self.requests = 0
         server, lock = self, threading.Lock()
 
         class Handler(BaseHTTPRequestHandler):
@@ -39,6 +40,7 @@ class GitServer:
                 self.wfile.write(reply)
                 with lock:
                     server.sent += len(reply)
+                    server.requests += 1
 
             do_GET = do_POST = answer
 
