@@ -32,8 +32,8 @@ type Chooser struct {
 	v       *Version
 	owner   string // of what has to be fetched
 	tell    bulk.Tell
-	catalog *bids.Catalog
-	nodes   []int // of the catalog's paths
+	catalog *bids.Catalog // nil before the first question, as nodes are
+	nodes   []int         // of the catalog's paths
 
 	// Below says that subdatasets are shown as directories, for who looks into them.
 	Below bool
@@ -46,9 +46,7 @@ type Chooser struct {
 
 // Chooser returns a chooser. What has to be fetched belongs to owner in the cache.
 func (v *Version) Chooser(owner string, tell bulk.Tell) *Chooser {
-	c := &Chooser{v: v, owner: owner, tell: tell, nodes: v.sortedFiles(), tried: make(map[int]bool), kept: make(map[annex.Key][]byte)}
-	c.catalog = bids.NewCatalog(len(c.nodes), func(i int) string { return v.Path(c.nodes[i]) }).Remembering(c)
-	return c
+	return &Chooser{v: v, owner: owner, tell: tell, tried: make(map[int]bool), kept: make(map[annex.Key][]byte)}
 }
 
 // Choose applies a selection to the version.
@@ -142,17 +140,31 @@ const maxDeciding = 64 << 20
 // needed. In datasets that were not made for it, that ends after two or three.
 const maxRounds = 20
 
-// run asks a question. When git-annex holds sidecars or tables that it depends
-// on and they are not here, it fetches them and asks again.
+// run asks a question.
 func (c *Chooser) run(ctx context.Context, ask func(*bids.Catalog, bids.Read) error) error {
+	if c.catalog == nil {
+		c.nodes = c.v.sortedFiles()
+		c.catalog = bids.NewCatalog(len(c.nodes), func(i int) string { return c.v.Path(c.nodes[i]) }).Remembering(c)
+	}
+	err := c.rounds(ctx, func() error {
+		return ask(c.catalog.Until(ctx), func(i int) ([]byte, error) { return c.read(ctx, i) })
+	})
+	if ctx.Err() == nil {
+		c.keep()
+	}
+	return err
+}
+
+// rounds finds something out. When git-annex holds sidecars or tables that it depends
+// on and they are not here, it fetches them and does it again.
+func (c *Chooser) rounds(ctx context.Context, find func() error) error {
 	for round := 1; ; round++ {
 		c.missing = nil
-		err := ask(c.catalog.Until(ctx), func(i int) ([]byte, error) { return c.read(ctx, i) })
+		err := find()
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
 		if len(c.missing) == 0 || round == maxRounds {
-			c.keep()
 			return err
 		}
 		if err := c.fetch(ctx); err != nil {
@@ -163,13 +175,19 @@ func (c *Chooser) run(ctx context.Context, ask func(*bids.Catalog, bids.Read) er
 
 // read returns the content of a file, by its number in the catalog.
 func (c *Chooser) read(ctx context.Context, i int) ([]byte, error) {
-	n := c.nodes[i]
-	switch {
-	case c.v.Size(n) > maxDeciding:
+	if n := c.nodes[i]; c.v.Kind(n) != tree.Git || c.v.Size(n) > maxDeciding {
+		return c.readNow(ctx, n, maxDeciding)
+	}
+	return c.readGit(ctx, i)
+}
+
+// readNow returns the content of a file of at most so many bytes if it is here, and
+// else takes note that it is missing.
+func (c *Chooser) readNow(ctx context.Context, n int, most int64) ([]byte, error) {
+	switch k := c.v.Kind(n); {
+	case c.v.Size(n) > most:
 		return nil, fmt.Errorf("%s is too large", c.v.Path(n))
-	case c.v.Kind(n) == tree.Git:
-		return c.readGit(ctx, i)
-	case c.v.Kind(n) != tree.Annexed:
+	case k != tree.Git && k != tree.Annexed:
 		return nil, fmt.Errorf("%s is no file", c.v.Path(n))
 	}
 	data, err := c.v.ReadNow(ctx, n)
