@@ -93,7 +93,7 @@ func (c *Chooser) ChooseBeside(ctx context.Context, s bids.Selection, beside fun
 // reached returns the subdatasets that a selection may show files of.
 func (c *Chooser) reached(s bids.Selection) (nodes []int) {
 	for _, sub := range c.v.Subdatasets {
-		if s.IsWhole() && s.Reaches(c.v.Path(sub.Node)) {
+		if s.IsWhole() && s.Reaches(c.v.Path(sub.Node), nil) {
 			nodes = append(nodes, sub.Node)
 		}
 	}
@@ -144,7 +144,7 @@ const maxRounds = 20
 func (c *Chooser) run(ctx context.Context, ask func(*bids.Catalog, bids.Read) error) error {
 	if c.catalog == nil {
 		c.nodes = c.v.sortedFiles()
-		c.catalog = bids.NewCatalog(len(c.nodes), func(i int) string { return c.v.Path(c.nodes[i]) }).Remembering(c)
+		c.catalog = bids.NewCatalog(len(c.nodes), func(i int) string { return c.v.Path(c.nodes[i]) }, nil).Remembering(c)
 	}
 	err := c.rounds(ctx, func() error {
 		return ask(c.catalog.Until(ctx), func(i int) ([]byte, error) { return c.read(ctx, i) })

@@ -58,7 +58,7 @@ func (r *Registry) reachFrom(ctx context.Context, v *Version, levels int, s bids
 	for range levels {
 		var wanted []int
 		for _, sub := range v.Subdatasets {
-			if at := v.Path(sub.Node); !failed[at] && s.Reaches(at) && (req.Recursive || !s.IsWhole() || isNamed(at)) {
+			if at := v.Path(sub.Node); !failed[at] && s.Reaches(at, nil) && (req.Recursive || !s.IsWhole() || isNamed(at)) {
 				wanted = append(wanted, sub.Node)
 			}
 		}
