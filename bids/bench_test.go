@@ -43,7 +43,7 @@ func TestCatalogIsSmall(t *testing.T) {
 		return m.HeapAlloc
 	}
 	before := heap()
-	c := NewCatalog(n, func(i int) string { return paths[i] })
+	c := NewCatalog(n, func(i int) string { return paths[i] }, nil)
 	each := float64(heap()-before) / n
 	t.Logf("%.1f bytes a file", each)
 	if each > 100 {
@@ -55,13 +55,13 @@ func TestCatalogIsSmall(t *testing.T) {
 func BenchmarkCatalog(b *testing.B) {
 	paths := large(30_000)
 	for b.Loop() {
-		NewCatalog(len(paths), func(i int) string { return paths[i] })
+		NewCatalog(len(paths), func(i int) string { return paths[i] }, nil)
 	}
 }
 
 func BenchmarkSelect(b *testing.B) {
 	paths := large(30_000)
-	c := NewCatalog(len(paths), func(i int) string { return paths[i] })
+	c := NewCatalog(len(paths), func(i int) string { return paths[i] }, nil)
 	for _, query := range []string{"", "sub=00003", "modality=swi", "suffix=bold ext=.nii.gz"} {
 		b.Run(query, func(b *testing.B) {
 			s := parse(b, query)
@@ -82,7 +82,7 @@ func BenchmarkOneDirectory(b *testing.B) {
 			for i := range n {
 				paths = append(paths, fmt.Sprintf("sub-1/micr/sub-1_sample-%05d_SEM.json", i), fmt.Sprintf("sub-1/micr/sub-1_sample-%05d_SEM.png", i))
 			}
-			c := NewCatalog(len(paths), func(i int) string { return paths[i] })
+			c := NewCatalog(len(paths), func(i int) string { return paths[i] }, nil)
 			for b.Loop() {
 				if _, err := c.selectAlone(parse(b, "ext=.png"), nil); err != nil {
 					b.Fatal(err)
@@ -99,10 +99,10 @@ func BenchmarkMillion(b *testing.B) {
 	read := func(i int) ([]byte, error) { return []byte(`{"B0FieldSource": "pepolar"}`), nil }
 	b.Run("catalog", func(b *testing.B) {
 		for b.Loop() {
-			NewCatalog(len(paths), path)
+			NewCatalog(len(paths), path, nil)
 		}
 	})
-	c := NewCatalog(len(paths), path)
+	c := NewCatalog(len(paths), path, nil)
 	for _, query := range []string{"", "sub=00003", "modality=func", "modality=swi", "echo=1 ext=.nii.gz"} {
 		b.Run(query, func(b *testing.B) {
 			b.ReportAllocs()
@@ -133,7 +133,7 @@ func BenchmarkColumns(b *testing.B) {
 	for sub := range 200 {
 		participants += fmt.Sprintf("sub-%05d\t%d\n", sub, sub)
 	}
-	c := NewCatalog(len(paths), func(i int) string { return paths[i] })
+	c := NewCatalog(len(paths), func(i int) string { return paths[i] }, nil)
 	read := func(i int) ([]byte, error) {
 		switch p := paths[i]; {
 		case p == "participants.tsv":

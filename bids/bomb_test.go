@@ -89,7 +89,7 @@ func TestBombsEnd(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			defer cancel()
 			looks := 0
-			c := NewCatalog(len(d.paths), func(i int) string { looks++; return d.paths[i] }).Until(ctx)
+			c := NewCatalog(len(d.paths), func(i int) string { looks++; return d.paths[i] }, d).Until(ctx)
 			if b.want == ErrTooMuch.Error() {
 				c.steps /= 10 // to be sooner there
 			}

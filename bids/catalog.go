@@ -16,9 +16,10 @@ type Catalog struct {
 }
 
 // NewCatalog parses the names of one dataset: n paths relative to its root, in
-// byte order, path(i) being one of them. path is called again by Select.
-func NewCatalog(n int, path func(i int) string) *Catalog {
-	return &Catalog{names: names{layout.New(n, path)}, steps: stepsAtAll}
+// byte order, path(i) being one of them. path is called again by Select. Where said is
+// nil, the dataset is taken for no study.
+func NewCatalog(n int, path func(i int) string, said Descriptions) *Catalog {
+	return &Catalog{names: names{layout.New(n, path, rawDatasets(said, ""))}, steps: stepsAtAll}
 }
 
 // names are what a selection is made from.

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -23,7 +24,17 @@ type dataset struct {
 }
 
 func (d *dataset) catalog() *Catalog {
-	return NewCatalog(len(d.paths), func(i int) string { return d.paths[i] })
+	return NewCatalog(len(d.paths), func(i int) string { return d.paths[i] }, d)
+}
+
+// Has and Type are its descriptions.
+func (d *dataset) Has(dir string) bool {
+	_, ok := d.content[path.Join(dir, "dataset_description.json")]
+	return ok
+}
+
+func (d *dataset) Type(dir string) string {
+	return DatasetType(d.content[path.Join(dir, "dataset_description.json")])
 }
 
 func (d *dataset) facets() []Facet {

@@ -11,6 +11,8 @@
 //   - The primary selection is what pybids' BIDSLayout.get selects, file for
 //     file, within the subject trees; tables (scans, sessions) are never
 //     primary.
+//   - Of a study, the subject trees are those of its raw datasets, each of which is
+//     selected from as if it were alone.
 //   - Every primary file is in the view, and the view is closed under the
 //     companion rules.
 //   - Selecting in the view again gives the same primary files.

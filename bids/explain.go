@@ -122,6 +122,8 @@ func (sel *selector) absence(i int32) string {
 		return "sourcedata is shown with --sourcedata"
 	case f.Place == layout.Derivatives || sel.Dirs[f.Dir].Pipeline != 0 && !sel.pipelineIn[sel.Dirs[f.Dir].Pipeline]:
 		return "derivatives are shown with --derivatives"
+	case sel.unused[sel.Dirs[f.Dir].Root] && f.Place != layout.Subject:
+		return "nothing else of its dataset is shown"
 	case f.Place == layout.Stimuli:
 		return "no shown table presents it"
 	case f.Place == layout.Root && !sel.Inherits(i):

@@ -19,7 +19,7 @@ func (sel *selector) addOutside() error {
 		}
 		f := &sel.Files[i]
 		d := &sel.Dirs[f.Dir]
-		if !sel.pipelineIn[d.Pipeline] {
+		if !sel.pipelineIn[d.Pipeline] || sel.unused[d.Root] {
 			continue
 		}
 		switch f.Place {

@@ -10,9 +10,10 @@ import (
 
 // Reaches reports whether a selection may show files below a directory of which only
 // the path is known, relative to the dataset's root: that of another dataset. What the
-// files' own names say is not considered.
-func (s Selection) Reaches(dir string) bool {
-	c := names{layout.New(1, func(int) string { return dir + "/file" })}
+// files' own names say is not considered. Where said is nil, the dataset is taken for
+// no study.
+func (s Selection) Reaches(dir string, said Descriptions) bool {
+	c := names{layout.New(1, func(int) string { return dir + "/file" }, rawDatasets(said, dir))}
 	sel := &selector{names: c, asked: asked{s: s, whole: s.isWhole(), exclude: filter.CompileGlobs(s.Exclude)}}
 	sel.query = c.compile(filter.Query{Entities: s.Entities})
 	f := &c.Files[0]
@@ -26,7 +27,7 @@ func (s Selection) Reaches(dir string) bool {
 		return false
 	}
 	// Below the root of a derivative these are as at the dataset's own.
-	within, _, _ := strings.Cut(strings.TrimPrefix(d.Path, c.Dirs[d.Root].Path+"/"), "/")
+	within, _, _ := strings.Cut(strings.TrimPrefix(strings.TrimPrefix(d.Path, c.Dirs[d.Root].Path), "/"), "/")
 	if d.Pipeline != 0 && (within == "sourcedata" && !s.Sourcedata || within == "code" && !s.Code) {
 		return false
 	}
@@ -46,7 +47,7 @@ func (s Selection) Reaches(dir string) bool {
 	case layout.Other:
 		return sel.whole || d.Pipeline != 0
 	}
-	return true // the root of a derivative, or phenotype
+	return true // the root of a raw dataset or of a derivative, or phenotype
 }
 
 // IsWhole reports whether nothing narrows what is asked for, but perhaps Exclude.

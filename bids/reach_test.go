@@ -56,7 +56,7 @@ func TestReaches(t *testing.T) {
 		{anat, "sub-01", true},
 		{anat, "sub-01/func", true}, // its files may say otherwise
 	} {
-		if got := c.s.Reaches(c.dir); got != c.want {
+		if got := c.s.Reaches(c.dir, nil); got != c.want {
 			t.Errorf("%+v reaches %s: %v", c.s, c.dir, got)
 		}
 	}

@@ -117,6 +117,7 @@ type outcome struct {
 	before   []int32        // how many of the files before it are shown; see countShown
 	queue    []int32        // shown, its companions not yet
 	tables   []bool         // of each directory: its tables are shown
+	unused   []bool         // of each directory: it is the root of a raw dataset of which nothing is shown
 	replaced map[int][]byte // new content by path
 	hints    []string
 }
@@ -135,6 +136,8 @@ func (c *Catalog) selectFiles(s Selection, read func(i int) ([]byte, error)) (*s
 	for _, i := range slices.Backward(sel.primary) { // the last in the queue is the first out
 		sel.add(i, rulePrimary, i)
 	}
+	sel.close()
+	sel.findUnused()
 	if err := sel.addOutside(); err != nil {
 		return nil, err
 	}

@@ -175,7 +175,7 @@ func FuzzName(f *testing.F) {
 		if strings.ContainsRune(name, '/') || name == "" {
 			return
 		}
-		c := NewCatalog(1, func(int) string { return "sub-1/anat/" + name })
+		c := NewCatalog(1, func(int) string { return "sub-1/anat/" + name }, nil)
 		if r, err := c.selectAlone(Selection{}, nil); err == nil && len(r.Primary) > 1 {
 			t.Fatalf("%q is %d files", name, len(r.Primary))
 		}

@@ -26,13 +26,19 @@ func (sel *selector) presence() presence {
 		if sel.shown[i].rule == notShown || d.Place != layout.Subject || d.SubKey != sel.KeySub {
 			continue
 		}
-		if f.Dir != last {
-			last = f.Dir
-			p.subjects[[2]layout.Word{layout.Word(d.Root), d.Sub}] = true
-			p.sessions[[2]layout.Word{layout.Word(sel.SubjectDir(f.Dir)), d.Ses}] = true
+		s := sel.Value(*f, sample)
+		hasSample := sample != 0 && s != 0
+		if f.Dir == last && !hasSample {
+			continue
 		}
-		if s := sel.Value(*f, sample); sample != 0 && s != 0 {
-			p.samples[[3]layout.Word{layout.Word(d.Root), d.Sub, s}] = true
+		last = f.Dir
+		p.sessions[[2]layout.Word{layout.Word(sel.SubjectDir(f.Dir)), d.Ses}] = true
+		// The tables of a study are about the subjects of its raw datasets, too.
+		for root := d.Root; root >= 0 && sel.more(1); root = sel.studyOf(root) {
+			p.subjects[[2]layout.Word{layout.Word(root), d.Sub}] = true
+			if hasSample {
+				p.samples[[3]layout.Word{layout.Word(root), d.Sub, s}] = true
+			}
 		}
 	}
 	return p
@@ -181,6 +187,7 @@ func (sel *selector) descriptions(t int32) (list []int32) {
 			list = append(list, g)
 		}
 	}
+	top := sel.Dirs[f.Dir].Root
 	for d := f.Dir; d >= 0 && sel.more(1); d = sel.Dirs[d].Parent {
 		if sel.Dirs[d].Place == layout.Phenotype {
 			continue // done
@@ -192,6 +199,9 @@ func (sel *selector) descriptions(t int32) (list []int32) {
 			if sel.describes(g, t) {
 				list = append(list, g)
 			}
+		}
+		if d == top {
+			break
 		}
 	}
 	return list

@@ -57,7 +57,7 @@ func selectionFlags() []cli.Flag {
 		list("root-files", "files at the root: all, none, or names"),
 		&cli.StringFlag{Name: "companions", Usage: "files that come along (sidecars …): full, required, or none, with which tables and files at the root still come", Value: "full", Category: catSelection},
 		&cli.StringSliceFlag{Name: "derivatives", Usage: "derivatives too: all, or those of one pipeline: --derivatives NAME", Category: catSelection},
-		&cli.BoolFlag{Name: "sourcedata", Usage: "sourcedata too", Category: catSelection},
+		&cli.BoolFlag{Name: "sourcedata", Usage: "sourcedata too (the raw datasets of a study come without it)", Category: catSelection},
 		&cli.BoolFlag{Name: "code", Usage: "code too", Category: catSelection},
 		list("include", "only files whose path matches the glob"),
 		list("exclude", "no files whose path matches the glob"),

@@ -57,7 +57,9 @@ func sidecars(t *testing.T, n int) (c *Chooser, dir string) {
 		t.Fatal(err)
 	}
 	r := New(Options{Index: x, Log: slog.New(slog.DiscardHandler)})
-	return (&Version{registry: r, Git: store, Listing: s}).Chooser("", nil), dir
+	c = (&Version{registry: r, Git: store, Listing: s}).Chooser("", nil)
+	c.nodes = c.v.sortedFiles()
+	return c, dir
 }
 
 // Whatever was read ahead, a file has its own content.

@@ -32,23 +32,23 @@ type Chooser struct {
 	v       *Version
 	owner   string // of what has to be fetched
 	tell    bulk.Tell
-	catalog *bids.Catalog
-	nodes   []int // of the catalog's paths
+	catalog *bids.Catalog // nil before the first question, as nodes are
+	nodes   []int         // of the catalog's paths
 
 	// Below says that subdatasets are shown as directories, for who looks into them.
 	Below bool
 
-	missing []int        // asked for and not here; nodes
-	tried   map[int]bool // to fetch
+	missing []int          // asked for and not here; nodes
+	tried   map[int]bool   // to fetch
+	types   map[int]string // of datasets, by the nodes of their descriptions
+	unread  map[int]bool   // descriptions that are not here
 	kept    map[annex.Key][]byte
 	ahead   ahead
 }
 
 // Chooser returns a chooser. What has to be fetched belongs to owner in the cache.
 func (v *Version) Chooser(owner string, tell bulk.Tell) *Chooser {
-	c := &Chooser{v: v, owner: owner, tell: tell, nodes: v.sortedFiles(), tried: make(map[int]bool), kept: make(map[annex.Key][]byte)}
-	c.catalog = bids.NewCatalog(len(c.nodes), func(i int) string { return v.Path(c.nodes[i]) }).Remembering(c)
-	return c
+	return &Chooser{v: v, owner: owner, tell: tell, tried: make(map[int]bool), types: make(map[int]string), unread: make(map[int]bool), kept: make(map[annex.Key][]byte)}
 }
 
 // Choose applies a selection to the version.
@@ -59,21 +59,21 @@ func (c *Chooser) Choose(ctx context.Context, s bids.Selection) (*Selection, err
 // ChooseBeside is Choose where files of other selections are shown, too.
 func (c *Chooser) ChooseBeside(ctx context.Context, s bids.Selection, beside func(path string) bool) (*Selection, error) {
 	var result *bids.Result
+	var below []int
 	err := c.run(ctx, func(catalog *bids.Catalog, read bids.Read) (err error) {
+		if c.Below {
+			below = c.reached(ctx, s)
+		}
 		result, err = catalog.Select(s, read, beside)
 		return err
 	})
-	var below []int
-	if err == nil && c.Below {
-		below = c.reached(s)
-	}
 	if err != nil || len(result.Files)+len(below) == 0 {
 		err = c.nothingFound(ctx, err)
 	}
 	if err != nil {
 		return nil, err
 	}
-	result.Hints = append(result.Hints, c.v.leftOut...)
+	result.Hints = append(result.Hints, c.unknown()...)
 	chosen := &Selection{Result: result, Files: make([]int, len(result.Files))}
 	for i, f := range result.Files {
 		chosen.Files[i] = c.nodes[f]
@@ -93,9 +93,9 @@ func (c *Chooser) ChooseBeside(ctx context.Context, s bids.Selection, beside fun
 }
 
 // reached returns the subdatasets that a selection may show files of.
-func (c *Chooser) reached(s bids.Selection) (nodes []int) {
+func (c *Chooser) reached(ctx context.Context, s bids.Selection) (nodes []int) {
 	for _, sub := range c.v.Subdatasets {
-		if s.IsWhole() && s.Reaches(c.v.Path(sub.Node)) {
+		if s.IsWhole() && s.Reaches(c.v.Path(sub.Node), descriptions{c, ctx}) {
 			nodes = append(nodes, sub.Node)
 		}
 	}
@@ -142,17 +142,47 @@ const maxDeciding = 64 << 20
 // needed. In datasets that were not made for it, that ends after two or three.
 const maxRounds = 20
 
-// run asks a question. When git-annex holds sidecars or tables that it depends
-// on and they are not here, it fetches them and asks again.
+// run asks a question.
 func (c *Chooser) run(ctx context.Context, ask func(*bids.Catalog, bids.Read) error) error {
+	if err := c.parse(ctx); err != nil {
+		return err
+	}
+	err := c.rounds(ctx, func() error {
+		return ask(c.catalog.Until(ctx), func(i int) ([]byte, error) { return c.read(ctx, i) })
+	})
+	if ctx.Err() == nil {
+		c.keep()
+	}
+	return err
+}
+
+// parse parses the names of the version's files, once.
+func (c *Chooser) parse(ctx context.Context) error {
+	if c.catalog != nil {
+		return nil
+	}
+	c.nodes = c.v.sortedFiles()
+	var catalog *bids.Catalog
+	err := c.rounds(ctx, func() error {
+		catalog = bids.NewCatalog(len(c.nodes), func(i int) string { return c.v.Path(c.nodes[i]) }, descriptions{c, ctx})
+		return nil
+	})
+	if err == nil {
+		c.catalog = catalog.Remembering(c)
+	}
+	return err
+}
+
+// rounds finds something out. When git-annex holds sidecars or tables that it depends
+// on and they are not here, it fetches them and does it again.
+func (c *Chooser) rounds(ctx context.Context, find func() error) error {
 	for round := 1; ; round++ {
 		c.missing = nil
-		err := ask(c.catalog.Until(ctx), func(i int) ([]byte, error) { return c.read(ctx, i) })
+		err := find()
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
 		if len(c.missing) == 0 || round == maxRounds {
-			c.keep()
 			return err
 		}
 		if err := c.fetch(ctx); err != nil {
@@ -163,13 +193,19 @@ func (c *Chooser) run(ctx context.Context, ask func(*bids.Catalog, bids.Read) er
 
 // read returns the content of a file, by its number in the catalog.
 func (c *Chooser) read(ctx context.Context, i int) ([]byte, error) {
-	n := c.nodes[i]
-	switch {
-	case c.v.Size(n) > maxDeciding:
+	if n := c.nodes[i]; c.v.Kind(n) != tree.Git || c.v.Size(n) > maxDeciding {
+		return c.readNow(ctx, n, maxDeciding)
+	}
+	return c.readGit(ctx, i)
+}
+
+// readNow returns the content of a file of at most so many bytes if it is here, and
+// else takes note that it is missing.
+func (c *Chooser) readNow(ctx context.Context, n int, most int64) ([]byte, error) {
+	switch k := c.v.Kind(n); {
+	case c.v.Size(n) > most:
 		return nil, fmt.Errorf("%s is too large", c.v.Path(n))
-	case c.v.Kind(n) == tree.Git:
-		return c.readGit(ctx, i)
-	case c.v.Kind(n) != tree.Annexed:
+	case k != tree.Git && k != tree.Annexed:
 		return nil, fmt.Errorf("%s is no file", c.v.Path(n))
 	}
 	data, err := c.v.ReadNow(ctx, n)

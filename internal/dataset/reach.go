@@ -42,8 +42,8 @@ const maxGrafts = 10_000
 // Reach opens a dataset as [Registry.Open] does, with the files of the subdatasets that
 // a selection needs at their places: of those that it names with its words for
 // derivatives, sourcedata and code, and, when it is narrowed or the request is recursive,
-// of all that it may show files of. Those that cannot be had are left out, and told as
-// hints of what is chosen.
+// of all that it may show files of, the raw datasets of a study among them. Those that
+// cannot be had are left out, and told as hints of what is chosen.
 func (r *Registry) Reach(ctx context.Context, req control.Dataset, s bids.Selection, tell bulk.Tell) (*Version, error) {
 	v, err := r.Open(ctx, req, tell)
 	if err != nil {
@@ -54,13 +54,12 @@ func (r *Registry) Reach(ctx context.Context, req control.Dataset, s bids.Select
 
 // reachFrom is Reach for a version that is open, which is released after an error.
 func (r *Registry) reachFrom(ctx context.Context, v *Version, levels int, s bids.Selection, tell bulk.Tell) (*Version, error) {
-	req, failed := v.Request, make(map[string]bool)
+	failed := make(map[string]bool)
 	for range levels {
-		var wanted []int
-		for _, sub := range v.Subdatasets {
-			if at := v.Path(sub.Node); !failed[at] && s.Reaches(at) && (req.Recursive || !s.IsWhole() || isNamed(at)) {
-				wanted = append(wanted, sub.Node)
-			}
+		wanted, err := v.Chooser(v.ID()+":", tell).needed(ctx, s, failed)
+		if err != nil {
+			v.Release()
+			return nil, err
 		}
 		if len(wanted) == 0 {
 			break

@@ -31,11 +31,11 @@ func (c *Chooser) nothingFound(ctx context.Context, err error) error {
 	if noMatch := new(bids.NoMatchError); err != nil && !errors.As(err, &noMatch) {
 		return err
 	}
-	if len(c.v.leftOut) > 0 {
+	if unknown := c.unknown(); len(unknown) > 0 {
 		if err == nil {
 			err = errors.New("there is no file of its own")
 		}
-		return advice.New(advice.Unreachable, err.Error(), errors.New(strings.Join(c.v.leftOut, "; ")))
+		return advice.New(advice.Unreachable, err.Error(), errors.New(strings.Join(unknown, "; ")))
 	}
 	if len(c.v.Subdatasets) == 0 {
 		return err

@@ -40,12 +40,14 @@ type File struct {
 type Pair struct{ Key, Value Word }
 
 // New parses the names of one dataset: n paths relative to its root, in
-// byte order, path(i) being one of them. path is called again by methods.
-func New(n int, path func(i int) string) *Layout {
+// byte order, path(i) being one of them. path is called again by methods. isRaw
+// reports whether a directory of the sourcedata of a dataset is a raw dataset of its
+// own; nil means that none is.
+func New(n int, path func(i int) string, isRaw func(dir string) bool) *Layout {
 	c := &Layout{path: path, Words: newWords(), Files: make([]File, 0, n)}
 	c.KeySub, c.keySes = c.Words.intern("sub"), c.Words.intern("ses")
 	c.KeyTpl, c.keyCohort = c.Words.intern("tpl"), c.Words.intern("cohort")
-	b := builder{Layout: c, known: map[string]int32{"": 0}}
+	b := builder{Layout: c, isRaw: isRaw, known: map[string]int32{"": 0}}
 	c.Dirs = []Dir{{Parent: -1, Opaque: -1, Place: Root}}
 	for i := range n {
 		b.add(i, path(i))
@@ -65,6 +67,7 @@ func New(n int, path func(i int) string) *Layout {
 // builder is what only the making of a layout needs.
 type builder struct {
 	*Layout
+	isRaw    func(dir string) bool
 	known    map[string]int32 // directories by path
 	last     int32            // the directory of the path before
 	lastPath string           // its path
@@ -86,7 +89,7 @@ func (b *builder) add(i int, path string) {
 func (b *builder) addFile(f File, name string) {
 	d := f.Dir
 	f.pairs, f.Place = int32(len(b.pairs)), b.Dirs[d].Place
-	if strings.HasPrefix(name, ".") && (d != 0 || name != bidsignore) {
+	if strings.HasPrefix(name, ".") && (name != bidsignore || b.Dirs[d].Place != Root || b.Dirs[d].Pipeline != 0) {
 		f.Place = Hidden
 	}
 	suffix, ext := schema.ParseName(name, func(key, value string) {

@@ -9,7 +9,7 @@ import (
 
 func of(paths ...string) *Layout {
 	slices.Sort(paths)
-	return New(len(paths), func(i int) string { return paths[i] })
+	return New(len(paths), func(i int) string { return paths[i] }, nil)
 }
 
 // file finds a file that must be there.

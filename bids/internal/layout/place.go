@@ -12,13 +12,13 @@ type Place uint8
 
 // What directories are for.
 const (
-	Root        Place = iota // the root of the dataset or of a derivative dataset
+	Root        Place = iota // the root of the dataset, of a raw one within it, or of a derivative
 	Subject                  // below sub-* or tpl-*
-	Phenotype                // the root directory phenotype
-	Stimuli                  // the root directory stimuli
-	Derivatives              // the root directory derivatives, but no pipeline
-	Sourcedata               // below the root directory sourcedata
-	Code                     // below the root directory code
+	Phenotype                // phenotype in a root, as these, but not in that of a derivative
+	Stimuli                  // stimuli
+	Derivatives              // derivatives, but no pipeline
+	Sourcedata               // below sourcedata, but no raw dataset of a study
+	Code                     // below code
 	Other                    // any other directory
 	Hidden                   // dotfiles and what is in dot directories
 )
@@ -29,7 +29,7 @@ const bidsignore = ".bidsignore"
 type Dir struct {
 	Path     string // "" is the top
 	Parent   int32  // -1 for the top
-	Root     int32  // the root of the dataset it belongs to: 0, or a derivative's
+	Root     int32  // the root of the dataset it belongs to
 	Opaque   int32  // the file that it and all below it are one with, or -1
 	Place    Place
 	Pipeline Word // the directory below derivatives
@@ -83,12 +83,12 @@ func (b *builder) locate(d *Dir, name string, id int32) {
 		d.Place, d.SubKey, d.Sub = Subject, b.Words.intern(key), b.Words.intern(label)
 	case d.Place == Derivatives:
 		d.Place, d.Root, d.Pipeline = Root, id, b.Words.intern(name)
-	case d.Place == Root && d.Parent == 0 && d.Pipeline == 0:
+	case d.Place == Root && d.Pipeline == 0:
 		d.Place = topPlace(name)
 	case d.Place == Root:
 		d.Place = Other
 	case d.Place == Sourcedata:
-		b.locateInSource(d, key, label)
+		b.locateInSource(d, key, label, id)
 	}
 }
 
@@ -122,12 +122,15 @@ func (b *builder) locateInSubject(d *Dir, name string) {
 	d.Datatype = b.Words.intern(name)
 }
 
-// locateInSource: raw data is in any order there, but often below sub-X/ses-Y.
-func (b *builder) locateInSource(d *Dir, key, label string) {
-	switch key {
-	case "sub":
+// locateInSource: raw data is in any order there, but often below sub-X/ses-Y. In a
+// study, its raw datasets are directly below sourcedata.
+func (b *builder) locateInSource(d *Dir, key, label string, id int32) {
+	switch {
+	case key == "sub":
 		d.SubKey, d.Sub = b.KeySub, b.Words.intern(label)
-	case "ses":
+	case key == "ses":
 		d.SesKey, d.Ses = b.keySes, b.Words.intern(label)
+	case b.isRaw != nil && b.Dirs[b.Dirs[d.Parent].Parent].Place == Root && b.isRaw(d.Path):
+		d.Place, d.Root = Root, id
 	}
 }
