@@ -29,7 +29,7 @@ func (d *daemon) mountRequest(ctx context.Context, req control.MountRequest, r *
 	}
 	made, err := d.checkTarget(&req)
 	if err != nil {
-		return info, err
+		return info, d.unlessMounted(req.Target, err)
 	}
 	defer func() {
 		if err != nil {
@@ -150,6 +150,21 @@ func (d *daemon) forget(m *mount.Mount) {
 	}
 }
 
+// unlessMounted is why a target was refused, unless something was mounted there while it
+// was looked at: then that is the reason.
+func (d *daemon) unlessMounted(target string, err error) error {
+	d.mounts.changing.Lock() // it may just be coming
+	defer d.mounts.changing.Unlock()
+	if d.mounts.at(target) != nil {
+		return mountedAlready(target)
+	}
+	return err
+}
+
+func mountedAlready(target string) error {
+	return advice.New(advice.CannotMount, "cannot mount at "+target, errors.New("it is mounted already"), "unmount it first: uniharmonyfs unmount "+target, "or choose another target")
+}
+
 // checkTarget refuses targets that cannot or must not be mounted on, before
 // anything is done. It makes a missing directory and replaces req.Target by
 // its real path. made is how many directories were made, from the target up.
@@ -161,7 +176,7 @@ func (d *daemon) checkTarget(req *control.MountRequest) (made int, err error) {
 		return refuse("the path is not absolute")
 	}
 	if d.mounts.at(req.Target) != nil {
-		return refuse("it is mounted already", "unmount it first: uniharmonyfs unmount "+req.Target, "or choose another target")
+		return 0, mountedAlready(req.Target)
 	}
 	st, err := os.Stat(req.Target)
 	switch {
