@@ -54,10 +54,10 @@ func (s *fileSystem) errno(err error) syscall.Errno {
 func (s *fileSystem) fail(op string, at place, err error) fuse.Status {
 	no := s.errno(err)
 	if no == syscall.EINTR { // the caller was signalled: nothing went wrong
-		s.Log.Debug(op+" interrupted", "path", at.path())
+		s.Log.Debug(op+" interrupted", "path", at.at())
 		return fuse.Status(no)
 	}
-	s.Log.Error(op+" failed", "path", at.path(), slog.Any("error", err), "errno", no.Error())
+	s.Log.Error(op+" failed", "path", at.at(), slog.Any("error", err), "errno", no.Error())
 	return fuse.Status(no)
 }
 

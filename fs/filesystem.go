@@ -1,8 +1,10 @@
 package fs
 
 import (
+	"context"
 	"errors"
 	"io/fs"
+	"log/slog"
 	"math"
 	"strconv"
 	"sync"
@@ -78,9 +80,9 @@ func (s *fileSystem) Lookup(cancel <-chan struct{}, in *fuse.InHeader, name stri
 			return st
 		}
 	}
-	dir, ok := s.parts.at(in.NodeId)
-	if !ok {
-		return fuse.ENOENT
+	dir, st := s.at(interrupt{cancel}, in.NodeId)
+	if !st.Ok() {
+		return st
 	}
 	if len(name) > maxName {
 		return fuse.Status(unix.ENAMETOOLONG)
@@ -92,7 +94,7 @@ func (s *fileSystem) Lookup(cancel <-chan struct{}, in *fuse.InHeader, name stri
 	n, ok := dir.View.Lookup(dir.n, name)
 	switch {
 	case ok:
-		s.entry(place{dir.part, n}, out)
+		s.entry(dir.to(n), out)
 	case dir.n == 0 && dir.Members != nil:
 		switch err := dir.Members.Find(interrupt{cancel}, name); {
 		case errors.Is(err, fs.ErrNotExist): // but perhaps later
@@ -107,6 +109,19 @@ func (s *fileSystem) Lookup(cancel <-chan struct{}, in *fuse.InHeader, name stri
 	return fuse.OK
 }
 
+// at returns the shown node that the kernel calls id.
+func (s *fileSystem) at(ctx context.Context, id uint64) (place, fuse.Status) {
+	p, ok, err := s.parts.at(ctx, id)
+	switch {
+	case err != nil:
+		s.Log.Error("a list of files cannot be had again", "node", id, slog.Any("error", err))
+		return p, fuse.Status(s.errno(err))
+	case !ok:
+		return p, fuse.ENOENT
+	}
+	return p, fuse.OK
+}
+
 // entry fills in everything about a shown node.
 func (s *fileSystem) entry(p place, out *fuse.EntryOut) {
 	out.NodeId = p.id()
@@ -116,15 +131,15 @@ func (s *fileSystem) entry(p place, out *fuse.EntryOut) {
 }
 
 // GetAttr implements fuse.RawFileSystem.
-func (s *fileSystem) GetAttr(_ <-chan struct{}, in *fuse.GetAttrIn, out *fuse.AttrOut) fuse.Status {
+func (s *fileSystem) GetAttr(cancel <-chan struct{}, in *fuse.GetAttrIn, out *fuse.AttrOut) fuse.Status {
 	out.SetTimeout(forever)
 	if s.control.has(in.NodeId) {
 		s.controlAttr(in.NodeId, &out.Attr)
 		return fuse.OK
 	}
-	p, ok := s.parts.at(in.NodeId)
-	if !ok {
-		return fuse.ENOENT
+	p, st := s.at(interrupt{cancel}, in.NodeId)
+	if !st.Ok() {
+		return st
 	}
 	s.attr(p, &out.Attr)
 	return fuse.OK
@@ -143,7 +158,7 @@ func (s *fileSystem) attr(p place, out *fuse.Attr) {
 		Mtime:     p.sec,
 		Mtimensec: p.nsec,
 	}
-	switch p.tree.Kind(p.n) {
+	switch p.tree().Kind(p.n) {
 	case tree.Dir:
 		out.Mode |= 0o111
 		out.Nlink = p.links()
@@ -164,7 +179,7 @@ func (p place) links() uint32 {
 	}
 	links := uint32(2)
 	for _, n := range p.View.Entries(p.n) {
-		if p.tree.Kind(int(n)) == tree.Dir {
+		if p.tree().Kind(int(n)) == tree.Dir {
 			links++
 		}
 	}
@@ -173,7 +188,7 @@ func (p place) links() uint32 {
 
 // mode returns the type bits of a node.
 func (p place) mode() uint32 {
-	switch p.tree.Kind(p.n) {
+	switch p.tree().Kind(p.n) {
 	case tree.Dir:
 		return fuse.S_IFDIR
 	case tree.Link:
@@ -183,12 +198,15 @@ func (p place) mode() uint32 {
 }
 
 // Readlink implements fuse.RawFileSystem.
-func (s *fileSystem) Readlink(_ <-chan struct{}, in *fuse.InHeader) ([]byte, fuse.Status) {
-	p, ok := s.parts.at(in.NodeId)
-	if !ok || p.tree.Kind(p.n) != tree.Link {
+func (s *fileSystem) Readlink(cancel <-chan struct{}, in *fuse.InHeader) ([]byte, fuse.Status) {
+	p, st := s.at(interrupt{cancel}, in.NodeId)
+	if !st.Ok() {
+		return nil, st
+	}
+	if p.tree().Kind(p.n) != tree.Link {
 		return nil, fuse.EINVAL
 	}
-	return []byte(p.tree.Target(p.n)), fuse.OK
+	return []byte(p.tree().Target(p.n)), fuse.OK
 }
 
 // OpenDir implements fuse.RawFileSystem: directories need no opening.
@@ -223,8 +241,11 @@ func (s *fileSystem) list(cancel <-chan struct{}, in *fuse.ReadIn, add func(e fu
 	if s.control.has(in.NodeId) {
 		return s.listControl(in, add)
 	}
-	dir, ok := s.parts.at(in.NodeId)
-	if !ok || dir.tree.Kind(dir.n) != tree.Dir {
+	dir, st := s.at(interrupt{cancel}, in.NodeId)
+	if !st.Ok() {
+		return st
+	}
+	if dir.tree().Kind(dir.n) != tree.Dir {
 		return fuse.ENOTDIR
 	}
 	entries, err := s.parts.inside(interrupt{cancel}, dir)
@@ -240,8 +261,8 @@ func (s *fileSystem) list(cancel <-chan struct{}, in *fuse.ReadIn, add func(e fu
 		var p place
 		var name string
 		if k := int(i - 2); k < len(run) {
-			p = place{entries.part, int(run[k])}
-			name = p.tree.Name(p.n)
+			p = entries.to(int(run[k]))
+			name = p.tree().Name(p.n)
 		} else {
 			name = names[k-len(run)]
 			p = s.parts.member(entries, name)

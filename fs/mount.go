@@ -130,19 +130,20 @@ func (m *Mounted) Wait() { <-m.done }
 // Passthrough reports whether the kernel reads complete files by itself.
 func (m *Mounted) Passthrough() bool { return m.fs.modes.possible }
 
-// Revoke declares what was served of the content of a part's node wrong: the kernel
+// Revoke declares what was served of the content of a node wrong, in the part at a path
+// of the mount: the kernel
 // forgets what it keeps of it, and as long as somebody has the file open for the kernel
 // to read by itself, nobody else can open it. It waits for reads of it that are
 // under way, so the caller must hold nothing that these need.
-func (m *Mounted) Revoke(of *Part, node int) {
-	p, ok := m.fs.parts.find(of)
-	if !ok { // nobody can have looked at it
+func (m *Mounted) Revoke(path string, n int) {
+	p := m.fs.parts.of(path)
+	if p == nil { // nobody can have looked at it
 		return
 	}
-	at := place{p, node}
+	at := node{p, n}
 	m.fs.modes.spoil(at.id())
 	if st := m.server.InodeNotify(at.id(), 0, 0); !st.Ok() && st != fuse.ENOENT {
-		m.fs.Log.Warn("the kernel keeps wrong content", "path", at.path(), "reason", st)
+		m.fs.Log.Warn("the kernel keeps wrong content", "path", path, "node", n, "reason", st)
 	}
 }
 
@@ -152,6 +153,10 @@ func (m *Mounted) Relist() {
 		m.fs.Log.Warn("the kernel keeps an old listing", "reason", st)
 	}
 }
+
+// Forget forgets the views of parts that nobody looked at since a time, and returns the
+// paths of these. Each is entered again when somebody looks.
+func (m *Mounted) Forget(since time.Time) (paths []string) { return m.fs.parts.forget(since) }
 
 // OpenFiles returns how many openings of files there are.
 func (m *Mounted) OpenFiles() int { return m.fs.handles.count() }

@@ -65,15 +65,18 @@ func (t *handles) count() int {
 }
 
 // Open implements fuse.RawFileSystem.
-func (s *fileSystem) Open(_ <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut) fuse.Status {
+func (s *fileSystem) Open(cancel <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut) fuse.Status {
 	if in.Flags&unix.O_ACCMODE != unix.O_RDONLY || in.Flags&unix.O_TRUNC != 0 {
 		return fuse.EROFS
 	}
 	if s.control.has(in.NodeId) {
 		return s.openControl(in.NodeId, out)
 	}
-	p, ok := s.parts.at(in.NodeId)
-	if !ok || p.tree.Kind(p.n) == tree.Dir {
+	p, st := s.at(interrupt{cancel}, in.NodeId)
+	if !st.Ok() {
+		return st
+	}
+	if p.tree().Kind(p.n) == tree.Dir {
 		return fuse.EISDIR
 	}
 	content, err := p.Opener.OpenContent(p.n)

@@ -51,10 +51,10 @@ type Members interface {
 type Borders interface {
 	// Has reports whether a directory, a number of the tree, is a border.
 	Has(dir int) bool
-	// Enter returns what lies below a border, the first time that somebody looks. It
-	// may wait, but returns soon after ctx is done. Of a border it must always return
-	// the same view, since its names and numbers are kept by the kernel; after an error
-	// it is asked again.
+	// Enter returns what lies below a border, the first time that somebody looks, and
+	// again after [Mounted.Forget]. It may wait, but returns soon after ctx is done. Of a
+	// border it must always return an equal view, since its names and numbers are kept by
+	// the kernel; after an error it is asked again.
 	Enter(ctx context.Context, dir int) (*Part, error)
 }
 

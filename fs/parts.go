@@ -3,28 +3,35 @@ package fs
 import (
 	"context"
 	"hash/fnv"
-	"math"
 	gopath "path"
+	"slices"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/uniharmony/uniharmonyfs/internal/tree"
 )
 
-// A part is a view of the mount with its place in it.
+// A part is a view of the mount with its place in it. The view itself may have been
+// forgotten since it was last looked at: then it is entered again.
 type part struct {
-	*Part
-	tree   *tree.Tree
 	number uint64 // in the order in which they were entered; the root is 0
 	inodes uint64 // what the inode numbers begin with: from the path alone
-	above  place  // the border that it lies below, or the root that it is a member of; of the mount's root nothing
+	above  node   // the border that it lies below, or the root that it is a member of; of the mount's root nothing
+	path   string // in the mount
 	name   string // of a member
 	depth  int
 	sec    uint64 // of its time
 	nsec   uint32
+	nodes  int // of its view
+	bytes  int64
+
+	seen atomic.Pointer[Part] // nil: forgotten
+	used atomic.Int64         // when, in seconds
 }
 
-// A place is a node of a part.
-type place struct {
+// A node is one of a part, whose view need not be known.
+type node struct {
 	*part
 	n int
 }
@@ -33,32 +40,32 @@ type place struct {
 const nodeBits = 26
 
 // id is what the kernel calls a node while it is mounted.
-func (p place) id() uint64 { return p.number<<nodeBits | uint64(p.n) + 1 }
+func (n node) id() uint64 { return n.number<<nodeBits | uint64(n.n) + 1 }
 
 // inode is its number for programs: the same in every mount.
-func (p place) inode() uint64 { return p.inodes | uint64(p.n) + 1 }
+func (n node) inode() uint64 { return n.inodes | uint64(n.n) + 1 }
 
-// path is that in the mount.
-func (p place) path() string {
-	path := p.tree.Path(p.n)
-	for p.number > 0 {
-		path = gopath.Join(p.name, path)
-		p = p.above
-		path = gopath.Join(p.tree.Path(p.n), path)
-	}
-	return path
+// A place is a node with the view that it is in.
+type place struct {
+	node
+	*Part
 }
 
+func (p place) tree() *tree.Tree { return p.View.Tree() }
+
+// to is another node of the same part.
+func (p place) to(n int) place { return place{node{p.part, n}, p.Part} }
+
+// at is its path in the mount.
+func (p place) at() string { return gopath.Join(p.path, p.tree().Path(p.n)) }
+
 // parent is the directory that a place is in; the root's is the root.
-func (p place) parent() place {
-	switch {
-	case p.number > 0 && p.n == 0 && p.name != "":
+func (p place) parent() node {
+	if p.n == 0 && p.name != "" {
 		return p.above
-	case p.number > 0 && p.n == 0: // it is seen as the border
-		return p.above.parent()
 	}
-	dir := place{p.part, p.tree.Parent(p.n)}
-	if dir.number > 0 && dir.n == 0 && dir.name == "" {
+	dir := node{p.part, p.tree().Parent(p.n)}
+	if dir.n == 0 && dir.number > 0 && dir.name == "" { // it is seen as the border
 		return dir.above
 	}
 	return dir
@@ -66,7 +73,7 @@ func (p place) parent() place {
 
 // isBorder reports whether another part lies below a directory.
 func (p place) isBorder() bool {
-	return p.Borders != nil && p.tree.Kind(p.n) == tree.Dir && p.Borders.Has(p.n)
+	return p.Borders != nil && p.tree().Kind(p.n) == tree.Dir && p.Borders.Has(p.n)
 }
 
 // maxDepth bounds parts below each other: deeper borders are empty directories. A
@@ -79,7 +86,6 @@ type parts struct {
 	all     []*part
 	below   map[uint64]*part // by the border's id
 	members map[member]*part
-	of      map[*Part]*part
 }
 
 // member is one that a part has, by name.
@@ -95,52 +101,100 @@ func (m member) Has(int) bool { return true }
 func (m member) Enter(ctx context.Context, _ int) (*Part, error) { return m.Members.Enter(ctx, m.name) }
 
 func newParts(root *Part) *parts {
-	t := &parts{below: make(map[uint64]*part), members: make(map[member]*part), of: make(map[*Part]*part)}
-	t.add(root, place{}, "")
+	t := &parts{below: make(map[uint64]*part), members: make(map[member]*part)}
+	t.add(root, node{}, "", "")
 	return t
 }
 
-// add adds a part below a border, or a member.
-func (t *parts) add(p *Part, above place, name string) *part {
-	one := &part{Part: p, tree: p.View.Tree(), number: uint64(len(t.all)), above: above, name: name}
+// add adds a part that is to be seen at a path: below a border, or as a member.
+func (t *parts) add(p *Part, above node, path, name string) *part {
+	one := &part{number: uint64(len(t.all)), above: above, path: path, name: name, nodes: p.View.Nodes(), bytes: p.View.Bytes()}
 	if one.number > 0 {
 		h := fnv.New64a()
-		h.Write([]byte(place{one, 0}.path()))
+		h.Write([]byte(path))
 		one.inodes = h.Sum64() << nodeBits
 		one.depth = above.depth + 1
 	}
 	if !p.Time.IsZero() {
 		one.sec, one.nsec = uint64(p.Time.Unix()), uint32(p.Time.Nanosecond())
 	}
+	one.seen.Store(p)
+	one.use()
 	t.all = append(t.all, one)
-	t.of[p] = one
 	return one
+}
+
+// use notes that somebody looked.
+func (p *part) use() {
+	if now := time.Now().Unix(); p.used.Load() != now {
+		p.used.Store(now)
+	}
 }
 
 // root is the mount itself.
 func (t *parts) root() place {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
-	return place{t.all[0], 0}
+	return place{node{t.all[0], 0}, t.all[0].seen.Load()}
 }
 
-func (t *parts) find(p *Part) (*part, bool) {
+// of returns the part at a path, if somebody has looked into it.
+func (t *parts) of(path string) *part {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
-	one, ok := t.of[p]
-	return one, ok
+	i := slices.IndexFunc(t.all, func(p *part) bool { return p.path == path && (p.name == "" || p.number == 0) })
+	if i < 0 {
+		return nil
+	}
+	return t.all[i]
 }
 
-// at returns the shown node that the kernel calls id.
-func (t *parts) at(id uint64) (place, bool) {
+// at returns the shown node that the kernel calls id. Where its view was forgotten it
+// may fail.
+func (t *parts) at(ctx context.Context, id uint64) (p place, ok bool, err error) {
 	number, n := id>>nodeBits, int(id&(1<<nodeBits-1))-1
 	t.mu.RLock()
-	defer t.mu.RUnlock()
-	if number > math.MaxInt32 || int(number) >= len(t.all) {
-		return place{}, false
+	var one *part
+	if number < uint64(len(t.all)) {
+		one = t.all[number]
 	}
-	p := place{t.all[number], n}
-	return p, p.View.Shown(n)
+	t.mu.RUnlock()
+	if one == nil {
+		return place{}, false, nil
+	}
+	p, err = t.see(ctx, node{one, n})
+	return p, err == nil && p.View.Shown(n), err
+}
+
+// see returns a node with its view, which is entered again if it was forgotten.
+func (t *parts) see(ctx context.Context, n node) (place, error) {
+	n.use()
+	if p := n.seen.Load(); p != nil {
+		return place{n, p}, nil
+	}
+	border, err := t.see(ctx, n.above)
+	if err != nil {
+		return place{}, err
+	}
+	p, err := border.Borders.Enter(ctx, border.n)
+	if err != nil {
+		return place{}, entering{err}
+	}
+	n.seen.Store(p)
+	return place{n, p}, nil
+}
+
+// forget forgets the views of what lies below borders and was not looked at since a
+// time, and returns the paths of these.
+func (t *parts) forget(since time.Time) (paths []string) {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	for _, p := range t.all {
+		if p.number > 0 && p.name == "" && p.used.Load() < since.Unix() && p.seen.Swap(nil) != nil {
+			paths = append(paths, p.path)
+		}
+	}
+	return paths
 }
 
 // inside returns where the entries of a directory are: in it, or at the root of the
@@ -154,7 +208,11 @@ func (t *parts) inside(ctx context.Context, dir place) (place, error) {
 	known := t.below[id]
 	t.mu.RUnlock()
 	if known != nil {
-		return place{known, 0}, nil
+		p, err := t.see(ctx, node{known, 0})
+		if err != nil {
+			return dir, err
+		}
+		return p, nil
 	}
 	p, err := dir.Borders.Enter(ctx, dir.n)
 	if err != nil {
@@ -164,10 +222,10 @@ func (t *parts) inside(ctx context.Context, dir place) (place, error) {
 	defer t.mu.Unlock()
 	known = t.below[id] // others may have been faster
 	if known == nil {
-		known = t.add(p, dir, "")
+		known = t.add(p, dir.node, dir.at(), "")
 		t.below[id] = known
 	}
-	return place{known, 0}, nil
+	return place{node{known, 0}, p}, nil
 }
 
 // bare is a directory and nothing in it.
@@ -190,16 +248,15 @@ func (t *parts) member(of place, name string) place {
 	t.mu.RLock()
 	known := t.members[m]
 	t.mu.RUnlock()
-	if known != nil {
-		return place{known, 0}
+	if known == nil {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		if known = t.members[m]; known == nil {
+			known = t.add(&Part{View: bare(), Time: of.Time, Borders: m}, of.node, gopath.Join(of.at(), name), name)
+			t.members[m] = known
+		}
 	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if known = t.members[m]; known == nil {
-		known = t.add(&Part{View: bare(), Time: of.Time, Borders: m}, of, name)
-		t.members[m] = known
-	}
-	return place{known, 0}
+	return place{node{known, 0}, known.seen.Load()}
 }
 
 // memberNames are those that are listed in a directory.
@@ -215,8 +272,8 @@ func (t *parts) totals() (nodes int, bytes int64) {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	for _, p := range t.all {
-		nodes += p.View.Nodes()
-		bytes += p.View.Bytes()
+		nodes += p.nodes
+		bytes += p.bytes
 	}
 	return nodes, bytes
 }

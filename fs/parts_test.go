@@ -241,6 +241,87 @@ func TestPartsAreNotNestedForEver(t *testing.T) {
 	}
 }
 
+// What nobody looks at is forgotten, and entered again when somebody does: everything is
+// as it was, also for who had something open, or stood there.
+func TestForgottenParts(t *testing.T) {
+	s := start(t, config{Fixture: "nested", Members: true})
+	sleeper := exec.Command("sh", "-c", "read line && cat sub-01/anat/x.nii && pwd -P")
+	sleeper.Dir = s.path("again")
+	in, err := sleeper.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	sleeper.Stdout = &out
+	if err := sleeper.Start(); err != nil {
+		t.Fatal(err)
+	}
+	paths := []string{"again", "again/again", "again/again/sub-01", "ds000001/again/README", "ds000001/README"}
+	numbers := make([]uint64, len(paths))
+	for i, p := range paths {
+		numbers[i] = inode(t, s.path(p))
+	}
+	f, err := os.Open(s.path("again/deep/er/y.nii"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	entered := s.ask("entered")
+	s.want("forget nothing", "[]")
+	s.want("forget", "[again again/again ds000001 ds000001/again]")
+	s.want("forget", "[]")
+	s.want("entered", entered)
+
+	got := make([]byte, 300_000)
+	if _, err := f.ReadAt(got, 0); err != nil || !bytes.Equal(got, content("deep/er/y.nii", 300_000)) {
+		t.Errorf("what is open: %v", err)
+	}
+	if got, err := os.ReadFile(s.path("again/again/sub-01/anat/x.nii")); err != nil || !bytes.Equal(got, content("sub-01/anat/x.nii", 5000)) {
+		t.Errorf("%d bytes, %v", len(got), err)
+	}
+	for i, p := range paths {
+		if inode(t, s.path(p)) != numbers[i] {
+			t.Errorf("%s has another number", p)
+		}
+	}
+	if _, err := os.ReadDir(s.path("ds000001/again")); err != nil {
+		t.Error(err)
+	}
+	fmt.Fprintln(in)
+	if err := sleeper.Wait(); err != nil || !bytes.HasPrefix(out.Bytes(), content("sub-01/anat/x.nii", 5000)) || !bytes.HasSuffix(out.Bytes(), []byte(s.path("again")+"\n")) {
+		t.Errorf("who stood there: %d bytes, %v", out.Len(), err)
+	}
+	if now := s.ask("entered"); now == entered {
+		t.Error("nothing was entered again")
+	}
+
+	// While all is forgotten again and again, everybody sees the same.
+	var all sync.WaitGroup
+	files, _ := nested(s.fixture, 1)
+	done := make(chan struct{})
+	for range 4 {
+		all.Go(func() {
+			for _, p := range files {
+				if got, err := os.ReadFile(s.path(p)); err != nil || !bytes.Equal(got, content(own(p), fixtures["nested"][own(p)])) {
+					t.Errorf("%s: %d bytes, %v", p, len(got), err)
+				}
+				if _, err := os.ReadDir(path.Dir(s.path(p))); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	go func() { all.Wait(); close(done) }()
+	for alive := true; alive; {
+		select {
+		case <-done:
+			alive = false
+		default:
+			s.ask("forget")
+		}
+	}
+}
+
 // Walks side by side see the same.
 func TestPartsConcurrently(t *testing.T) {
 	s := start(t, config{Fixture: "nested"})

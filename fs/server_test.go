@@ -150,6 +150,10 @@ func answer(m *uhfs.Mounted, o *opener, command string) string {
 		return "ok"
 	case "entered":
 		return fmt.Sprint(o.entered.Load())
+	case "forget":
+		return fmt.Sprint(m.Forget(time.Now().Add(time.Hour)))
+	case "forget nothing":
+		return fmt.Sprint(m.Forget(time.Now().Add(-time.Hour)))
 	case "come":
 		o.mu.Lock()
 		o.names = append(o.names, "a-new-one")

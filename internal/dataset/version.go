@@ -68,6 +68,36 @@ func (v *Version) Release() {
 	}
 }
 
+// A Rest is what is left of a version when its list of files is forgotten. It holds the
+// dataset as the version did.
+type Rest struct{ version Version }
+
+// Rest returns what is left without the list of files. The version is not to be used, or
+// released, any more. ok is false for one that has files of other datasets: it stays.
+func (v *Version) Rest() (rest *Rest, ok bool) {
+	if v.grafts != nil {
+		return nil, false
+	}
+	rest = &Rest{*v}
+	rest.version.Listing = nil
+	return rest, true
+}
+
+// Again returns the version with its list of files, which needs no network.
+func (r *Rest) Again(ctx context.Context) (v *Version, err error) {
+	again := r.version
+	again.Listing, err = again.registry.listing(ctx, again.Git, again.Clone.Commit, nil)
+	return &again, err
+}
+
+// Release lets go of the dataset.
+func (r *Rest) Release() { r.version.Release() }
+
+// Shown returns the files of a view in byte order of their paths.
+func (v *Version) Shown(view *tree.View) []int {
+	return slices.DeleteFunc(v.sortedFiles(), func(n int) bool { return !view.Shown(n) })
+}
+
 // InPlace reports whether the user's own repository has the content of an annexed file.
 func (v *Version) InPlace(node int) bool {
 	of, _ := v.Of(node)

@@ -63,18 +63,31 @@ func (p *Part) Use(node int) (cache.Use, error) {
 // Revoke has the kernel forget what it keeps of a key for the files of a dataset, or
 // of all: "". It waits until it is known whether the mount is there.
 func (m *Mount) Revoke(key annex.Key, dataset string) {
-	for _, p := range m.parts() {
-		if dataset != "" && !slices.Contains(p.version.Datasets(), dataset) {
+	if dataset != "" && !m.has(dataset) {
+		return
+	}
+	<-m.attached
+	if m.served == nil {
+		return
+	}
+	m.Part.revoke(key, dataset)
+	for _, e := range m.entered() {
+		if dataset != "" && !slices.Contains(e.datasets, dataset) {
 			continue
 		}
-		<-m.attached
-		if m.served == nil {
-			return
+		p, err := e.get(context.Background())
+		if err != nil {
+			m.Log.Error("the kernel may keep wrong content", "target", m.Target(), "path", e.told.Path, "err", err)
+			continue
 		}
-		for _, n := range p.version.WithKey(key) {
-			if of, _ := p.version.Of(n); dataset == "" || of.ID() == dataset {
-				m.served.Revoke(p.fs, n)
-			}
+		p.revoke(key, dataset)
+	}
+}
+
+func (p *Part) revoke(key annex.Key, dataset string) {
+	for _, n := range p.version.WithKey(key) {
+		if of, _ := p.version.Of(n); dataset == "" || of.ID() == dataset {
+			p.m.served.Revoke(p.path, n)
 		}
 	}
 }

@@ -89,6 +89,7 @@ func (m *Mount) Serve() error {
 		return err
 	}
 	m.served = served
+	go m.Guard("tidying a mount", m.tidy)
 	m.version.Mounted(m.Target())
 	if m.folder != nil {
 		m.folder.catalog.Mounted(m.Target())
@@ -124,8 +125,8 @@ func (m *Mount) Info() control.MountInfo {
 		i.Catalogs, i.Subdatasets = m.request.Catalogs, len(m.folder.Names())
 		i.Hints = m.folder.catalog.LeftOut()
 	}
-	for _, p := range m.parts()[1:] {
-		i.Opened = append(i.Opened, control.OpenedPart{Path: p.path, Dataset: p.version.Spec(), Commit: string(p.version.Commit), Files: p.shown.view.Files(), Bytes: p.shown.view.Bytes()})
+	for _, e := range m.entered() {
+		i.Opened = append(i.Opened, e.told)
 	}
 	size := func(k int) int64 {
 		if n := m.shown.files[k]; v.Kind(n) == tree.Annexed {

@@ -70,7 +70,7 @@ func (p *Part) pathOf(node int) string { return path.Join(p.path, p.version.Path
 // below are the subdatasets of a mount.
 type below struct {
 	mu      sync.Mutex // guards the following
-	entered []*Part
+	entered []*entered
 	looks   map[string]*look // by path in the mount
 }
 
@@ -79,8 +79,8 @@ type look struct {
 	done    chan struct{}
 	cancel  context.CancelFunc
 	waiting int // guarded by below.mu
-	part    *Part
-	err     error // valid after done, as is part
+	entered *entered
+	err     error // valid after done, as is entered
 	until   time.Time
 }
 
@@ -150,7 +150,11 @@ func (m *Mount) enter(ctx context.Context, in inside) (*fs.Part, error) {
 	if l.err != nil {
 		return nil, unreached(l.err)
 	}
-	return l.part.fs, nil
+	p, err := l.entered.get(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return p.fs, nil
 }
 
 // tidy forgets failures of long ago, when they are many. Callers hold mu.
@@ -180,10 +184,10 @@ func (m *Mount) look(ctx context.Context, l *look, in inside) {
 		l.err, l.until = err, time.Now().Add(failureTTL)
 		close(l.done)
 	}()
-	l.part, err = m.open(ctx, l, in)
+	l.entered, err = m.open(ctx, l, in)
 }
 
-func (m *Mount) open(ctx context.Context, l *look, in inside) (*Part, error) {
+func (m *Mount) open(ctx context.Context, l *look, in inside) (*entered, error) {
 	v, err := in.open(ctx)
 	if err != nil {
 		return nil, err
@@ -216,9 +220,10 @@ func (m *Mount) open(ctx context.Context, l *look, in inside) (*Part, error) {
 	}
 	kept = true
 	v.Mounted(m.Target())
-	m.below.entered = append(m.below.entered, p)
+	e := newEntered(p)
+	m.below.entered = append(m.below.entered, e)
 	m.Log.Info("looked into a dataset", "target", m.Target(), "path", in.path, "dataset", v.Spec(), "commit", v.Commit, "files", chosen.View.Files())
-	return p, nil
+	return e, nil
 }
 
 // unreached gives an error a number that a program is told: the network is out of
@@ -236,19 +241,19 @@ func unreached(err error) error {
 	return errors.Join(syscall.EREMOTEIO, err)
 }
 
-// parts returns all that the mount shows: the dataset itself, and the subdatasets
-// that somebody has looked into.
-func (m *Mount) parts() []*Part {
+// entered returns the datasets within the mount that somebody has looked into.
+func (m *Mount) entered() []*entered {
 	m.below.mu.Lock()
 	defer m.below.mu.Unlock()
-	return append([]*Part{m.Part}, m.below.entered...)
+	return slices.Clone(m.below.entered)
 }
 
 // Close lets go of all that the mount shows, which nobody looks at any more.
 func (m *Mount) Close() {
 	m.stop()
-	for _, p := range m.parts() {
-		p.version.Release()
+	m.version.Release()
+	for _, e := range m.entered() {
+		e.release()
 	}
 	if m.folder != nil {
 		m.folder.catalog.Release()
@@ -257,29 +262,32 @@ func (m *Mount) Close() {
 
 // Owners are for whom content of the mount is in the cache.
 func (m *Mount) Owners() (all []string) {
-	for _, p := range m.parts() {
-		all = append(all, p.owner)
+	all = append(all, m.owner)
+	for _, e := range m.entered() {
+		all = append(all, e.owner)
 	}
 	return all
 }
 
 // has reports whether a part of the mount is of a dataset.
 func (m *Mount) has(dataset string) bool {
-	return slices.ContainsFunc(m.parts(), func(p *Part) bool { return slices.Contains(p.version.Datasets(), dataset) })
+	return slices.Contains(m.version.Datasets(), dataset) ||
+		slices.ContainsFunc(m.entered(), func(e *entered) bool { return slices.Contains(e.datasets, dataset) })
 }
 
 // partAt returns the part that a path in the mount lies in, and the path in that.
-func (m *Mount) partAt(at string) (*Part, string) {
-	in := m.Part
-	for _, p := range m.parts() {
-		if len(p.path) > len(in.path) && cachedir.Within(at, p.path) {
-			in = p
+func (m *Mount) partAt(at string) (*Part, string, error) {
+	var in *entered
+	for _, e := range m.entered() {
+		if (in == nil || len(e.told.Path) > len(in.told.Path)) && cachedir.Within(at, e.told.Path) {
+			in = e
 		}
 	}
-	if in != m.Part {
-		at = strings.TrimPrefix(strings.TrimPrefix(at, in.path), "/")
+	if in == nil {
+		return m.Part, at, nil
 	}
-	return in, at
+	p, err := in.get(m.ctx)
+	return p, strings.TrimPrefix(strings.TrimPrefix(at, in.told.Path), "/"), err
 }
 
 // borderAbove returns the subdataset of the part that a path lies in, as a path in the
@@ -306,7 +314,10 @@ func (p *Part) borderAbove(rel string) (border string, why error) {
 // Find returns the part that an absolute path lies in, and the files of it at or below
 // the path. What lies below a subdataset that nobody has looked into is not known.
 func (m *Mount) Find(path string) (*Part, []int, error) {
-	p, rel := m.partAt(m.within(path))
+	p, rel, err := m.partAt(m.within(path))
+	if err != nil {
+		return nil, nil, err
+	}
 	if rel == "" {
 		return p, p.shown.files, nil
 	}
@@ -345,7 +356,10 @@ func (m *Mount) NotEntered(path string) (all []control.PathStatus) {
 		}
 		all = append(all, ps)
 	}
-	in, within := m.partAt(rel)
+	in, within, err := m.partAt(rel)
+	if err != nil { // it was entered
+		return nil
+	}
 	if border, why := in.borderAbove(within); border != "" {
 		tell(border, why)
 		return all

@@ -37,6 +37,29 @@ func (t *Tree) View(files []int, replaced map[int][]byte) *View {
 			v.show(d)
 		}
 	}
+	v.number()
+	return v
+}
+
+// An Outline is what a view is without its tree: some bits a node, and what is shown
+// instead of files' own content.
+type Outline struct{ view View }
+
+// Outline returns what [Tree.Again] makes an equal view of.
+func (v *View) Outline() Outline {
+	return Outline{View{shown: v.shown, replaced: v.replaced, files: v.files, bytes: v.bytes}}
+}
+
+// Again returns the view of an outline, which must be of one of an equal tree.
+func (t *Tree) Again(o Outline) *View {
+	v := o.view
+	v.tree = t
+	v.number()
+	return &v
+}
+
+// number lists the shown nodes.
+func (v *View) number() {
 	total := 0
 	for _, w := range v.shown {
 		total += bits.OnesCount64(w)
@@ -47,7 +70,6 @@ func (t *Tree) View(files []int, replaced map[int][]byte) *View {
 			v.nodes = append(v.nodes, uint32(i*64+bits.TrailingZeros64(w)))
 		}
 	}
-	return v
 }
 
 func (v *View) show(n int) { v.shown[n/64] |= 1 << (n % 64) }
