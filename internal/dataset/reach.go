@@ -206,9 +206,9 @@ func (v *Version) with(more []graft) (*Version, error) {
 		}
 		all.mark(n, uint16(i+1))
 	}
-	all.collect("", own)
+	all.collect("", own, at)
 	for _, g := range all.grafts {
-		all.collect(g.path, g.version.Listing)
+		all.collect(g.path, g.version.Listing, at)
 	}
 	slices.SortFunc(all.Subdatasets, func(a, b commit.Subdataset) int { return cmp.Compare(a.Node, b.Node) })
 	return &all, nil
@@ -226,14 +226,14 @@ func (v *Version) mark(dir int, graft uint16) {
 }
 
 // collect adds what a listing knows beside its files: hidden ones, and subdatasets that
-// are not at their places.
-func (v *Version) collect(prefix string, of *commit.Listing) {
+// are not among the grafts.
+func (v *Version) collect(prefix string, of *commit.Listing, grafts map[string]int) {
 	for _, h := range of.Hidden {
 		v.Hidden = append(v.Hidden, commit.Hidden{Path: path.Join(prefix, h.Path), Why: h.Why})
 	}
 	for _, sub := range of.Subdatasets {
 		at := path.Join(prefix, of.Path(sub.Node))
-		if slices.ContainsFunc(v.grafts, func(g graft) bool { return g.path == at }) {
+		if _, ok := grafts[at]; ok {
 			continue
 		}
 		if n, ok := v.Find(at); ok {
