@@ -42,11 +42,13 @@ func (r *Registry) belowAt(ctx context.Context, v *Version, dir int, version str
 	req := v.Request
 	req.Version, req.Template = cmp.Or(version, string(sub.Commit)), ""
 	var found *Version
+	ready := false
 	leave := func() {
-		if found != nil {
+		if found != nil && !ready {
 			found.Release()
 		}
 	}
+	defer leave() // also after a panic
 	set = set.With(func(ctx context.Context, spec fetch.Spec, version string, o fetch.CloneOptions) (*fetch.Clone, error) {
 		leave() // it was not what was looked for
 		req.Spec, o.Progress = spec.URL, r.cloneOptions(req, tell).Progress
@@ -62,10 +64,10 @@ func (r *Registry) belowAt(ctx context.Context, v *Version, dir int, version str
 		had, err = set.CloneVersion(ctx, path, version)
 	}
 	if err != nil {
-		leave()
 		return nil, err
 	}
 	found.below.within = had
+	ready = true
 	return found, nil
 }
 

@@ -54,11 +54,16 @@ func (r *Registry) Reach(ctx context.Context, req control.Dataset, s bids.Select
 
 // reachFrom is Reach for a version that is open, which is released after an error.
 func (r *Registry) reachFrom(ctx context.Context, v *Version, levels int, s bids.Selection, tell bulk.Tell) (*Version, error) {
+	ready := false
+	defer func() { // also after a panic
+		if !ready {
+			v.Release()
+		}
+	}()
 	failed := make(map[string]bool)
 	for range levels {
 		wanted, err := v.Chooser(v.ID()+":", tell).needed(ctx, s, failed)
 		if err != nil {
-			v.Release()
 			return nil, err
 		}
 		if len(wanted) == 0 {
@@ -66,11 +71,11 @@ func (r *Registry) reachFrom(ctx context.Context, v *Version, levels int, s bids
 		}
 		more, err := r.reach(ctx, v, wanted, failed, tell)
 		if err != nil {
-			v.Release()
 			return nil, err
 		}
 		v = more
 	}
+	ready = true
 	return v, nil
 }
 
@@ -84,18 +89,28 @@ func (r *Registry) reach(ctx context.Context, v *Version, wanted []int, failed m
 	if err != nil {
 		return nil, err
 	}
+	joined := false
+	defer func() { // also after a panic
+		if !joined {
+			release(opened)
+		}
+	}()
 	all, err := v.with(opened)
 	if err != nil {
-		for _, g := range opened {
-			g.version.Release()
-		}
 		return nil, err
 	}
 	for _, at := range why {
 		failed[at.path] = true
 		all.leftOut = append(all.leftOut, fmt.Sprintf("the subdataset %s is left out: %v", at.path, at.err))
 	}
+	joined = true
 	return all, nil
+}
+
+func release(all []graft) {
+	for _, g := range all {
+		g.version.Release()
+	}
 }
 
 // isNamed reports whether a path lies where files are shown only when they were asked
@@ -113,31 +128,36 @@ type unreached struct {
 // openAll opens subdatasets, several at a time. Its error is ctx's alone.
 func (r *Registry) openAll(ctx context.Context, v *Version, nodes []int, tell bulk.Tell) (opened []graft, failed []unreached, err error) {
 	grafts, errs := make([]graft, len(nodes)), make([]error, len(nodes))
+	for i, n := range nodes {
+		grafts[i].path = v.Path(n)
+	}
 	var g errgroup.Group
 	g.SetLimit(atOnce)
 	for i, n := range nodes {
 		g.Go(func() error {
-			at := v.Path(n)
-			below, err := r.Below(ctx, v, n, func(p control.Progress) {
-				p.Text = strings.TrimSpace(at + ": " + p.Text)
-				tell(p)
+			at := &grafts[i]
+			panicked := r.Guard("opening a subdataset", func() {
+				at.version, errs[i] = r.Below(ctx, v, n, func(p control.Progress) {
+					p.Text = strings.TrimSpace(at.path + ": " + p.Text)
+					tell(p)
+				})
 			})
-			grafts[i], errs[i] = graft{at, below}, err
+			if panicked != nil {
+				errs[i] = panicked
+			}
 			return nil
 		})
 	}
 	g.Wait()
-	for i := range grafts {
+	for i, at := range grafts {
 		if errs[i] == nil {
-			opened = append(opened, grafts[i])
+			opened = append(opened, at)
 		} else {
-			failed = append(failed, unreached{v.Path(nodes[i]), errs[i]})
+			failed = append(failed, unreached{at.path, errs[i]})
 		}
 	}
 	if ctx.Err() != nil {
-		for _, one := range opened {
-			one.version.Release()
-		}
+		release(opened)
 		return nil, nil, ctx.Err()
 	}
 	return opened, failed, nil

@@ -1,13 +1,18 @@
 package dataset_test
 
 import (
+	"context"
+	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/uniharmony/uniharmonyfs/bids"
+	"github.com/uniharmony/uniharmonyfs/index"
 	"github.com/uniharmony/uniharmonyfs/internal/commit"
+	"github.com/uniharmony/uniharmonyfs/internal/control"
 	"github.com/uniharmony/uniharmonyfs/internal/dataset/datasettest"
 	"github.com/uniharmony/uniharmonyfs/internal/maker"
 	"github.com/uniharmony/uniharmonyfs/internal/publisher"
@@ -64,4 +69,80 @@ func TestReachedVersionKnowsWhatIsNotShown(t *testing.T) {
 		}
 		v.Release()
 	}
+	areFree(t, c)
+}
+
+// areFree checks that nobody holds any dataset.
+func areFree(t *testing.T, c *datasettest.Cache) {
+	t.Helper()
+	for _, name := range c.Datasets.Names() {
+		ctx, cancel := context.WithCancel(t.Context())
+		if _, err := c.Datasets.Remove(ctx, name, func(control.Progress) { cancel() }); err != nil {
+			t.Errorf("%s is still held: %v", name, err)
+		}
+		cancel()
+	}
+}
+
+// A panic while subdatasets are opened leaves no dataset held for ever.
+func TestPanicHoldsNoDataset(t *testing.T) {
+	s, _, outer, top := nested(t)
+	for name, broken := range map[string]*maker.Made{"in the dataset": top, "in a subdataset": outer} {
+		t.Run(name, func(t *testing.T) {
+			c := datasettest.New(t, 0)
+			v := mustOpen(t, c, datasettest.Request(s, broken))
+			eventually(t, "the listing is kept", func() bool {
+				_, err := c.Index.Table(index.Listings).Load(string(v.Commit) + "/m")
+				return err == nil
+			})
+			listing := v.Listing // it is that of whoever opens the version while it is in use
+			listing.Subdatasets = append(listing.Subdatasets, commit.Subdataset{Node: listing.Len()})
+			v.Release()
+			func() {
+				defer func() {
+					if recover() == nil {
+						t.Error("no panic: the test shows nothing")
+					}
+				}()
+				req := datasettest.Request(s, top)
+				req.Recursive = true
+				c.Datasets.Reach(t.Context(), req, bids.Selection{}, new(datasettest.Told).Tell)
+			}()
+			runtime.KeepAlive(listing)
+			areFree(t, c)
+		})
+	}
+}
+
+// A panic while one subdataset is opened is the failure of that one.
+func TestPanicInASubdatasetIsItsFailure(t *testing.T) {
+	c := datasettest.New(t, 0)
+	c.Datasets.Guard = func(_ string, fn func()) (err error) {
+		defer func() {
+			if recover() != nil {
+				err = errors.New("a mistake")
+			}
+		}()
+		fn()
+		return nil
+	}
+	s, _, _, top := nested(t)
+	req := datasettest.Request(s, top)
+	req.Recursive = true
+	v, err := c.Datasets.Reach(t.Context(), req, bids.Selection{}, func(p control.Progress) {
+		if strings.HasPrefix(p.Text, "parts/outer/deep/inner: ") {
+			panic("x")
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	chosen, err := v.Chooser("x", new(datasettest.Told).Tell).Choose(t.Context(), bids.Selection{})
+	if err != nil || !slices.ContainsFunc(chosen.Hints, func(h string) bool {
+		return strings.Contains(h, "parts/outer/deep/inner") && strings.Contains(h, "a mistake")
+	}) {
+		t.Errorf("%+v, %v", chosen, err)
+	}
+	v.Release()
+	areFree(t, c)
 }
