@@ -11,6 +11,7 @@ import (
 
 	"github.com/uniharmony/uniharmonyfs/internal/annex"
 	"github.com/uniharmony/uniharmonyfs/internal/gitstore"
+	"github.com/uniharmony/uniharmonyfs/internal/gittest"
 	"github.com/uniharmony/uniharmonyfs/internal/maker"
 	"github.com/uniharmony/uniharmonyfs/internal/publisher"
 	"github.com/uniharmony/uniharmonyfs/internal/source"
@@ -84,7 +85,7 @@ func TestGitSourceKeepsTheContract(t *testing.T) {
 }
 
 func TestAnnexSourceKeepsTheContract(t *testing.T) {
-	eachAnnex(t, func(t *testing.T) {
+	gittest.EachAnnex(t, func(t *testing.T) {
 		create := func(t *testing.T, content []byte, fault publisher.Fault) (source.Source, *publisher.Server) {
 			s, err := publisher.New(publisher.Options{DumbGit: true})
 			if err != nil {

@@ -8,13 +8,14 @@ import (
 
 	"github.com/uniharmony/uniharmonyfs/internal/advice"
 	"github.com/uniharmony/uniharmonyfs/internal/annex"
+	"github.com/uniharmony/uniharmonyfs/internal/gittest"
 	"github.com/uniharmony/uniharmonyfs/internal/maker"
 )
 
 // A DataLad dataset is git's and git-annex's own: at its version, with a work
 // tree, and with the content that is put into it.
 func TestDirectIsADataset(t *testing.T) {
-	eachAnnex(t, func(t *testing.T) {
+	gittest.EachAnnex(t, func(t *testing.T) {
 		s, m := history(t)
 		spec, dir := specOf(t, s.GitURL(m)), t.TempDir()
 		o := CloneOptions{Git: FindGit()}
@@ -74,7 +75,7 @@ func TestDirectIsADataset(t *testing.T) {
 
 // What is somebody's is left as it is, and what was cut off is done again.
 func TestDirectTakesNothingOfOthers(t *testing.T) {
-	eachAnnex(t, func(t *testing.T) {
+	gittest.EachAnnex(t, func(t *testing.T) {
 		s, m := history(t)
 		spec, o := specOf(t, s.GitURL(m)), CloneOptions{Git: FindGit()}
 		for name, make := range map[string]func(dir string) error{

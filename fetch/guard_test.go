@@ -6,6 +6,7 @@ import (
 
 	"github.com/uniharmony/uniharmonyfs/fetch/internal/program"
 	"github.com/uniharmony/uniharmonyfs/internal/gitstore"
+	"github.com/uniharmony/uniharmonyfs/internal/gittest"
 	"github.com/uniharmony/uniharmonyfs/internal/maker"
 	"github.com/uniharmony/uniharmonyfs/internal/source/sourcetest"
 )
@@ -36,7 +37,7 @@ func TestPanicOfWhoIsToldOfProgress(t *testing.T) {
 // The same with git-annex at work: who asks gets an error, and the next one is
 // served.
 func TestPanicWhileGitAnnexWorks(t *testing.T) {
-	eachAnnex(t, func(t *testing.T) {
+	gittest.EachAnnex(t, func(t *testing.T) {
 		_, m := dataset(t, maker.Web, 1, 300_000)
 		r, _ := origin(t, m.Dir, OriginOptions{Fetcher: "annex"})
 		s := annexOf(t, r, m.Files[0].Key)

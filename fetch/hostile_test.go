@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/uniharmony/uniharmonyfs/internal/gittest"
 	"github.com/uniharmony/uniharmonyfs/internal/maker"
 )
 
@@ -124,7 +125,7 @@ git -c core.hooksPath=/dev/null update-ref refs/heads/git-annex $commit
 // its hooks, its configuration and its git-annex branch say; nor is the home
 // directory.
 func TestHostileLocalRepositoryIsOnlyRead(t *testing.T) {
-	eachAnnex(t, func(t *testing.T) {
+	gittest.EachAnnex(t, func(t *testing.T) {
 		for _, present := range []bool{true, false} {
 			s, m := dataset(t, maker.Web, 2, 1000)
 			d := m.Dataset
@@ -170,7 +171,7 @@ func TestHostileLocalRepositoryIsOnlyRead(t *testing.T) {
 // The same for a dataset behind a URL: what its git-annex branch wants to be
 // run is not, though it is in PATH.
 func TestHostileBranchRunsNothing(t *testing.T) {
-	eachAnnex(t, func(t *testing.T) {
+	gittest.EachAnnex(t, func(t *testing.T) {
 		s, m := dataset(t, maker.Web, 1, 1000)
 		d := m.Dataset
 		d.WorkTree = true

@@ -22,6 +22,7 @@ import (
 	"github.com/uniharmony/uniharmonyfs/internal/advice"
 	"github.com/uniharmony/uniharmonyfs/internal/annex"
 	"github.com/uniharmony/uniharmonyfs/internal/gitstore"
+	"github.com/uniharmony/uniharmonyfs/internal/gittest"
 	"github.com/uniharmony/uniharmonyfs/internal/maker"
 	"github.com/uniharmony/uniharmonyfs/internal/publisher"
 )
@@ -393,7 +394,7 @@ func TestLogsOfABranchThatMoved(t *testing.T) {
 // git-annex finds in the clone what it has need of: when it is a source the whole
 // branch, and in the hands of people what they look at.
 func TestGitAnnexInAPartialClone(t *testing.T) {
-	eachAnnex(t, func(t *testing.T) {
+	gittest.EachAnnex(t, func(t *testing.T) {
 		s := serveGit(t, 5, allowFilter)
 		r, dir := origin(t, s.url, OriginOptions{})
 		wantURLs(t, r, s.m, 0)

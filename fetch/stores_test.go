@@ -17,6 +17,7 @@ import (
 	"github.com/uniharmony/uniharmonyfs/fetch/internal/store"
 	"github.com/uniharmony/uniharmonyfs/fetch/internal/web"
 	"github.com/uniharmony/uniharmonyfs/internal/annex"
+	"github.com/uniharmony/uniharmonyfs/internal/gittest"
 	"github.com/uniharmony/uniharmonyfs/internal/maker"
 	"github.com/uniharmony/uniharmonyfs/internal/source"
 	"github.com/uniharmony/uniharmonyfs/internal/source/sourcetest"
@@ -421,7 +422,7 @@ func TestWhenASiblingIsWorthAsking(t *testing.T) {
 // What git-annex writes to a directory is read behind the URL that a second remote
 // says, by key and as a tree of files.
 func TestHttpalsoAsGitAnnexSetsItUp(t *testing.T) {
-	eachAnnex(t, func(t *testing.T) {
+	gittest.EachAnnex(t, func(t *testing.T) {
 		dir := t.TempDir()
 		t.Cleanup(func() { run(t, dir, "chmod", "-R", "u+w", ".") })
 		served := serveDir(t, dir)

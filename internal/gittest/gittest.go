@@ -33,10 +33,15 @@ func NeedGit(t testing.TB) {
 }
 
 // Annexes returns every git-annex to be asked: the one in PATH and those
-// named in UNIHARMONYFS_TEST_GIT_ANNEX (colon-separated paths).
+// named in UNIHARMONYFS_TEST_GIT_ANNEX (colon-separated paths). It is [NeedGit] too.
 func Annexes(t testing.TB) (programs []string) {
 	t.Helper()
 	NeedGit(t)
+	return annexes(t)
+}
+
+func annexes(t testing.TB) (programs []string) {
+	t.Helper()
 	if p, err := exec.LookPath("git-annex"); err == nil {
 		programs = append(programs, p)
 	}
@@ -49,6 +54,24 @@ func Annexes(t testing.TB) (programs []string) {
 		t.Skip("git-annex is not installed")
 	}
 	return programs
+}
+
+// EachAnnex runs a test with every git-annex, each the first in PATH, and with an empty
+// home, where git does not know who the user is.
+func EachAnnex(t *testing.T, test func(t *testing.T)) {
+	t.Helper()
+	if _, err := exec.LookPath("git"); err != nil {
+		t.Skip("git is not installed")
+	}
+	programs, path := annexes(t), os.Getenv("PATH")
+	for _, p := range programs {
+		t.Setenv("PATH", filepath.Dir(p)+string(os.PathListSeparator)+path)
+		version, _, _ := strings.Cut(strings.TrimSpace(Run(t, ".", p, "version", "--raw")), "-")
+		t.Run(version, func(t *testing.T) {
+			t.Setenv("HOME", t.TempDir())
+			test(t)
+		})
+	}
 }
 
 // AnnexDir returns a temporary directory that git-annex may lock.
