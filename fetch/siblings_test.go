@@ -1,22 +1,13 @@
 package fetch
 
 import (
-	"bytes"
-	"fmt"
-	"io"
-	"net/http"
-	"net/http/httptest"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
-	"github.com/uniharmony/uniharmonyfs/fetch/internal/store"
-	"github.com/uniharmony/uniharmonyfs/fetch/internal/web"
 	"github.com/uniharmony/uniharmonyfs/internal/annex"
 	"github.com/uniharmony/uniharmonyfs/internal/maker"
-	"github.com/uniharmony/uniharmonyfs/internal/source"
 	"github.com/uniharmony/uniharmonyfs/internal/source/sourcetest"
 )
 
@@ -70,49 +61,6 @@ func TestSiblings(t *testing.T) {
 			t.Errorf("it was asked for what others have: %v", asked)
 		}
 	}
-}
-
-// A place that is no repository is asked once, whatever it answers.
-func TestPlacesThatAreNoSiblings(t *testing.T) {
-	config := "[core]\n\tbare = true\n"
-	for says, body := range map[string]string{
-		"404": "", "no repository's configuration": "<html>[annex] uuid = 1</html>", "more than": config + strings.Repeat("# x\n", 64<<10),
-		"does not say": config + "[annex]\n\tuuid = another\n",
-	} {
-		asked := 0
-		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if asked++; body == "" || !strings.HasSuffix(r.URL.Path, "/config") {
-				http.NotFound(w, r)
-				return
-			}
-			io.WriteString(w, body)
-		}))
-		s := store.NewSibling(client(t), server.URL, parseIDs)
-		key := keyOf(t, []byte("x"))
-		mine := func(ids []annex.UUID) bool { return slices.Contains(ids, "mine") }
-		for range 2 {
-			sourcetest.WantClass(t, sourcetest.Fetch(t, s.Source(key, mine), []byte("x"), 0, 1), false, says)
-		}
-		if asked > 2 {
-			t.Errorf("%s: it was asked %d times", says, asked)
-		}
-		server.Close()
-	}
-	for _, url := range []string{"ssh://example.org/a", "/data/a", "git@example.org:a", "file:///data"} {
-		if store.NewSibling(nil, url, parseIDs) != nil {
-			t.Errorf("%s is read by URLs", url)
-		}
-	}
-}
-
-func client(t testing.TB) *web.Client {
-	t.Helper()
-	c, err := web.New(web.Options{Allow: []string{"127.0.0.1"}, Timeout: 20 * time.Second})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(c.Close)
-	return c
 }
 
 // The sibling is asked only where the logs name somebody that nothing else is known
@@ -171,32 +119,17 @@ func TestCommonSiblings(t *testing.T) {
 	sourcetest.WantClass(t, sourcetest.Fetch(t, sourcesOf(t, bundle(t, m), key)[0], content, 0, 1000), false, "does not say")
 }
 
-func TestSiblingsKeepTheContract(t *testing.T) {
-	const id = "11111111-2222-4333-8444-555555555555"
-	create := func(t *testing.T, content []byte, fault http.HandlerFunc) source.Source {
-		key := keyOf(t, content)
-		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			switch {
-			case fault != nil:
-				fault(w, r)
-			case r.URL.Path == "/ds/.git/config":
-				fmt.Fprintf(w, "[core]\n\tbare = false\n[annex]\n\tuuid = %s\n", id)
-			case strings.HasSuffix(r.URL.Path, "/ds/.git/annex/objects/"+key.HashDirMixed()+"/"+key.FileName()+"/"+key.FileName()):
-				http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(content))
-			default:
-				http.NotFound(w, r)
-			}
-		}))
-		t.Cleanup(server.Close)
-		return store.NewSibling(client(t), server.URL+"/ds", parseIDs).Source(key, func(ids []annex.UUID) bool { return slices.Contains(ids, id) })
+// A repository's configuration says who git-annex knows it as: by itself, and as a store.
+func TestNamesOfARepository(t *testing.T) {
+	const core = "[core]\n\tbare = true\n"
+	for text, want := range map[string][]annex.UUID{
+		core: {}, core + "[annex]\n\tuuid = a\n": {"a"}, core + "[datalad \"ora-remote\"]\n\tuuid = b\n": {"b"},
+		core + "[annex]\n\tuuid = a\n[datalad \"ora-remote\"]\n\tuuid = b\n": {"a", "b"},
+		"[annex]\n\tuuid = a\n": nil, "<html>[core] [annex] uuid = 1</html>": nil, "": nil,
+	} {
+		got, err := parseIDs([]byte(text))
+		if !slices.Equal(got, want) || (err != nil) != (want == nil) {
+			t.Errorf("%q: %q, %v", text, got, err)
+		}
 	}
-	sourcetest.Test(t, func(t *testing.T, content []byte) source.Source { return create(t, content, nil) }, sourcetest.Options{
-		Missing: func(t *testing.T, content []byte) source.Source { return create(t, content, http.NotFound) },
-		Down: func(t *testing.T, content []byte) source.Source {
-			return create(t, content, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusBadGateway) })
-		},
-		Hanging: func(t *testing.T, content []byte) source.Source {
-			return create(t, content, func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
-		},
-	})
 }
