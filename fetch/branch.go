@@ -133,7 +133,7 @@ func (h *Hidden) branchError(spec Spec, err error) error {
 	if h.ctx.Err() != nil {
 		return h.ctx.Err()
 	}
-	return remedy.Of(whereUnknown(spec), spec.URL, program.Said(err))
+	return remedy.Of(whereUnknown(spec), spec.URL, said(spec, err))
 }
 
 // gitFor returns git for what is fetched after the clone.

@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/uniharmony/uniharmonyfs/fetch/internal/candidates"
 	"github.com/uniharmony/uniharmonyfs/fetch/internal/partial"
 	"github.com/uniharmony/uniharmonyfs/fetch/internal/program"
 	"github.com/uniharmony/uniharmonyfs/fetch/internal/remedy"
@@ -324,5 +325,9 @@ func cloneError(ctx context.Context, spec Spec, version string, err error) error
 	if ctx.Err() != nil || errors.As(err, &known) {
 		return errors.Join(ctx.Err(), err)
 	}
-	return remedy.Of("cannot get the dataset "+describe(spec, version), spec.URL, program.Said(err))
+	return remedy.Of("cannot get the dataset "+describe(spec, version), spec.URL, said(spec, err))
 }
+
+// said returns what git said of its failure, without what is secret in the dataset's
+// URL: of a token that is not valid any more it says all.
+func said(spec Spec, err error) string { return candidates.Conceal(program.Said(err), spec.URL) }

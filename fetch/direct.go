@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/uniharmony/uniharmonyfs/fetch/internal/candidates"
 	"github.com/uniharmony/uniharmonyfs/fetch/internal/gitannex"
 	"github.com/uniharmony/uniharmonyfs/fetch/internal/program"
 	"github.com/uniharmony/uniharmonyfs/fetch/internal/remedy"
@@ -100,7 +101,7 @@ func (d *Direct) seclude(ctx context.Context) {
 func (d *Direct) check(ctx context.Context, spec Spec, commit, what string) error {
 	url, err := d.git.Run(ctx, nil, "-C", d.Dir, "config", "remote.origin.url")
 	if err != nil || strings.TrimSpace(url) != spec.URL {
-		return errors.Join(ctx.Err(), notOurs(what, fmt.Sprintf("another repository is there (%s)", strings.TrimSpace(url))))
+		return errors.Join(ctx.Err(), notOurs(what, fmt.Sprintf("another repository is there (%s)", candidates.Shown(strings.TrimSpace(url)))))
 	}
 	if _, err := d.git.Run(ctx, nil, "-C", d.Dir, "merge-base", "--is-ancestor", commit, "HEAD"); err != nil {
 		return errors.Join(ctx.Err(), &advice.Error{Kind: advice.Unreachable, Reason: advice.UnknownVersion, What: what, Why: "the dataset there is at another version, not at or after commit " + commit,

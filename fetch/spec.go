@@ -64,11 +64,12 @@ func ParseSpec(spec, template string) (Spec, error) {
 	if template == "" {
 		template = DefaultTemplate
 	}
+	shown := candidates.Shown(spec)
 	switch {
 	case spec == "":
 		return Spec{}, fmt.Errorf("no dataset is named")
 	case strings.ContainsAny(spec, "\x00\r\n") || strings.HasPrefix(spec, "-"):
-		return Spec{}, fmt.Errorf("%.80q is not a dataset", spec)
+		return Spec{}, fmt.Errorf("%.80q is not a dataset", shown)
 	case accession.MatchString(spec):
 		if !strings.Contains(template, "{id}") {
 			return Spec{}, fmt.Errorf("the URL template %q has no {id} in it", template)
@@ -88,16 +89,16 @@ func ParseSpec(spec, template string) (Spec, error) {
 				return named(baseName(u.Path), redact(u), spec, false), nil
 			}
 		}
-		return Spec{}, fmt.Errorf("%.80q: a dataset's URL starts with one of %s", spec, strings.Join(schemes, "://, ")+"://")
+		return Spec{}, fmt.Errorf("%.80q: a dataset's URL starts with one of %s", shown, strings.Join(schemes, "://, ")+"://")
 	}
 	if remedy.SCPLike.MatchString(spec) {
 		host, path, _ := strings.Cut(spec, ":")
 		if slices.Contains(schemes, host) {
-			return Spec{}, fmt.Errorf("%.80q is not a dataset: a URL has \"://\" in it", spec)
+			return Spec{}, fmt.Errorf("%.80q is not a dataset: a URL has \"://\" in it", shown)
 		}
 		return named(baseName(path), spec, spec, false), nil
 	}
-	return Spec{}, fmt.Errorf("%.80q is not a dataset: no such file or directory, no URL, and no OpenNeuro accession such as ds004712", spec)
+	return Spec{}, fmt.Errorf("%.80q is not a dataset: no such file or directory, no URL, and no OpenNeuro accession such as ds004712", shown)
 }
 
 // dataladSpec understands the URLs that DataLad has and git has not.
@@ -127,10 +128,10 @@ func dataladSpec(spec string) (Spec, error) {
 // fileSpec understands a file: URL, which names a path of this machine only.
 func fileSpec(spec string, u *url.URL) (Spec, error) {
 	if u.Opaque != "" || u.Host != "" && u.Host != "localhost" || !filepath.IsAbs(u.Path) || u.RawQuery != "" || u.Fragment != "" {
-		return Spec{}, fmt.Errorf("%.80q: a file URL has the absolute path of a repository or bundle, as in file:///data/ds000001", spec)
+		return Spec{}, fmt.Errorf("%.80q: a file URL has the absolute path of a repository or bundle, as in file:///data/ds000001", candidates.Shown(spec))
 	}
 	if strings.ContainsAny(u.Path, "\x00\r\n") {
-		return Spec{}, fmt.Errorf("%.80q is not a dataset", spec)
+		return Spec{}, fmt.Errorf("%.80q is not a dataset", candidates.Shown(spec))
 	}
 	return localSpec(filepath.Clean(u.Path))
 }

@@ -12,7 +12,6 @@ import (
 
 	"github.com/uniharmony/uniharmonyfs/fetch/internal/web"
 	"github.com/uniharmony/uniharmonyfs/internal/annex"
-	"github.com/uniharmony/uniharmonyfs/internal/plain"
 	"github.com/uniharmony/uniharmonyfs/internal/source"
 )
 
@@ -141,7 +140,7 @@ func (s *Sibling) readAt(ctx context.Context, base string) (*repository, error) 
 		ids, err = s.parse(text)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", plain.Short(base+"/config", web.MaxURL), err)
+		return nil, fmt.Errorf("%s: %w", shown(base+"/config"), err)
 	}
 	return &repository{store: Objects(s.http, base), ids: ids}, nil
 }

@@ -56,6 +56,16 @@ func TestPlacesThatAreNoSiblings(t *testing.T) {
 	}
 }
 
+// A URL with a password is not asked, and the password is not told.
+func TestSiblingsTellNoPassword(t *testing.T) {
+	s := NewSibling(client(t), "https://me:hunter2@example.org/ds", names).Source(keyOf(t, []byte("x")), nil)
+	err := sourcetest.Fetch(t, s, []byte("x"), 0, 1)
+	sourcetest.WantClass(t, err, false, "example.org/ds/config")
+	if strings.Contains(err.Error()+s.String(), "hunter2") {
+		t.Errorf("%s: %v", s, err)
+	}
+}
+
 func TestSiblingsKeepTheContract(t *testing.T) {
 	const id = "11111111-2222-4333-8444-555555555555"
 	create := func(t *testing.T, content []byte, fault http.HandlerFunc) source.Source {

@@ -32,12 +32,15 @@ type way struct {
 }
 
 // Name returns what a store is called that is at a URL, or a path. It has no password.
-func Name(at string) string {
+func Name(at string) string { return "the store " + shown(at) }
+
+// shown returns a URL, or a path, for people to see.
+func shown(at string) string {
 	if u, err := url.Parse(at); err == nil && u.User != nil {
 		u.User = nil
 		at = u.String()
 	}
-	return "the store " + plain.Short(at, web.MaxURL)
+	return plain.Short(at, web.MaxURL)
 }
 
 // URLs returns the store below a URL where a key may be at one of n places, of which
