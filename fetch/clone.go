@@ -199,9 +199,12 @@ func (h *Hidden) next() { <-h.git }
 func sweep(dir string) {
 	os.Remove(filepath.Join(dir, "shallow.lock"))
 	os.Remove(filepath.Join(dir, filepath.FromSlash(annexRef)+".lock"))
-	left, _ := filepath.Glob(filepath.Join(dir, "objects", "pack", "tmp_*"))
-	for _, path := range left {
-		os.Remove(path)
+	packs := filepath.Join(dir, "objects", "pack")
+	left, _ := os.ReadDir(packs)
+	for _, e := range left {
+		if strings.HasPrefix(e.Name(), "tmp_") {
+			os.Remove(filepath.Join(packs, e.Name()))
+		}
 	}
 }
 

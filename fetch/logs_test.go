@@ -104,6 +104,34 @@ func wantURLs(t testing.TB, r *Origin, m *maker.Made, i int) {
 	}
 }
 
+// A cache may lie in a directory of any name: of what is looked for there, nothing is
+// overlooked.
+func TestBranchInADirectoryOfAnOddName(t *testing.T) {
+	s := serveGit(t, 3, allowFilter)
+	h := NewHidden(filepath.Join(t.TempDir(), "a[b]*", "ds"))
+	t.Cleanup(h.Close)
+	c, err := h.Clone(t.Context(), specOf(t, s.url), "", CloneOptions{Git: FindGit()})
+	if err == nil {
+		err = c.waitBeginning(t.Context())
+	}
+	if err != nil || lacks(t, c.Dir) == 0 {
+		t.Fatalf("the branch is not in part: %v", err)
+	}
+	left := filepath.Join(c.Dir, "objects", "pack", "tmp_pack_x")
+	if err := os.WriteFile(left, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.WaitBranch(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if n := lacks(t, c.Dir); n > 0 {
+		t.Errorf("of the whole branch %d objects are not there", n)
+	}
+	if _, err := os.Lstat(left); err == nil {
+		t.Error("what a git that was killed left behind stays")
+	}
+}
+
 // Where content is comes by key where the server can do that, and is the same
 // whatever the server can do.
 func TestLogsFromEveryServer(t *testing.T) {

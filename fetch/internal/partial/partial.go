@@ -14,7 +14,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/uniharmony/uniharmonyfs/fetch/internal/program"
@@ -71,8 +73,8 @@ func (r Repository) FetchBeginning(ctx context.Context, version, branch, ref str
 // HasParts reports whether parts of a branch were ever fetched: git takes what
 // belongs to them for all there is, but for --refetch.
 func (r Repository) HasParts() bool {
-	parts, _ := filepath.Glob(filepath.Join(r.Dir, "objects", "pack", "*.promisor"))
-	return len(parts) > 0
+	packs, _ := os.ReadDir(filepath.Join(r.Dir, "objects", "pack"))
+	return slices.ContainsFunc(packs, func(e os.DirEntry) bool { return strings.HasSuffix(e.Name(), ".promisor") })
 }
 
 // IsWhole returns an error when anything of a branch is not there.
