@@ -8,12 +8,15 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
+	"github.com/uniharmony/uniharmonyfs/internal/annex"
 	"github.com/uniharmony/uniharmonyfs/internal/gittest"
 	"github.com/uniharmony/uniharmonyfs/internal/maker"
 	"github.com/uniharmony/uniharmonyfs/internal/publisher"
@@ -166,6 +169,36 @@ func TestFailedKeysLeaveNothing(t *testing.T) {
 		}
 		leavesNothing(t, c)
 	})
+}
+
+// A key may be given up just when git-annex ends by itself: what it has of it goes all
+// the same.
+func TestKeyGivenUpAsGitAnnexEnds(t *testing.T) {
+	key, err := annex.ParseKey("MD5E-s5--5d41402abc4b2a76b9719d911017c592.nii")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n := range 40 {
+		dir := t.TempDir()
+		tmp := filepath.Join(dir, "annex", "tmp", key.FileName())
+		if err := errors.Join(os.MkdirAll(filepath.Dir(tmp), 0o700), os.WriteFile(tmp, []byte("he"), 0o600)); err != nil {
+			t.Fatal(err)
+		}
+		cmd := exec.Command("/bin/true")
+		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+		r, err := startRun(dir, cmd)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n%2 == 0 {
+			<-r.ended
+		}
+		r.abandon(key)
+		<-r.ended
+		if _, err := os.Lstat(tmp); err == nil {
+			t.Fatalf("try %d: what git-annex had of the key is left", n)
+		}
+	}
 }
 
 // More than the whole, put aside by an earlier try, would make git-annex ask for

@@ -30,6 +30,7 @@ type process struct {
 	waiting map[annex.Key]*waiting
 	gone    error       // it takes no more keys
 	left    []annex.Key // what it has of these is removed when it is gone
+	swept   bool        // it was
 }
 
 // waiting is a key that is waited for.
@@ -114,7 +115,11 @@ func (r *process) quiet() bool {
 func (r *process) abandon(key annex.Key) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.left = append(r.left, key)
+	if r.swept {
+		removeTmp(r.dir, key)
+	} else {
+		r.left = append(r.left, key)
+	}
 }
 
 // maxAnnexLine is the length in bytes of the longest line that is read of
@@ -202,9 +207,12 @@ func (r *process) end(fault error) {
 		why = err.Error()
 	}
 	r.finish(source.Outage(errors.New("git-annex ended: " + why)))
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	for _, key := range r.left {
 		removeTmp(r.dir, key)
 	}
+	r.swept = true
 }
 
 // awaitGroup returns when a process group that was killed is gone: its members
