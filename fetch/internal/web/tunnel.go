@@ -143,9 +143,7 @@ func (t *Tunnel) serve(c *net.TCPConn) {
 		c.CloseWrite()
 	}()
 	io.Copy(out, r)
-	if half, ok := out.(*net.TCPConn); ok {
-		half.CloseWrite()
-	}
+	out.Close() // who has ended waits for nothing more; the server might never end
 	<-back
 }
 

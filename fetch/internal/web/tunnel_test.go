@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 )
 
 func tunnel(t *testing.T, allow ...string) *Tunnel {
@@ -128,6 +129,38 @@ func TestTunnelIsOfOneUser(t *testing.T) {
 	}
 	if out, err := exec.Command("setpriv", append([]string{"--reuid=65534", "--regid=65534", "--clear-groups"}, curl...)...).CombinedOutput(); err == nil {
 		t.Errorf("another user is served: %s", out)
+	}
+}
+
+// A server that never ends a connection keeps no place once nobody is at the other end:
+// git was killed, or has given up.
+func TestTunnelEndsWithItsClient(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	u := tunnel(t, "127.0.0.1")
+	port := l.Addr().(*net.TCPAddr).Port
+	c, err := net.Dial("tcp", strings.TrimPrefix(u.URL(), "socks5h://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Write([]byte{5, 1, 0, 5, 1, 0, 1, 127, 0, 0, 1, byte(port >> 8), byte(port)})
+	silent, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer silent.Close()
+	if _, err := io.ReadFull(c, make([]byte, 12)); err != nil {
+		t.Fatal(err)
+	}
+	c.Close()
+	for n := 0; len(u.places) > 0; n++ {
+		if n == 3000 {
+			t.Fatal("the connection keeps its place")
+		}
+		time.Sleep(10 * time.Millisecond)
 	}
 }
 
