@@ -39,6 +39,36 @@ const atOnce = 4
 // maxGrafts bounds them; whole.of counts them.
 const maxGrafts = 10_000
 
+// room is what a version with its subdatasets may yet have. All of them may be the same
+// small repository: git has a directory once, wherever it stands.
+type room struct{ nodes, dirs, bytes int }
+
+// wholeRoom is as much as one commit may have.
+var wholeRoom = room{nodes: 12_000_000, dirs: 3_000_000, bytes: 1 << 30}
+
+var errRoom = advice.New(advice.Usage, "the selection reaches into subdatasets that have too many files in all", errors.New("ten million are shown at once"), "narrow it, for example by --derivatives NAME", "or use --recursion-limit")
+
+func (r *room) take(nodes, dirs, bytes int) error {
+	r.nodes, r.dirs, r.bytes = r.nodes-nodes, r.dirs-dirs, r.bytes-bytes
+	if min(r.nodes, r.dirs, r.bytes) < 0 {
+		return errRoom
+	}
+	return nil
+}
+
+// takeDir takes the room of a directory's entries.
+func (r *room) takeDir(dir string, entries []tree.Entry) error {
+	dirs, bytes := 0, 0
+	for i := range entries {
+		bytes += len(entries[i].Name)
+		if entries[i].Kind == tree.Dir {
+			dirs++
+			bytes += len(dir) + len(entries[i].Name)
+		}
+	}
+	return r.take(len(entries), dirs, bytes)
+}
+
 // Reach opens a dataset as [Registry.Open] does, with the files of the subdatasets that
 // a selection needs at their places: of those that it names with its words for
 // derivatives, sourcedata and code, and, when it is narrowed or the request is recursive,
@@ -95,7 +125,7 @@ func (r *Registry) reach(ctx context.Context, v *Version, wanted []int, failed m
 			release(opened)
 		}
 	}()
-	all, err := v.with(opened)
+	all, err := v.with(ctx, opened, wholeRoom)
 	if err != nil {
 		return nil, err
 	}
@@ -165,7 +195,7 @@ func (r *Registry) openAll(ctx context.Context, v *Version, nodes []int, tell bu
 
 // with returns the version with subdatasets at their places. It takes their place: what
 // releases it releases all.
-func (v *Version) with(more []graft) (*Version, error) {
+func (v *Version) with(ctx context.Context, more []graft, left room) (*Version, error) {
 	all := *v
 	if len(more) == 0 {
 		return &all, nil
@@ -183,6 +213,11 @@ func (v *Version) with(more []graft) (*Version, error) {
 	b := tree.NewBuilder()
 	var add func(prefix string, of *commit.Listing) error
 	add = func(prefix string, of *commit.Listing) error {
+		for _, h := range of.Hidden {
+			if err := left.take(1, 0, len(prefix)+len(h.Path)+len(h.Why)); err != nil {
+				return err
+			}
+		}
 		var inside []int // grafts, after all directories above them
 		for n := range of.Len() {
 			if of.Kind(n) != tree.Dir || n == 0 && prefix != "" {
@@ -198,6 +233,9 @@ func (v *Version) with(more []graft) (*Version, error) {
 			list := make([]tree.Entry, count)
 			for k := range list {
 				list[k] = entries.Entry(first + k)
+			}
+			if err := cmp.Or(ctx.Err(), left.takeDir(dir, list)); err != nil {
+				return err
 			}
 			if err := b.AddDir(dir, list); err != nil {
 				return err
