@@ -40,8 +40,8 @@ type Registry struct {
 	guard subdatasets.Guard // of what datasets name
 	waits waits
 
-	mu       sync.Mutex // a leaf; guards the following, and the datasets' holds
-	datasets map[string]*dataset
+	mu       sync.Mutex          // a leaf; guards the following, and the datasets' holds
+	datasets map[string]*dataset // nil: closed
 	listings map[gitstore.OID]weak.Pointer[commit.Listing]
 }
 
@@ -201,7 +201,10 @@ func (r *Registry) open(ctx context.Context, spec fetch.Spec, req control.Datase
 // take waits for the turn at a dataset that is not removed.
 func (r *Registry) take(ctx context.Context, spec fetch.Spec, waiting func()) (*dataset, func(), error) {
 	for {
-		ds := r.dataset(spec)
+		ds, err := r.dataset(spec)
+		if err != nil {
+			return nil, nil, err
+		}
 		done, err := ds.turn.take(ctx, waiting)
 		if err != nil || !ds.removed {
 			return ds, done, err
@@ -210,9 +213,12 @@ func (r *Registry) take(ctx context.Context, spec fetch.Spec, waiting func()) (*
 	}
 }
 
-func (r *Registry) dataset(spec fetch.Spec) *dataset {
+func (r *Registry) dataset(spec fetch.Spec) (*dataset, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.datasets == nil {
+		return nil, cache.ErrClosed
+	}
 	ds := r.datasets[spec.Name]
 	if ds == nil {
 		ds = &dataset{
@@ -224,7 +230,7 @@ func (r *Registry) dataset(spec fetch.Spec) *dataset {
 	if ds.spec == "" { // made for its removal
 		ds.spec = spec.String()
 	}
-	return ds
+	return ds, nil
 }
 
 // hold holds a dataset for a request.

@@ -278,6 +278,23 @@ func TestRemovalDropsWhatItBrought(t *testing.T) {
 	}
 }
 
+// Who comes when all is closed is told so: a look into a subdataset may end late.
+func TestNothingIsOpenedAfterClose(t *testing.T) {
+	c := datasettest.New(t, 0)
+	s, m := datasettest.Publish(t, small("late"))
+	v := mustOpen(t, c, datasettest.Request(s, m))
+	if err := c.Datasets.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Datasets.Open(t.Context(), datasettest.Request(s, m), new(datasettest.Told).Tell); !errors.Is(err, cache.ErrClosed) {
+		t.Errorf("opening: %v", err)
+	}
+	if _, err := c.Datasets.Remove(t.Context(), v.ID(), new(datasettest.Told).Tell); !errors.Is(err, cache.ErrClosed) {
+		t.Errorf("removing: %v", err)
+	}
+	v.Release()
+}
+
 func TestMatch(t *testing.T) {
 	c := datasettest.New(t, 0)
 	s, m := datasettest.Publish(t, small("ds1"))

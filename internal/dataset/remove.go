@@ -97,7 +97,10 @@ func (r *Registry) takeUnused(ctx context.Context, name string, tell bulk.Tell) 
 		tell(control.Progress{Phase: control.PhaseWait, Text: "another command that uses " + name})
 	}
 	for {
-		ds := r.dataset(fetch.Spec{Name: name})
+		ds, err := r.dataset(fetch.Spec{Name: name})
+		if err != nil {
+			return nil, nil, err
+		}
 		done, err := ds.turn.take(ctx, waiting)
 		if err != nil || ds.removed {
 			return ds, done, err
