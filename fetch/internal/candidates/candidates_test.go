@@ -259,6 +259,41 @@ func TestInheritedTemplates(t *testing.T) {
 	}
 }
 
+// Of what datasets say, there is an end to what is looked at: each dataset hands its
+// templates down. The user's own are all there.
+func TestTemplatesAreBounded(t *testing.T) {
+	many := func(name string, n int) (all []Entry) {
+		for i := range n {
+			all = append(all, Entry{Key: fmt.Sprint(templatePrefix, name, i), Value: fmt.Sprint("https://", name, ".example/", i)})
+		}
+		return all
+	}
+	config := Layers{Branch: many("upper", maxTemplates-1)}.Merge()
+	config = Layers{Inherited: config, Branch: many("lower", 50), User: many("user", 2*maxTemplates), Repository: many("local", 50)}.Merge()
+	list, skipped := Parent{Config: config}.List(module())
+	from := make(map[string]int)
+	for _, c := range list {
+		from[strings.TrimRight(c.Name, "0123456789")]++
+	}
+	if from["upper"] != maxTemplates-1 || from["lower"] != 1 || from["local"] != 0 || from["user"] != 2*maxTemplates || len(skipped) != 1 {
+		t.Errorf("%v, %v", from, skipped)
+	}
+	for _, c := range []struct {
+		template string
+		property string
+		fits     bool
+	}{
+		{strings.Repeat("{x:.0}", maxFields) + "/x", "y", true}, {strings.Repeat("{x:.0}", maxFields+1) + "/x", "y", false},
+		{"/{x:.1}", strings.Repeat("y", maxURL), true}, {"/{x:.1}", strings.Repeat("y", maxURL+1), false}, {"/{x[0]}", strings.Repeat("y", maxURL+1), false},
+		{"/" + strings.Repeat("{{", maxURL/2), "y", false},
+	} {
+		config := Layers{Branch: []Entry{{Key: templatePrefix + "x", Value: c.template}}}.Merge()
+		if list, skipped := (Parent{Config: config}).List(module("x=" + c.property)); (len(list) == 1) != c.fits || (len(skipped) == 0) != c.fits {
+			t.Errorf("%.80s of %.10s: %d, %v", c.template, c.property, len(list), skipped)
+		}
+	}
+}
+
 func TestSecretsAreNotShown(t *testing.T) {
 	for text, want := range map[string]string{
 		"https://alice:s3cret@example.org/a@b": "https://...@example.org/a@b", "https://t0ken@example.org/": "https://...@example.org/", "https://t0ken@example.org?x": "https://...@example.org?x", "ssh://git:s3cret@h/x": "ssh://git@h/x", "ria+ssh://alice@h/x#y": "ria+ssh://alice@h/x#y", "git@h:x": "git@h:x", "/a@b": "/a@b", "https://example.org/a@b": "https://example.org/a@b",

@@ -10,8 +10,11 @@ import (
 // Config is what decides where subdatasets are looked for: settings by key, each
 // from the place that counts, in the order in which DataLad comes upon them.
 type Config struct {
-	order []string
-	of    map[string]setting
+	order     []string
+	of        map[string]setting
+	insteadOf []string // keys of the user's rewritten URLs
+	templates int      // of datasets
+	tooMany   bool     // there are more of them
 }
 
 // setting is the values of a key, of one layer. Several are an error to whoever
@@ -35,6 +38,9 @@ type Layers struct {
 const (
 	templatePrefix = "datalad.get.subdataset-source-candidate-"
 	overrides      = "DATALAD_CONFIG_OVERRIDES_JSON"
+	// maxTemplates is how many templates of datasets are looked at, those that were
+	// handed down too.
+	maxTemplates = 1000
 )
 
 // Merge makes one configuration of all layers. For git a repository's settings and
@@ -52,11 +58,23 @@ func (l Layers) Merge() Config {
 	c.layer(l.Repository, false)
 	c.layer(l.Parent, true)
 	c.environment(l.Environment)
+	for _, key := range c.order {
+		if c.of[key].users && strings.HasPrefix(key, "url.") && strings.HasSuffix(key, ".insteadof") {
+			c.insteadOf = append(c.insteadOf, key)
+		}
+	}
 	return c
 }
 
 func (c *Config) set(key string, s setting) {
 	if _, known := c.of[key]; !known {
+		if !s.users && strings.HasPrefix(key, templatePrefix) {
+			if c.templates == maxTemplates {
+				c.tooMany = true
+				return
+			}
+			c.templates++
+		}
 		c.order = append(c.order, key)
 	}
 	c.of[key] = s
@@ -115,14 +133,11 @@ func (c *Config) environment(env []string) {
 // with the URLs that it sees. base is what the user wrote of the result, or "".
 func (c Config) rewrite(url string) (rewritten, base string) {
 	longest := ""
-	for _, key := range c.order {
-		to, is := strings.CutSuffix(key, ".insteadof")
-		to, isURL := strings.CutPrefix(to, "url.")
-		if s := c.of[key]; is && isURL && s.users {
-			for _, e := range s.values {
-				if strings.HasPrefix(url, e.Value) && len(e.Value) > len(longest) {
-					longest, base = e.Value, to
-				}
+	for _, key := range c.insteadOf {
+		to := strings.TrimSuffix(strings.TrimPrefix(key, "url."), ".insteadof")
+		for _, e := range c.of[key].values {
+			if strings.HasPrefix(url, e.Value) && len(e.Value) > len(longest) {
+				longest, base = e.Value, to
 			}
 		}
 	}

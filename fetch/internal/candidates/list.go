@@ -172,6 +172,9 @@ func (l *lister) templates(p Parent) {
 		}
 		l.add(Candidate{URL: url, Name: short, Cost: cost, literal: literal})
 	}
+	if c.tooMany {
+		l.skip("templates", fmt.Errorf("datasets have more than %d of them", maxTemplates))
+	}
 }
 
 // betrays reports whether a dataset's template that uses the URL of a remote with a

@@ -7,12 +7,19 @@ import (
 	"unicode/utf8"
 )
 
+// maxFields is how often a template may name a property.
+const maxFields = 100
+
 // fill puts properties into a template of Python's format language, as far as
 // strings go: {name}, {name!s}, {name[0]}, {name:spec}, {{ and }}. literal is the
 // text before the first property.
 func fill(template string, properties map[string]string) (filled, literal string, err error) {
+	if len(template) > maxURL {
+		return "", "", errLong
+	}
 	var b strings.Builder
 	literal, isLiteral := template, true
+	fields := 0
 	for rest := template; rest != ""; {
 		at := strings.IndexAny(rest, "{}")
 		if at < 0 {
@@ -33,6 +40,9 @@ func fill(template string, properties map[string]string) (filled, literal string
 		}
 		if isLiteral {
 			literal, isLiteral = b.String(), false
+		}
+		if fields++; fields > maxFields {
+			return "", "", fmt.Errorf("it has more than %d properties", maxFields)
 		}
 		value, err := property(rest[:end], properties)
 		if err != nil {
@@ -66,6 +76,9 @@ func property(field string, properties map[string]string) (string, error) {
 	value, known := properties[name]
 	if !known {
 		return "", fmt.Errorf("there is no property {%.40s}", name)
+	}
+	if len(value) > maxURL {
+		return "", fmt.Errorf("{%.40s}: %w", name, errLong)
 	}
 	if indexed {
 		n, err := strconv.Atoi(strings.TrimSuffix(index, "]"))
