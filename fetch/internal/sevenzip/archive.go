@@ -19,6 +19,8 @@ const (
 	signatureSize = 32
 	// maxHeader bounds the list of members, in bytes: some 200,000 keys.
 	maxHeader = 64 << 20
+	// maxMembers bounds what is in the list: an entry takes more memory than bytes.
+	maxMembers = 1_000_000
 	// maxSolid bounds what is decompressed before a member, in bytes.
 	maxSolid = 4 << 30
 )

@@ -2,6 +2,7 @@ package sevenzip
 
 import (
 	"bytes"
+	"compress/flate"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -288,6 +289,57 @@ func TestBombs(t *testing.T) {
 		t.Errorf("behind 4 GiB: %v", err)
 	}
 }
+
+// A list that is as long as it says takes little more memory than its bytes: compressed
+// it may be very small, and others are kept beside it.
+func TestLongLists(t *testing.T) {
+	const n = 4 << 20
+	zeros := make([]byte, 2*n+10)
+	streams := []byte{idHeader, idStreams, idPackInfo, 0, 0, idEnd, idUnpackInfo, idFolder}
+	for name, header := range map[string][]byte{
+		"files":   join([]byte{idHeader, idFiles}, huge(n), []byte{idNames}, huge(2*n+1), zeros[:2*n+1], []byte{idEnd, idEnd}),
+		"blocks":  join(streams, huge(n), zeros),
+		"members": join([]byte{idHeader, idStreams, idPackInfo, 0, 1, idSize, 1, idEnd, idUnpackInfo, idFolder, 1, 0, 1, 1, 0, idUnpackSizes, 1, idEnd, idSubStreams, idStreamCounts}, huge(n), []byte{idSize}, zeros),
+	} {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		_, _, err := readHeader(header, 100)
+		runtime.ReadMemStats(&after)
+		if took := after.TotalAlloc - before.TotalAlloc; err == nil || took > 1<<20 {
+			t.Errorf("%s: it took %d bytes of memory, and %v", name, took, err)
+		}
+	}
+}
+
+// Nothing goes on behind when whoever takes the content has a defect.
+func TestPanicOfTheWriter(t *testing.T) {
+	defer goleak.VerifyNone(t)
+	var packed bytes.Buffer
+	w, _ := flate.NewWriter(&packed, flate.NoCompression)
+	w.Write(make([]byte, 100_000))
+	w.Close()
+	f := &file{b: archive(packed.Bytes(), member(uint64(packed.Len()), 100_000, []byte{3, 4, 1, 8}))}
+	a := open(t, f)
+	m, _ := a.Find("a")
+	defer func() {
+		if recover() == nil {
+			t.Error("no panic: the test shows nothing")
+		}
+	}()
+	a.Fetch(t.Context(), atOnce{f}, m, 0, m.Size, panicking{})
+}
+
+// atOnce is an archive that comes in one piece.
+type atOnce struct{ *file }
+
+func (f atOnce) Fetch(_ context.Context, off, n int64, w io.Writer) error {
+	_, err := w.Write(f.b[off : off+n])
+	return err
+}
+
+type panicking struct{}
+
+func (panicking) Write([]byte) (int, error) { panic("x") }
 
 // failing fails after some bytes.
 type failing struct {

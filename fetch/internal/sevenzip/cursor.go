@@ -1,6 +1,9 @@
 package sevenzip
 
-import "errors"
+import (
+	"errors"
+	"fmt"
+)
 
 // What the parts of a header begin with.
 const (
@@ -24,7 +27,10 @@ const (
 	idEncodedHeader = 0x17
 )
 
-var errDamaged = errors.New("its list of members is damaged")
+var (
+	errDamaged = errors.New("its list of members is damaged")
+	errTooMany = fmt.Errorf("it has more than %d members, or its list of them is damaged", maxMembers)
+)
 
 // cursor reads a header. After the first error it gives zeros, and no counts, so
 // that whatever is being read ends soon.
@@ -92,7 +98,10 @@ func (c *cursor) size() int64 {
 // count reads how many things follow, each of which takes a byte at least.
 func (c *cursor) count() int {
 	n := c.number()
-	if n > uint64(len(c.b)) {
+	if n > maxMembers && c.err == nil {
+		c.err = errTooMany
+	}
+	if n > uint64(min(len(c.b), maxMembers)) {
 		c.fail()
 		return 0
 	}

@@ -209,7 +209,7 @@ func readSubStreams(c *cursor, blocks []block, checked []bool) (sizes [][]int64)
 	total := 0
 	for _, n := range counts {
 		// A member has a name, of two bytes at least, after all of this.
-		if total += n; total > len(c.b) {
+		if total += n; total > min(len(c.b), maxMembers) {
 			c.fail()
 			return nil
 		}

@@ -94,6 +94,7 @@ func (b *block) unpack(ctx context.Context, from Bytes, off, n int64, w io.Write
 	fetching, cancel := context.WithCancel(ctx)
 	defer cancel()
 	packed, sender := io.Pipe()
+	defer packed.CloseWithError(errEnough) // also after a panic
 	fetched := make(chan error, 1)
 	go func() {
 		err := from.Fetch(fetching, b.off, b.packed, sender)
