@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -32,8 +33,9 @@ const (
 
 // archive is an archive of keys, of which the list of members is read once.
 type archive struct {
-	file file
-	turn chan struct{} // holds the turn of who reads the list
+	file  file
+	turn  chan struct{} // holds the turn of who reads the list
+	lists *lists        // that are kept; nil: this one is, whatever others are
 
 	mu     sync.Mutex // guards the following
 	known  *list
@@ -71,19 +73,27 @@ func (a *archive) list(ctx context.Context) (*list, error) {
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
-	if known, err := a.remembered(time.Now()); known != nil || err != nil {
-		return known, err
+	l, err := a.remembered(time.Now())
+	if l == nil && err == nil {
+		l, err = a.read(ctx)
+		a.remember(l, err, ctx.Err() == nil && !source.IsOutage(err))
 	}
-	l, err := a.read(ctx)
+	if err == nil {
+		a.lists.keep(a)
+	}
+	return l, err
+}
+
+// remember takes note of a list, or of why there is none, if that is final.
+func (a *archive) remember(l *list, err error, isFinal bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	switch {
 	case err == nil:
 		a.known, a.failed, a.until = l, nil, time.Now().Add(keepList)
-	case ctx.Err() == nil && !source.IsOutage(err):
+	case isFinal:
 		a.known, a.failed, a.until = nil, err, time.Now().Add(keepFailure)
 	}
-	return l, err
 }
 
 func (a *archive) remembered(now time.Time) (*list, error) {
@@ -113,6 +123,33 @@ func (a *archive) forget(l *list) {
 	defer a.mu.Unlock()
 	if a.known == l {
 		a.known, a.until = nil, time.Time{}
+	}
+}
+
+// lists are the archives whose lists are kept: those that were used last, since a
+// dataset can name many, each with a list that takes a hundred megabytes.
+type lists struct {
+	mu   sync.Mutex // guards the following
+	kept []*archive
+}
+
+// maxLists is how many are kept.
+const maxLists = 4
+
+// keep notes that an archive's list was used.
+func (l *lists) keep(a *archive) {
+	if l == nil {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.kept = append(slices.DeleteFunc(l.kept, func(other *archive) bool { return other == a }), a)
+	if len(l.kept) > maxLists {
+		oldest := l.kept[0]
+		l.kept = slices.Delete(l.kept, 0, 1)
+		oldest.mu.Lock()
+		defer oldest.mu.Unlock()
+		oldest.known, oldest.until = nil, time.Time{}
 	}
 }
 

@@ -22,6 +22,7 @@ type Sibling struct {
 	url   string
 	parse func(config []byte) ([]annex.UUID, error)
 	turn  chan struct{} // holds the turn of who reads the configuration
+	lists *lists        // of archives; see Stores
 
 	mu     sync.Mutex // guards the following
 	known  *repository
@@ -142,5 +143,5 @@ func (s *Sibling) readAt(ctx context.Context, base string) (*repository, error) 
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", shown(base+"/config"), err)
 	}
-	return &repository{store: Objects(s.http, base), ids: ids}, nil
+	return &repository{store: Objects(s.http, base).sharing(s.lists), ids: ids}, nil
 }

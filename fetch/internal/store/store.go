@@ -22,6 +22,8 @@ type Store struct {
 	name string
 	ways []way
 	good atomic.Int32 // the way in which a key was found last
+
+	archive *archive // one of the ways; or nil
 }
 
 // A way is one manner in which a store may keep keys. label says where, source how it
@@ -90,7 +92,7 @@ func Objects(c *web.Client, base string) *Store {
 		return urls
 	})
 	if url, ok := annex.ObjectURL(base, archivePath); ok {
-		s.ways = append(s.ways, archived(remoteFile(c, url)))
+		s.keepIn(remoteFile(c, url))
 	}
 	return s
 }
@@ -98,12 +100,23 @@ func Objects(c *web.Client, base string) *Store {
 // Archive returns the store that is the archive in a RIA store's directory on this
 // machine.
 func Archive(dir string) *Store {
-	return &Store{name: Name(dir), ways: []way{archived(localFile(dir))}}
+	s := &Store{name: Name(dir)}
+	s.keepIn(localFile(dir))
+	return s
 }
 
-// archived is to have keys in an archive.
-func archived(f file) way {
-	return way{label: func(annex.Key) string { return archivePath }, source: newArchive(f).member}
+// keepIn adds the way to have keys in an archive.
+func (s *Store) keepIn(f file) {
+	s.archive = newArchive(f)
+	s.ways = append(s.ways, way{label: func(annex.Key) string { return archivePath }, source: s.archive.member})
+}
+
+// sharing has the store share the memory for lists of archives.
+func (s *Store) sharing(with *lists) *Store {
+	if s.archive != nil {
+		s.archive.lists = with
+	}
+	return s
 }
 
 // Source returns the store as the source of a key.

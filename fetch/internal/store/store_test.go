@@ -382,3 +382,51 @@ func TestTheListIsReadOnce(t *testing.T) {
 		t.Error("there is more than all")
 	}
 }
+
+// Of many archives the lists of those are kept that were used last; the others are read
+// anew.
+func TestFewListsAreKept(t *testing.T) {
+	content := bytes.Repeat([]byte("x"), 1000)
+	key := keyOf(t, content)
+	c, s := client(t), newShelf(t)
+	var stores Stores
+	get := func(i int) (told int) {
+		t.Helper()
+		url := fmt.Sprint(s.url, "/", i)
+		s.put(fmt.Sprint(i, "/", archivePath), archiveOf(mixed(key), content))
+		st := stores.Get(url, func() *Store { return Objects(c, url) })
+		if i%2 == 1 {
+			s.put(fmt.Sprint(i, "/config"), []byte("[core]\nx"))
+			sibling := stores.Sibling(c, url, names)
+			r, err := sibling.repository(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			st = r.store
+		}
+		s.told()
+		if err := sourcetest.Fetch(t, st.Source(key), content, 0, 1000); err != nil {
+			t.Error(err)
+		}
+		for _, what := range s.told() {
+			if strings.HasSuffix(what, " bytes=0-0") {
+				told++
+			}
+		}
+		return told
+	}
+	for i := range maxLists {
+		if get(i) != 1 || get(i) != 0 {
+			t.Errorf("the list of archive %d is not kept", i)
+		}
+	}
+	if get(0) != 0 || get(maxLists) != 1 {
+		t.Error("the lists of as many archives as are kept are not")
+	}
+	if get(0) != 0 || get(1) != 1 {
+		t.Error("it is not the list that was used last which is kept")
+	}
+	if len(stores.lists.kept) != maxLists {
+		t.Errorf("%d lists are kept", len(stores.lists.kept))
+	}
+}

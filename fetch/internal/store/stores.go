@@ -11,6 +11,8 @@ import (
 // Stores are the places that were asked before: each remembers how it keeps keys. The
 // zero value is empty. They are safe for concurrent use.
 type Stores struct {
+	lists lists // of archives
+
 	mu       sync.Mutex // guards the following
 	at       map[string]*Store
 	siblings map[string]*Sibling
@@ -24,7 +26,7 @@ func (s *Stores) Get(at string, create func() *Store) *Store {
 		s.at = make(map[string]*Store)
 	}
 	if s.at[at] == nil {
-		s.at[at] = create()
+		s.at[at] = create().sharing(&s.lists)
 	}
 	return s.at[at]
 }
@@ -40,6 +42,9 @@ func (s *Stores) Sibling(http *web.Client, url string, parse func(config []byte)
 	}
 	if s.siblings[url] == nil {
 		s.siblings[url] = NewSibling(http, url, parse)
+		if s.siblings[url] != nil {
+			s.siblings[url].lists = &s.lists
+		}
 	}
 	return s.siblings[url]
 }
