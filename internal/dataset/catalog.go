@@ -81,6 +81,9 @@ func (c *Catalog) open(ctx context.Context, maxAge time.Duration, tell bulk.Tell
 			tell(p)
 		})
 		if ctx.Err() != nil {
+			if err == nil {
+				v.Release()
+			}
 			return came, ctx.Err()
 		}
 		if err != nil {
