@@ -28,6 +28,14 @@ type Tell func(control.Progress)
 // Guard calls a function and makes an error of its panic.
 type Guard func(what string, fn func()) error
 
+// Do is the guarded call of a function that may fail.
+func (g Guard) Do(what string, fn func() error) (err error) {
+	if panicked := g(what, func() { err = fn() }); panicked != nil {
+		return panicked
+	}
+	return err
+}
+
 // A File is an annexed file that a request is about.
 type File struct {
 	Path string
@@ -81,7 +89,7 @@ func (w Worker) Each(ctx context.Context, files []File, timeout time.Duration, t
 			break
 		}
 		g.Go(func() error {
-			err := patience.Do(ctx, func() error { return do(ctx, f) })
+			err := patience.Do(ctx, func() error { return w.Guard.Do("a file of a request", func() error { return do(ctx, f) }) })
 			mu.Lock()
 			defer mu.Unlock()
 			if err != nil && ctx.Err() == nil {

@@ -96,6 +96,37 @@ func (x *told) end() control.Progress {
 	return x.all[len(x.all)-1]
 }
 
+// A panic is the failure of one file, and of no other.
+func TestPanicIsTheFailureOfItsFile(t *testing.T) {
+	w := worker(t)
+	w.Guard = func(_ string, fn func()) (err error) {
+		defer func() {
+			if p := recover(); p != nil {
+				err = fmt.Errorf("caught: %v", p)
+			}
+		}()
+		fn()
+		return nil
+	}
+	var files []bulk.File
+	for i := range 5 {
+		files = append(files, file(t, fmt.Sprint("f", i), &origin{honest}))
+	}
+	x := &told{t: t}
+	failed, err := w.Each(t.Context(), files, 0, x.tell, func(_ context.Context, f bulk.File) error {
+		if f.Path == "f2" {
+			panic("mistake")
+		}
+		return nil
+	})
+	if err != nil || len(failed) != 1 || failed[0].Path != "f2" || failed[0].Why != "caught: mistake" {
+		t.Errorf("%v, %v", failed, err)
+	}
+	if end := x.end(); end.Files != 5 || end.Failed != 1 {
+		t.Errorf("told last: %+v", end)
+	}
+}
+
 // Failures stop nobody else, come in the order of the paths, and are counted.
 func TestEachGoesOnAfterFailures(t *testing.T) {
 	w := worker(t)

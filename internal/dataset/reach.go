@@ -166,15 +166,13 @@ func (r *Registry) openAll(ctx context.Context, v *Version, nodes []int, tell bu
 	for i, n := range nodes {
 		g.Go(func() error {
 			at := &grafts[i]
-			panicked := r.Guard("opening a subdataset", func() {
-				at.version, errs[i] = r.Below(ctx, v, n, func(p control.Progress) {
+			errs[i] = r.Guard.Do("opening a subdataset", func() (err error) {
+				at.version, err = r.Below(ctx, v, n, func(p control.Progress) {
 					p.Text = strings.TrimSpace(at.path + ": " + p.Text)
 					tell(p)
 				})
+				return err
 			})
-			if panicked != nil {
-				errs[i] = panicked
-			}
 			return nil
 		})
 	}

@@ -244,7 +244,7 @@ func (g *get) run(ctx context.Context, todo []int, p control.Plan, out Out) {
 			break
 		}
 		group.Go(func() error {
-			err := g.wait.Do(ctx, func() error { return g.put(ctx, n) })
+			err := g.wait.Do(ctx, func() error { return g.d.Guard.Do("a file of a download", func() error { return g.put(ctx, n) }) })
 			g.did.mu.Lock()
 			defer g.did.mu.Unlock()
 			switch {
