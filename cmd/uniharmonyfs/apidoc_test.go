@@ -31,6 +31,7 @@ var saidTypes = map[string]reflect.Type{
 	"Hello":          reflect.TypeFor[control.Hello](),
 	"Dataset":        reflect.TypeFor[control.Dataset](),
 	"MountRequest":   reflect.TypeFor[control.MountRequest](),
+	"HoldRequest":    reflect.TypeFor[control.HoldRequest](),
 	"MountInfo":      reflect.TypeFor[control.MountInfo](),
 	"UnmountRequest": reflect.TypeFor[control.UnmountRequest](),
 	"UnmountResult":  reflect.TypeFor[control.UnmountResult](),

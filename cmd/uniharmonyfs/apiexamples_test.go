@@ -50,6 +50,13 @@ func TestControlAPIExamples(t *testing.T) {
 				u.serveLong()
 				u.example(e)
 				continue
+			case "POST /v1/hold":
+				held := make(chan []map[string]any, 1)
+				go func() { held <- u.example(e) }()
+				eventually(t, "it mounts", func() bool { _, err := os.Stat(u.path("held/README")); return err == nil })
+				u.must("unmount", u.path("held"))
+				checkAnswer(t, r, s, <-held)
+				continue
 			case "POST /v1/wait":
 				waits = make(chan []map[string]any, 1)
 				go func() { waits <- u.example(e) }()

@@ -37,6 +37,9 @@ func permute(app *cli.App, args []string) ([]string, error) {
 		}
 		return args, unknownCommand(app, args[at])
 	}
+	if cmd.Name == "exec" && !slices.Contains(args, "--") && !slices.ContainsFunc(args, isHelp) {
+		return args, usage("exec runs what comes after --, which is not there", "for example: uniharmonyfs exec --sub 03286 -- ls -R {}")
+	}
 	flags, rest, err := flagsFirst(cmd, args[at+1:])
 	if err != nil {
 		return args, err
@@ -85,6 +88,8 @@ func flagsFirst(cmd *cli.Command, args []string) (flags, rest []string, err erro
 	}
 	return flags, rest, nil
 }
+
+func isHelp(arg string) bool { return arg == "--help" || arg == "-h" }
 
 func takesValue(cmd *cli.Command, name string) bool {
 	for _, f := range cmd.Flags {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -57,8 +58,17 @@ func report(w io.Writer, asJSON bool, err error) int {
 	if err == nil {
 		return exitDone
 	}
+	own := new(exitWith)
+	if errors.As(err, &own) {
+		if err = own.why; err == nil {
+			return own.code
+		}
+	}
 	f := control.ToAdvice(err)
 	code := exitCode(f.Kind)
+	if own.code != 0 {
+		code = own.code
+	}
 	if asJSON {
 		json.NewEncoder(w).Encode(map[string]any{"error": f, "exit": code})
 		return code
@@ -70,4 +80,9 @@ func report(w io.Writer, asJSON bool, err error) int {
 	return code
 }
 
-func wantsJSON(args []string) bool { return slices.Contains(args, "--json") }
+func wantsJSON(args []string) bool {
+	if i := slices.Index(args, "--"); i >= 0 {
+		args = args[:i]
+	}
+	return slices.Contains(args, "--json")
+}

@@ -44,7 +44,7 @@ func newApp() *cli.App {
 		CommandNotFound: func(*cli.Context, string) {}, // permute has told
 		Description:     description,
 		Commands: []*cli.Command{
-			mountCommand(), unmountCommand(), getCommand(), listCommand(),
+			mountCommand(), unmountCommand(), execCommand(), getCommand(), listCommand(),
 			prefetchCommand(), pinCommand(), unpinCommand(), evictCommand(), verifyCommand(),
 			statusCommand(), cleanCommand(), doctorCommand(), demoCommand(),
 			completionCommand(), versionCommand(), manCommand(), daemonCommand(), checkIndexCommand(),

@@ -26,18 +26,24 @@ EXAMPLES:
    uniharmonyfs mount --dataset ds000001 --version 1.0.0 ~/ds000001
    uniharmonyfs mount --openneuro ~/openneuro        # all of it; also ds000001@1.0.0
    uniharmonyfs mount --foreground ~/ds004712        # for service managers`,
-		Flags: flags(selectionFlags(), datasetFlags(), generalFlags(), []cli.Flag{
-			&cli.StringFlag{Name: "budget", Usage: "disk space for cached files, kept for later mounts too (default: 20GiB)", Category: catGeneral},
+		Flags: flags(selectionFlags(), datasetFlags(), generalFlags(), viewFlags(), []cli.Flag{
 			&cli.BoolFlag{Name: "openneuro", Usage: "a folder of all datasets of OpenNeuro, and derivatives of them; DATASET@VERSION is found by name", Category: catDataset},
 			&cli.StringSliceFlag{Name: "catalog", Usage: "a folder of the datasets of this `SUPERDATASET`, given as for --dataset; with --openneuro, its datasets instead of the usual ones", Category: catDataset},
 			&cli.BoolFlag{Name: "foreground", Aliases: []string{"f"}, Usage: "stay until the mount is gone; a signal unmounts", Category: catGeneral},
-			&cli.BoolFlag{Name: "prefetch", Usage: "fetch all of it in the background, as far as the budget goes", Category: catGeneral},
-			&cli.DurationFlag{Name: "patience", Value: control.DefaultPatience, Usage: "how long a read waits while no source can be reached, before it fails; 0 is not at all", Category: catGeneral},
-			&cli.StringFlag{Name: "verify", Value: "auto", Usage: "auto: files from sources that name the exact version are served as they arrive, their end when all is verified; strict: nothing is served before that", Category: catGeneral},
-			&cli.BoolFlag{Name: "no-readahead", Usage: "fetch nothing but what is being read: no rest of it, no files that may follow", Category: catGeneral},
 			&cli.BoolFlag{Name: "allow-other", Usage: "other users may read the mount", Category: catGeneral},
 		}),
 		Action: runMount,
+	}
+}
+
+// viewFlags say how the files of a view are read.
+func viewFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: "budget", Usage: "disk space for cached files, kept for later mounts too (default: 20GiB)", Category: catGeneral},
+		&cli.BoolFlag{Name: "prefetch", Usage: "fetch all of it in the background, as far as the budget goes", Category: catGeneral},
+		&cli.DurationFlag{Name: "patience", Value: control.DefaultPatience, Usage: "how long a read waits while no source can be reached, before it fails; 0 is not at all", Category: catGeneral},
+		&cli.StringFlag{Name: "verify", Value: "auto", Usage: "auto: files from sources that name the exact version are served as they arrive, their end when all is verified; strict: nothing is served before that", Category: catGeneral},
+		&cli.BoolFlag{Name: "no-readahead", Usage: "fetch nothing but what is being read: no rest of it, no files that may follow", Category: catGeneral},
 	}
 }
 
@@ -66,16 +72,27 @@ func mountRequest(c *cli.Context) (req control.MountRequest, err error) {
 	if c.NArg() != 1 {
 		return req, usage(fmt.Sprintf("mount takes one TARGET directory, not %d", c.NArg()), "for example: uniharmonyfs mount --sub 03286 ~/ds004712")
 	}
-	if req.Target, err = filepath.Abs(c.Args().First()); err != nil {
+	target, err := filepath.Abs(c.Args().First())
+	if err != nil {
 		return req, err
 	}
+	if req, err = viewRequest(c); err != nil {
+		return req, err
+	}
+	req.Target = target
+	if req.Catalogs, err = catalogs(c, &req.Dataset); err != nil {
+		return req, err
+	}
+	req.AllowOther = c.Bool("allow-other")
+	return req, err
+}
+
+// viewRequest reads what is shown, and how it is read.
+func viewRequest(c *cli.Context) (req control.MountRequest, err error) {
 	if req.Selection, err = selection(c); err != nil {
 		return req, err
 	}
 	if req.Dataset, err = dataset(c); err != nil {
-		return req, err
-	}
-	if req.Catalogs, err = catalogs(c, &req.Dataset); err != nil {
 		return req, err
 	}
 	switch verify := c.String("verify"); verify {
@@ -94,7 +111,6 @@ func mountRequest(c *cli.Context) (req control.MountRequest, err error) {
 	req.Umask = callersUmask()
 	req.NoReadAhead, req.Prefetch = c.Bool("no-readahead"), c.Bool("prefetch")
 	req.Budget, err = bytesFlag(c, "budget")
-	req.AllowOther = c.Bool("allow-other")
 	return req, err
 }
 

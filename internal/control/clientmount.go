@@ -3,6 +3,7 @@ package control
 import (
 	"context"
 	"crypto/rand"
+	"encoding/json"
 	"errors"
 
 	"github.com/uniharmony/uniharmonyfs/internal/advice"
@@ -21,6 +22,21 @@ func (c *Client) Mount(ctx context.Context, req MountRequest, progress func(Prog
 	defer cancel()
 	_, err = c.Unmount(last, UnmountRequest{Target: req.Target, ID: req.ID, Force: true})
 	return MountInfo{}, errors.Join(advice.New(advice.Interrupted, "interrupted", nil), err)
+}
+
+// Hold mounts a dataset and calls mounted when it is served, with the id that it can be
+// unmounted by. It returns when the mount is gone, which it is soon after ctx or this
+// process ends.
+func (c *Client) Hold(ctx context.Context, req HoldRequest, progress func(Progress), mounted func(MountInfo)) error {
+	_, err := call[UnmountResult](ctx, c, "/v1/hold", req, progress, func(raw json.RawMessage) error {
+		var info MountInfo
+		if err := json.Unmarshal(raw, &info); err != nil {
+			return c.strange(err)
+		}
+		mounted(info)
+		return nil
+	})
+	return err
 }
 
 // Wait returns when the mount at target is gone.

@@ -111,6 +111,12 @@ type OpenedPart struct {
 	Bytes   int64  `json:"bytes"`
 }
 
+// HoldRequest asks for a mount that goes with the connection that it is asked for over.
+type HoldRequest struct {
+	MountRequest
+	Clean bool `json:"clean,omitempty"` // drop then what it brought
+}
+
 // UnmountRequest ends a mount.
 type UnmountRequest struct {
 	Target string `json:"target"`

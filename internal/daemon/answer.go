@@ -20,6 +20,9 @@ type reply struct {
 	over bool // the last line was sent
 	told control.Progress
 	at   time.Time // when it was told
+
+	// uncount says that the request keeps the daemon alive no more, but goes on.
+	uncount func()
 }
 
 func (r *reply) send(e control.Event) {
@@ -82,16 +85,18 @@ func (r *reply) Item(v any) error {
 }
 
 // begin takes note of a request that keeps the daemon alive. Its context ends when
-// the daemon stops; end, which may be called again, takes note of its end. ok is
-// false, and nothing has begun, when the daemon is stopping.
-func (d *daemon) begin(name string, h *http.Request) (ctx context.Context, end func(), ok bool) {
+// the daemon stops; end, which may be called again, takes note of its end, and uncount
+// of nothing but that it keeps the daemon alive no more. ok is false, and nothing has
+// begun, when the daemon is stopping.
+func (d *daemon) begin(name string, h *http.Request) (ctx context.Context, uncount, end func(), ok bool) {
 	ended, ok := d.life.begin(name)
 	if !ok {
-		return nil, nil, false
+		return nil, nil, nil, false
 	}
 	ctx, cancel := context.WithCancelCause(h.Context())
 	stop := context.AfterFunc(d.life.ctx, func() { cancel(errStopping) })
-	return ctx, sync.OnceFunc(func() { stop(); cancel(nil); ended() }), true
+	uncount = sync.OnceFunc(ended)
+	return ctx, uncount, sync.OnceFunc(func() { stop(); cancel(nil); uncount() }), true
 }
 
 // uncounted is the name of requests that do not keep the daemon alive, and that
@@ -104,16 +109,16 @@ const uncounted = ""
 // has ended: whoever has the answer may rely on that.
 func answer[Req, Res any](d *daemon, name string, fn func(ctx context.Context, req Req, r *reply) (Res, error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, h *http.Request) {
-		ctx, end := h.Context(), func() {}
+		ctx, uncount, end := h.Context(), func() {}, func() {}
 		if name != uncounted {
 			var ok bool
-			if ctx, end, ok = d.begin(name, h); !ok {
+			if ctx, uncount, end, ok = d.begin(name, h); !ok {
 				http.Error(w, errStopping.Error(), http.StatusServiceUnavailable)
 				return
 			}
 		}
 		w.Header().Set("Content-Type", "application/x-ndjson")
-		r := &reply{w: w}
+		r := &reply{w: w, uncount: uncount}
 		defer end()
 		var req Req
 		if err := control.ReadRequest(w, h, &req); err != nil {

@@ -249,6 +249,39 @@ func removeMade(target string, made int) {
 	}
 }
 
+// holdRequest mounts, and takes the mount away when the client goes, or somebody else
+// does.
+func (d *daemon) holdRequest(ctx context.Context, req control.HoldRequest, r *reply) (res control.UnmountResult, err error) {
+	if req.ID == "" {
+		return res, advice.New(advice.Usage, "a mount that is held has an id", nil)
+	}
+	if err := control.Lasts(ctx); err != nil {
+		return res, err
+	}
+	info, err := d.mountRequest(ctx, req.MountRequest, r)
+	if err != nil {
+		return res, err
+	}
+	res.Target = info.Target
+	m := d.mounts.at(info.Target)
+	if err := r.Item(info); err != nil || m == nil || m.ID() != req.ID {
+		return res, err
+	}
+	r.Flush()
+	r.uncount()
+	select {
+	case <-m.Done():
+		return res, nil
+	case <-ctx.Done():
+	}
+	end, ok := d.life.begin("unmount")
+	if !ok { // the daemon's end takes all mounts away
+		return res, ctx.Err()
+	}
+	defer end()
+	return d.unmountRequest(context.WithoutCancel(ctx), control.UnmountRequest{Target: info.Target, ID: req.ID, Clean: req.Clean, Force: true}, r)
+}
+
 // waitRequest returns when a mount is gone.
 func (d *daemon) waitRequest(ctx context.Context, req control.UnmountRequest, _ *reply) (struct{}, error) {
 	if m := d.mounts.at(req.Target); m != nil {

@@ -14,6 +14,7 @@ func (d *daemon) routes() http.Handler {
 	mux.HandleFunc("GET /v1/status", answer(d, "status", d.status))
 	mux.HandleFunc("POST /v1/status", answer(d, "status", d.status))
 	mux.HandleFunc("POST /v1/mount", answer(d, "mount", d.mountRequest))
+	mux.HandleFunc("POST /v1/hold", answer(d, "mount", d.holdRequest))
 	mux.HandleFunc("POST /v1/wait", answer(d, uncounted, d.waitRequest))
 	mux.HandleFunc("POST /v1/unmount", answer(d, "unmount", d.unmountRequest))
 	mux.HandleFunc("POST /v1/list", answer(d, "list", d.listRequest))
