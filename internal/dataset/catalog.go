@@ -80,14 +80,15 @@ func (c *Catalog) open(ctx context.Context, maxAge time.Duration, tell bulk.Tell
 			p.Text = strings.TrimSpace(spec + ": " + p.Text)
 			tell(p)
 		})
+		if err == nil { // also for who has just left: it is held
+			came = c.add(i, v) || came
+		}
 		if ctx.Err() != nil {
 			return came, ctx.Err()
 		}
 		if err != nil {
 			leftOut, last = append(leftOut, fmt.Sprintf("the datasets of %s are left out: %v", spec, err)), err
-			continue
 		}
-		came = c.add(i, v) || came
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -378,3 +378,35 @@ func TestMountedCatalog(t *testing.T) {
 	c.Release()
 	s.Free(t)
 }
+
+// Whoever gives up, and at whatever moment, leaves nothing held.
+func TestCatalogThatIsGivenUp(t *testing.T) {
+	s := newShelf(t)
+	m := s.publish("m", "x")
+	one, two := s.super("one", map[string]*maker.Made{"a": m}), s.super("two", map[string]*maker.Made{"b": m})
+	for _, phase := range []control.Phase{control.PhaseClone, control.PhaseSnapshot} { // with the last, all is had
+		ctx, cancel := context.WithCancel(t.Context())
+		if c, err := s.Datasets.Catalog(ctx, s.request(), []string{one, two}, func(p control.Progress) {
+			if strings.HasPrefix(p.Text, two) && p.Phase == phase {
+				cancel()
+			}
+		}); c != nil || !errors.Is(err, context.Canceled) {
+			t.Errorf("given up at the second superdataset: %v, %v", c, err)
+		}
+		cancel()
+	}
+	s.Free(t)
+	c := s.catalog(one, two)
+	for n := range 200 { // what is known is soon had
+		ctx, cancel := context.WithCancel(t.Context())
+		go func() {
+			time.Sleep(time.Duration(n) * 2 * time.Microsecond)
+			cancel()
+		}()
+		if _, err := c.Refresh(ctx, 0); err != nil && !errors.Is(err, context.Canceled) {
+			t.Error(err)
+		}
+	}
+	c.Release()
+	s.Free(t)
+}
