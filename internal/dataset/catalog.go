@@ -33,6 +33,8 @@ type Catalog struct {
 	names   []string   // in the order in which they came
 	members map[string]member
 	leftOut []string // superdatasets that cannot be had, and why
+
+	released bool
 }
 
 // member is a dataset of a superdataset.
@@ -106,7 +108,7 @@ func (c *Catalog) open(ctx context.Context, maxAge time.Duration, tell bulk.Tell
 func (c *Catalog) add(i int, v *Version) (came bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if old := c.supers[i]; old != nil && old.Commit == v.Commit {
+	if old := c.supers[i]; c.released || old != nil && old.Commit == v.Commit {
 		v.Release()
 		return false
 	}
@@ -210,10 +212,11 @@ func (c *Catalog) Mounted(target string) {
 	}
 }
 
-// Release lets go of the superdatasets.
+// Release lets go of the superdatasets. A refresh that is under way brings nothing more.
 func (c *Catalog) Release() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.released = true
 	for _, v := range c.held {
 		v.Release()
 	}

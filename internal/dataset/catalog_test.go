@@ -410,3 +410,31 @@ func TestCatalogThatIsGivenUp(t *testing.T) {
 	c.Release()
 	s.Free(t)
 }
+
+// What a refresh brings when nobody wants the catalog any more is let go of.
+func TestRefreshAfterRelease(t *testing.T) {
+	s := newShelf(t)
+	m := s.publish("m", "x")
+	super := s.super("super", map[string]*maker.Made{"a": m})
+	c := s.catalog(super)
+	asked, open := make(chan struct{}), make(chan struct{})
+	s.server.SetGitFault(func(publisher.Request) publisher.Fault {
+		select {
+		case asked <- struct{}{}:
+			<-open
+		default:
+		}
+		return nil
+	})
+	s.super("super", map[string]*maker.Made{"a": m, "b": m})
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		c.Refresh(t.Context(), again)
+	}()
+	<-asked
+	c.Release()
+	close(open)
+	comes(t, done, "the end of the refresh")
+	s.Free(t)
+}
