@@ -1,7 +1,10 @@
 package mount
 
 import (
+	"encoding/json"
+	"errors"
 	"fmt"
+	iofs "io/fs"
 	"log/slog"
 	"os"
 	"os/exec"
@@ -212,6 +215,57 @@ func TestMountHoldsWhatItShows(t *testing.T) {
 	r.Free(t)
 }
 
+// What a mount says of itself, to requests and in its hidden directory.
+func TestInfo(t *testing.T) {
+	r := newRig(t, 0)
+	made := r.nested()
+	req := r.request(made)
+	req.Target = t.TempDir()
+	m := r.mount(req)
+	// The kernel may ask before the mount is known here.
+	early := make(chan error, 1)
+	go func() {
+		var err error
+		if panicked := r.guard("status", func() { _, err = m.Read("status") }); panicked != nil {
+			err = panicked
+		}
+		early <- err
+	}()
+	time.Sleep(10 * time.Millisecond)
+	r.serve(m)
+	select {
+	case err := <-early:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(time.Minute):
+		t.Fatal("who asks while it is mounted has no answer")
+	}
+	r.runs("cat", filepath.Join(req.Target, "inner", image(1)), filepath.Join(req.Target, image(1)))
+	info := m.Info()
+	if info.Dataset != req.Spec || info.Commit != made.Commit() || info.Files != 3 || info.Subdatasets != 3 || info.Cached != 1 || info.Target != req.Target {
+		t.Errorf("%+v", info)
+	}
+	if len(info.Opened) != 1 || info.Opened[0].Path != "inner" || info.Opened[0].Files != 3 || info.Opened[0].Dataset == "" {
+		t.Errorf("opened: %+v", info.Opened)
+	}
+	var said control.MountInfo
+	if err := json.Unmarshal([]byte(r.runs("cat", filepath.Join(req.Target, ".uniharmonyfs", "status"))), &said); err != nil || said.Commit != info.Commit {
+		t.Errorf("the status says %+v, %v", said, err)
+	}
+	if out := r.runs("cat", filepath.Join(req.Target, ".uniharmonyfs", "dataset")); !strings.Contains(out, made.Commit()) || !strings.Contains(out, req.Spec) {
+		t.Errorf("the dataset is\n%s", out)
+	}
+	for _, name := range m.Names() {
+		if _, err := m.Read(name); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if _, err := m.Read("other"); !errors.Is(err, iofs.ErrNotExist) {
+		t.Errorf("what there is not: %v", err)
+	}
+}
+
 // What cannot be mounted leaves nobody waiting.
 func TestServeThatFails(t *testing.T) {
 	r := newRig(t, 0)
@@ -228,6 +282,9 @@ func TestServeThatFails(t *testing.T) {
 		t.Fatal("it is served nowhere")
 	}
 	comes(t, done, "the end of a revocation")
+	if _, err := m.Read("status"); err == nil {
+		t.Error("it tells how it is")
+	}
 	m.Close()
 	r.Free(t)
 }
