@@ -304,6 +304,43 @@ func TestLookThatEndsWhenNobodyWaits(t *testing.T) {
 	r.Free(t)
 }
 
+// The last who waits leaves at the moment at which the look takes note of its part.
+func TestLookThatIsLeftAtItsEnd(t *testing.T) {
+	r := newRig(t, 0)
+	m := r.mount(r.request(r.nested()))
+	open := make(chan struct{})
+	o := r.opener(m, func(context.Context, int32) error { <-open; return nil })
+	ctx, cancel := context.WithCancel(t.Context())
+	left := make(chan struct{})
+	go func() {
+		defer close(left)
+		o.enter(ctx)
+	}()
+	<-o.began
+	// Both come to the lock, the look first. One who has waited for it long in vain gets
+	// it next, and so does who waits behind.
+	mu := &m.below.mu
+	mu.Lock()
+	close(open)
+	time.Sleep(200 * time.Millisecond)
+	cancel()
+	time.Sleep(20 * time.Millisecond)
+	mu.Unlock()
+	mu.Lock()
+	time.Sleep(20 * time.Millisecond)
+	mu.Unlock()
+	comes(t, left, "who leaves")
+	eventually(t, "the look is over", func() bool { return r.behind.Load() == 0 })
+	if _, err := o.enter(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if n := len(m.parts()); n != 2 {
+		t.Errorf("one directory has %d parts", n-1)
+	}
+	m.Close()
+	r.Free(t)
+}
+
 // Many look, leave and look again, while the mount ends.
 func TestLooksAtOnce(t *testing.T) {
 	r := newRig(t, 0)
