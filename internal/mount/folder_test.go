@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/uniharmony/uniharmonyfs/bids"
+	"github.com/uniharmony/uniharmonyfs/internal/advice"
 	"github.com/uniharmony/uniharmonyfs/internal/control"
 	"github.com/uniharmony/uniharmonyfs/internal/dataset/datasettest"
 	"github.com/uniharmony/uniharmonyfs/internal/maker"
@@ -105,6 +106,53 @@ func TestFolder(t *testing.T) {
 	}
 	if n := len(m.parts()); n != 7 {
 		t.Errorf("%d parts", n)
+	}
+	m.Close()
+	r.Free(t)
+}
+
+// What there is not is found out once in some seconds, is no dataset that fails, and may
+// come.
+func TestFolderHasNot(t *testing.T) {
+	r := newRig(t, 0)
+	m := r.folder(nil, r.super())
+	for _, name := range []string{"ds000404", "ds000001@9.9", "study@9.9"} {
+		for try := range 2 {
+			if err := m.fs.Members.Find(t.Context(), name); !errors.Is(err, iofs.ErrNotExist) {
+				t.Errorf("%s: %v", name, err)
+			}
+			if n := r.asked.Swap(0); (n > 0) != (try == 0) {
+				t.Errorf("%s: %d requests", name, n)
+			}
+		}
+		told := new(advice.Error)
+		if _, _, err := m.Find("/mnt/x/" + name + "/README"); !errors.As(err, &told) || told.Kind != advice.NoMatch || told.Why == "" {
+			t.Errorf("a path in %s: %v", name, err)
+		}
+		if all := m.NotEntered("/mnt/x/" + name); len(all) != 0 {
+			t.Errorf("%s is told of: %+v", name, all)
+		}
+	}
+	if _, err := m.fs.Members.Enter(t.Context(), "gone"); !errors.Is(err, syscall.EREMOTEIO) {
+		t.Errorf("what is listed and nowhere: %v", err)
+	}
+	if all := m.NotEntered("/mnt/x"); len(all) != 1 || all[0].Path != "gone" || len(all[0].Errors) != 1 {
+		t.Errorf("not had: %+v", all)
+	}
+	for path, want := range map[string]string{"study": "study", "study/a/b": "study", "ds000002/x": "ds000002", "ds000001@1.0": "ds000001@1.0", "CHANGES": "", "other": "", "study@": ""} {
+		all := m.NotEntered("/mnt/x/" + path)
+		if len(all) > 1 || (len(all) == 1) != (want != "") || want != "" && all[0].Path != want {
+			t.Errorf("at %s nobody has looked into %+v", path, all)
+		}
+		told := new(advice.Error)
+		if _, _, err := m.Find("/mnt/x/" + path); !errors.As(err, &told) || (told.Kind == advice.NoMatch) != (want == "") {
+			t.Errorf("%s: %v", path, err)
+		}
+	}
+	r.publish(images("ds000404", 1, 10))
+	m.forget("ds000404")
+	if err := m.fs.Members.Find(t.Context(), "ds000404"); err != nil {
+		t.Error(err)
 	}
 	m.Close()
 	r.Free(t)

@@ -314,10 +314,11 @@ func (m *Mount) Find(path string) (*Part, []int, error) {
 	}
 	n, ok := p.shown.view.Find(rel)
 	if !ok {
-		if border, err := p.borderAbove(rel); border != "" {
+		border, err := p.borderAbove(rel)
+		if border != "" && !errors.Is(err, iofs.ErrNotExist) {
 			return nil, nil, advice.New(advice.Unreachable, path+" is in a subdataset that nobody has looked into", err, "look into it: ls "+filepath.Join(m.Target(), border))
 		}
-		return nil, nil, advice.New(advice.NoMatch, path+" is not in the mount", nil, "list what is there with: uniharmonyfs list")
+		return nil, nil, advice.New(advice.NoMatch, path+" is not in the mount", err, "list what is there with: uniharmonyfs list")
 	}
 	if p.version.Kind(n) != tree.Dir {
 		return p, []int{n}, nil
@@ -348,7 +349,7 @@ func (m *Mount) NotEntered(path string) (all []control.PathStatus) {
 		all = append(all, ps)
 	}
 	in, within := m.partAt(rel)
-	if border, why := in.borderAbove(within); border != "" {
+	if border, why := in.borderAbove(within); border != "" && !errors.Is(why, iofs.ErrNotExist) {
 		tell(border, why)
 		return all
 	}
@@ -376,13 +377,14 @@ func (p *Part) Describe(n int, errors []cache.Event) control.PathStatus {
 // Version is what the part shows, and Use how its readers want a file of it.
 func (p *Part) Version() *dataset.Version { return p.version }
 
-// failed returns the looks that failed, and why.
+// failed returns the looks that failed, and why. That there is no dataset of a name is no
+// failure.
 func (b *below) failed() map[string]error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	failed := make(map[string]error)
 	for at, l := range b.looks {
-		if l.isOver() && l.err != nil {
+		if l.isOver() && l.err != nil && !errors.Is(l.err, iofs.ErrNotExist) {
 			failed[at] = l.err
 		}
 	}
