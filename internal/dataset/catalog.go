@@ -33,6 +33,8 @@ type Catalog struct {
 	names   []string   // in the order in which they came
 	members map[string]member
 	leftOut []string // superdatasets that cannot be had, and why
+
+	released bool
 }
 
 // member is a dataset of a superdataset.
@@ -80,17 +82,15 @@ func (c *Catalog) open(ctx context.Context, maxAge time.Duration, tell bulk.Tell
 			p.Text = strings.TrimSpace(spec + ": " + p.Text)
 			tell(p)
 		})
+		if err == nil { // also for who has just left: it is held
+			came = c.add(i, v) || came
+		}
 		if ctx.Err() != nil {
-			if err == nil {
-				v.Release()
-			}
 			return came, ctx.Err()
 		}
 		if err != nil {
 			leftOut, last = append(leftOut, fmt.Sprintf("the datasets of %s are left out: %v", spec, err)), err
-			continue
 		}
-		came = c.add(i, v) || came
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -108,7 +108,7 @@ func (c *Catalog) open(ctx context.Context, maxAge time.Duration, tell bulk.Tell
 func (c *Catalog) add(i int, v *Version) (came bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if old := c.supers[i]; old != nil && old.Commit == v.Commit {
+	if old := c.supers[i]; c.released || old != nil && old.Commit == v.Commit {
 		v.Release()
 		return false
 	}
@@ -212,10 +212,11 @@ func (c *Catalog) Mounted(target string) {
 	}
 }
 
-// Release lets go of the superdatasets.
+// Release lets go of the superdatasets. A refresh that is under way brings nothing more.
 func (c *Catalog) Release() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.released = true
 	for _, v := range c.held {
 		v.Release()
 	}

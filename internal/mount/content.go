@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	iofs "io/fs"
 	"os"
 	"slices"
 	"strings"
@@ -174,6 +175,9 @@ func (m *Mount) Read(name string) ([]byte, error) {
 	case "selection":
 		return show(m.request.Selection)
 	case "status":
+		if <-m.attached; m.served == nil { // who is fast asks before Serve knows
+			return nil, errors.New("it is not mounted")
+		}
 		return show(m.Info())
 	case "synthesised":
 		var b strings.Builder
@@ -184,5 +188,5 @@ func (m *Mount) Read(name string) ([]byte, error) {
 		}
 		return []byte(b.String()), nil
 	}
-	return nil, errors.New("no such file")
+	return nil, iofs.ErrNotExist
 }

@@ -101,7 +101,7 @@ func (m *Mount) Serve() error {
 	return nil
 }
 
-// Done, Unmount and Detach are those of [fs.Mounted].
+// Done is that of [fs.Mounted], as are Unmount and Detach.
 func (m *Mount) Done() <-chan struct{} { return m.served.Done() }
 func (m *Mount) Unmount() error        { return m.served.Unmount() }
 func (m *Mount) Detach() error         { return m.served.Detach() }

@@ -78,9 +78,9 @@ type below struct {
 type look struct {
 	done    chan struct{}
 	cancel  context.CancelFunc
-	waiting int // guarded by below.mu
-	entered *entered
-	err     error // valid after done, as is entered
+	waiting int      // guarded by below.mu, as is entered until done
+	entered *entered // of the mount, from the moment at which it is set
+	err     error    // valid after done, as is until
 	until   time.Time
 }
 
@@ -137,7 +137,7 @@ func (m *Mount) enter(ctx context.Context, in inside) (*fs.Part, error) {
 	defer func() {
 		b.mu.Lock()
 		defer b.mu.Unlock()
-		if l.waiting--; l.waiting == 0 && !l.isOver() {
+		if l.waiting--; l.waiting == 0 && l.entered == nil && !l.isOver() {
 			l.cancel()
 			delete(b.looks, at) // who comes next begins anew
 		}
@@ -184,13 +184,14 @@ func (m *Mount) look(ctx context.Context, l *look, in inside) {
 		l.err, l.until = err, time.Now().Add(failureTTL)
 		close(l.done)
 	}()
-	l.entered, err = m.open(ctx, l, in)
+	err = m.open(ctx, l, in)
 }
 
-func (m *Mount) open(ctx context.Context, l *look, in inside) (*entered, error) {
+// open makes a part for a look, unless nobody waits for it in the end.
+func (m *Mount) open(ctx context.Context, l *look, in inside) error {
 	v, err := in.open(ctx)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	kept := false
 	defer func() {
@@ -206,24 +207,24 @@ func (m *Mount) open(ctx context.Context, l *look, in inside) (*entered, error) 
 		chosen, err = &dataset.Selection{Result: &bids.Result{}, View: v.View(nil, nil)}, nil
 	}
 	if err != nil {
-		return nil, err
+		return err
 	}
 	p, err := m.newPart(in.path, v, chosen, owner)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	p.level = in.level
 	m.below.mu.Lock()
 	defer m.below.mu.Unlock()
 	if m.ctx.Err() != nil || m.below.looks[in.path] != l { // nobody waits for it any more
-		return nil, context.Canceled
+		return context.Canceled
 	}
 	kept = true
 	v.Mounted(m.Target())
-	e := newEntered(p)
-	m.below.entered = append(m.below.entered, e)
+	l.entered = newEntered(p)
+	m.below.entered = append(m.below.entered, l.entered)
 	m.Log.Info("looked into a dataset", "target", m.Target(), "path", in.path, "dataset", v.Spec(), "commit", v.Commit, "files", chosen.View.Files())
-	return e, nil
+	return nil
 }
 
 // unreached gives an error a number that a program is told: the network is out of
@@ -323,10 +324,11 @@ func (m *Mount) Find(path string) (*Part, []int, error) {
 	}
 	n, ok := p.shown.view.Find(rel)
 	if !ok {
-		if border, err := p.borderAbove(rel); border != "" {
+		border, err := p.borderAbove(rel)
+		if border != "" && !errors.Is(err, iofs.ErrNotExist) {
 			return nil, nil, advice.New(advice.Unreachable, path+" is in a subdataset that nobody has looked into", err, "look into it: ls "+filepath.Join(m.Target(), border))
 		}
-		return nil, nil, advice.New(advice.NoMatch, path+" is not in the mount", nil, "list what is there with: uniharmonyfs list")
+		return nil, nil, advice.New(advice.NoMatch, path+" is not in the mount", err, "list what is there with: uniharmonyfs list")
 	}
 	if p.version.Kind(n) != tree.Dir {
 		return p, []int{n}, nil
@@ -360,7 +362,7 @@ func (m *Mount) NotEntered(path string) (all []control.PathStatus) {
 	if err != nil { // it was entered
 		return nil
 	}
-	if border, why := in.borderAbove(within); border != "" {
+	if border, why := in.borderAbove(within); border != "" && !errors.Is(why, iofs.ErrNotExist) {
 		tell(border, why)
 		return all
 	}
@@ -388,13 +390,14 @@ func (p *Part) Describe(n int, errors []cache.Event) control.PathStatus {
 // Version is what the part shows, and Use how its readers want a file of it.
 func (p *Part) Version() *dataset.Version { return p.version }
 
-// failed returns the looks that failed, and why.
+// failed returns the looks that failed, and why. That there is no dataset of a name is no
+// failure.
 func (b *below) failed() map[string]error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	failed := make(map[string]error)
 	for at, l := range b.looks {
-		if l.isOver() && l.err != nil {
+		if l.isOver() && l.err != nil && !errors.Is(l.err, iofs.ErrNotExist) {
 			failed[at] = l.err
 		}
 	}

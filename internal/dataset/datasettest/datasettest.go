@@ -4,10 +4,17 @@ package datasettest
 
 import (
 	"bytes"
+	"context"
+	"fmt"
 	"log/slog"
+	"maps"
 	"os"
+	"path"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/uniharmony/uniharmonyfs/cache"
 	"github.com/uniharmony/uniharmonyfs/fetch"
@@ -97,6 +104,42 @@ func PublishAt(t testing.TB, s *publisher.Server, d maker.Dataset) *maker.Made {
 	}
 	s.Add(m)
 	return m
+}
+
+// Super is a superdataset: each member lies at its path, and its repository beside the
+// superdataset's, by the last name of the path. One that is nil is nowhere.
+func Super(name string, members map[string]*maker.Made, more ...maker.File) maker.Dataset {
+	d := maker.Dataset{Name: name, Files: more}
+	quoted := strings.NewReplacer("\\", "\\\\", "\"", "\\\"")
+	var modules strings.Builder
+	for _, at := range slices.Sorted(maps.Keys(members)) {
+		commit := strings.Repeat("1", 40)
+		if m := members[at]; m != nil {
+			commit = m.Commit()
+		}
+		d.Files = append(d.Files, maker.File{Path: at, Commit: commit})
+		fmt.Fprintf(&modules, "[submodule \"%[1]s\"]\n\tpath = \"%[1]s\"\n\turl = \"../%[2]s.git\"\n", quoted.Replace(at), quoted.Replace(path.Base(at)))
+	}
+	d.Files = append(d.Files, maker.File{Path: ".gitmodules", Data: []byte(modules.String())})
+	return d
+}
+
+// Free fails the test for each dataset of the cache that somebody holds, and removes the
+// others.
+func (c *Cache) Free(t testing.TB) {
+	t.Helper()
+	for _, name := range c.Datasets.Names() {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		_, err := c.Datasets.Remove(ctx, name, func(p control.Progress) {
+			if p.Phase == control.PhaseWait {
+				cancel()
+			}
+		})
+		cancel()
+		if err != nil {
+			t.Errorf("%s is held: %v", name, err)
+		}
+	}
 }
 
 // Request asks for a published dataset, its content by HTTP.
