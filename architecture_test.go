@@ -29,7 +29,7 @@ var layers = [][]string{
 	{"cache", "fetch", "internal/beneath", "internal/commit", "internal/demo"},
 	{"fetch/subdatasets", "fs"},
 	{"internal/control"},
-	{"internal/bulk", "internal/doctor"},
+	{"internal/bulk", "internal/doctor", "internal/job"},
 	{"internal/dataset"},
 	{"internal/dataset/datasettest", "internal/download", "internal/mount"},
 	{"internal/daemon"},

@@ -83,6 +83,36 @@ func checkDevice() error {
 		"a container needs --device /dev/fuse --cap-add SYS_ADMIN", ErrNoFUSE, err)
 }
 
+// CanMount reports whether this process may mount, or fusermount3 is there to do it.
+func CanMount() bool {
+	_, err := findFusermount()
+	return err == nil || unix.Geteuid() == 0
+}
+
+func findFusermount() (path string, err error) {
+	if path, err = exec.LookPath("fusermount3"); err != nil {
+		path, err = exec.LookPath("/usr/bin/fusermount3")
+	}
+	return path, err
+}
+
+// Attach mounts a connection that nobody serves yet at o.Target, in the namespaces of this
+// process, which needs the right to: for [Options.Device] of another process.
+func Attach(o Options) (*os.File, error) {
+	target, err := resolve(o.Target)
+	if err == nil {
+		err = checkDevice()
+	}
+	if err != nil {
+		return nil, err
+	}
+	fd, err := attachDirect(target, &o)
+	if err != nil {
+		return nil, err
+	}
+	return os.NewFile(uintptr(fd), "/dev/fuse"), nil
+}
+
 func attachDirect(target string, o *Options) (int, error) {
 	fd, err := unix.Open("/dev/fuse", unix.O_RDWR|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -134,11 +164,9 @@ var optionEscape = strings.NewReplacer(`\`, `\\`, ",", `\,`)
 
 // fusermount runs the helper program; comm, if any, is its descriptor 3.
 func fusermount(comm *os.File, args ...string) error {
-	path, err := exec.LookPath("fusermount3")
+	path, err := findFusermount()
 	if err != nil {
-		if path, err = exec.LookPath("/usr/bin/fusermount3"); err != nil {
-			return fmt.Errorf("%w: install the package fuse3, or run as root", ErrNoFusermount)
-		}
+		return fmt.Errorf("%w: install the package fuse3, or run as root", ErrNoFusermount)
 	}
 	var said bytes.Buffer
 	cmd := exec.Command(path, args...)

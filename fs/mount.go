@@ -47,6 +47,9 @@ func Mount(root *Part, o Options) (*Mounted, error) {
 	if o.FsName == "" {
 		o.FsName = fsSubtype
 	}
+	if o.Device != nil {
+		return serveDevice(root, o)
+	}
 	target, err := resolve(o.Target)
 	if err != nil {
 		return nil, err
@@ -71,12 +74,52 @@ func Mount(root *Part, o Options) (*Mounted, error) {
 	m.device = top.Device
 	m.attached.Store(true)
 	m.tune(o.ObjectDir)
+	m.serve()
+	return m, nil
+}
+
+// serveDevice is Mount of a connection that is mounted.
+func serveDevice(root *Part, o Options) (*Mounted, error) {
+	defer o.Device.Close()
+	if err := isFUSE(o.Device); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrTarget, err)
+	}
+	fd, err := unix.FcntlInt(o.Device.Fd(), unix.F_DUPFD_CLOEXEC, 3)
+	if err != nil {
+		return nil, err
+	}
+	s := newFileSystem(root, o)
+	server, err := fuse.NewServer(s, fmt.Sprintf("/dev/fd/%d", fd), s.mountOptions())
+	if err != nil {
+		unix.Close(fd)
+		return nil, fmt.Errorf("%w: the kernel and this program found no common protocol: %w", ErrNoFUSE, err)
+	}
+	m := &Mounted{fs: s, target: o.Target, server: server, done: make(chan struct{})}
+	m.tune(o.ObjectDir)
+	m.serve()
+	return m, nil
+}
+
+// isFUSE is an error for a file that is no FUSE device.
+func isFUSE(f *os.File) error {
+	var st unix.Stat_t
+	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
+		return err
+	}
+	const major, minor = 10, 229 // in linux/Documentation/admin-guide/devices.txt
+	if st.Mode&unix.S_IFMT != unix.S_IFCHR || st.Rdev != unix.Mkdev(major, minor) {
+		return errors.New("what was given is no descriptor of /dev/fuse")
+	}
+	return nil
+}
+
+// serve answers the kernel until the connection ends.
+func (m *Mounted) serve() {
 	go func() {
-		server.Serve()
+		m.server.Serve()
 		m.attached.Store(m.attached.Load() && m.visible())
 		close(m.done)
 	}()
-	return m, nil
 }
 
 // mountOptions are what the connection is set up with.
@@ -110,6 +153,9 @@ func (m *Mounted) tune(objects string) {
 		if err := m.fs.modes.probe(objects); err != nil {
 			m.fs.Log.Debug("no passthrough", "reason", err)
 		}
+	}
+	if m.device == "" {
+		return
 	}
 	name := "/sys/class/bdi/" + m.device + "/read_ahead_kb"
 	if err := os.WriteFile(name, []byte(readAheadKiB), 0); err != nil {
@@ -182,7 +228,8 @@ func (m *Mounted) Unmount() error {
 	return err
 }
 
-// Detach takes the view away from its target at once; what is open there goes
+// Detach takes the view away from its target at once, or does nothing where somebody else
+// mounted it; what is open there goes
 // on being served. Done is closed when the last of it is closed.
 func (m *Mounted) Detach() error { return m.unmount(true) }
 

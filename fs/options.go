@@ -84,7 +84,10 @@ type Control interface {
 
 // Options say how a part is mounted. Target is needed.
 type Options struct {
-	Target     string  // an existing directory
+	Target string // an existing directory
+	// Device is a connection that somebody has mounted already, perhaps where this process
+	// sees nothing of it; Target is only its name then. It is ours from now on.
+	Device     *os.File
 	Control    Control // nil: no .uniharmonyfs
 	FsName     string  // source in mountinfo, commas and spaces percent-encoded; "" is "uniharmonyfs"
 	AllowOther bool    // other users may look; needs root or user_allow_other in /etc/fuse.conf

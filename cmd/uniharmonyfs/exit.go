@@ -9,6 +9,7 @@ import (
 
 	"github.com/uniharmony/uniharmonyfs/internal/advice"
 	"github.com/uniharmony/uniharmonyfs/internal/control"
+	"github.com/uniharmony/uniharmonyfs/internal/job"
 )
 
 // The exit codes are an interface: never renumbered, never reused.
@@ -58,16 +59,16 @@ func report(w io.Writer, asJSON bool, err error) int {
 	if err == nil {
 		return exitDone
 	}
-	own := new(exitWith)
+	own := new(job.Exit)
 	if errors.As(err, &own) {
-		if err = own.why; err == nil {
-			return own.code
+		if err = own.Why; err == nil {
+			return own.Code
 		}
 	}
 	f := control.ToAdvice(err)
 	code := exitCode(f.Kind)
-	if own.code != 0 {
-		code = own.code
+	if own.Code != 0 {
+		code = own.Code
 	}
 	if asJSON {
 		json.NewEncoder(w).Encode(map[string]any{"error": f, "exit": code})

@@ -47,7 +47,7 @@ func newApp() *cli.App {
 			mountCommand(), unmountCommand(), execCommand(), getCommand(), listCommand(),
 			prefetchCommand(), pinCommand(), unpinCommand(), evictCommand(), verifyCommand(),
 			statusCommand(), cleanCommand(), doctorCommand(), demoCommand(),
-			completionCommand(), versionCommand(), manCommand(), daemonCommand(), checkIndexCommand(),
+			completionCommand(), versionCommand(), manCommand(), daemonCommand(), checkIndexCommand(), insideCommand(),
 		},
 	}
 	for _, c := range app.Commands {

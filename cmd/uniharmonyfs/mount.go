@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 
 	"github.com/urfave/cli/v2"
 
@@ -36,6 +38,25 @@ EXAMPLES:
 	}
 }
 
+// handOver offers the daemon a descriptor of /dev/fuse that somebody has mounted, as the
+// FUSE library and the programs that know it pass one: in place of the target.
+func handOver(client *control.Client, number string, req *control.MountRequest) (done func(), err error) {
+	n, err := strconv.ParseUint(number, 10, 31)
+	if err != nil {
+		return nil, usage("/dev/fd/" + number + " is no descriptor")
+	}
+	f := os.NewFile(uintptr(n), req.Target)
+	if _, err := f.Stat(); err != nil {
+		return nil, &advice.Error{Kind: advice.CannotMount, What: "cannot mount at " + req.Target, Why: "no such descriptor is open"}
+	}
+	offer, stop, err := client.Offer(f)
+	if err != nil {
+		return nil, err
+	}
+	req.Device, req.Target = offer, fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), n)
+	return func() { stop(); f.Close() }, nil
+}
+
 // viewFlags say how the files of a view are read.
 func viewFlags() []cli.Flag {
 	return []cli.Flag{
@@ -56,9 +77,16 @@ func runMount(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	handedOver := func() {}
+	if n, is := strings.CutPrefix(req.Target, "/dev/fd/"); is {
+		if handedOver, err = handOver(client, n, &req); err != nil {
+			return err
+		}
+	}
 	p := newProgress(c)
 	info, err := client.Mount(c.Context, req, p.show)
 	p.done()
+	handedOver() // nobody but the daemon keeps the connection
 	if err != nil {
 		return err
 	}

@@ -54,6 +54,9 @@ func (d Dir) Objects() string { return d.path("objects") }
 // Datasets is where the hidden clones lie, each under its dataset's name.
 func (d Dir) Datasets() string { return d.path("datasets") }
 
+// Offers is where programs offer open files to the daemon, each at a socket.
+func (d Dir) Offers() string { return d.path("offers") }
+
 // Exists reports whether there is a cache at d.
 func (d Dir) Exists() bool {
 	have, err := os.ReadFile(d.path(markerName))
@@ -241,7 +244,7 @@ func (d Dir) Remove() error {
 		return errors.Join(err, fmt.Errorf("%s is a mount point inside the cache", at))
 	}
 	var errs []error
-	for _, name := range []string{"objects", "partial", "aside", "datasets", "index"} {
+	for _, name := range []string{"objects", "partial", "aside", "datasets", "index", "offers"} {
 		errs = append(errs, RemoveTree(d.path(name)))
 	}
 	errs = append(errs, d.removeNewMarkers())

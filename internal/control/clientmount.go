@@ -28,7 +28,7 @@ func (c *Client) Mount(ctx context.Context, req MountRequest, progress func(Prog
 // unmounted by. It returns when the mount is gone, which it is soon after ctx or this
 // process ends.
 func (c *Client) Hold(ctx context.Context, req HoldRequest, progress func(Progress), mounted func(MountInfo)) error {
-	_, err := call[UnmountResult](ctx, c, "/v1/hold", req, progress, func(raw json.RawMessage) error {
+	res, err := call[UnmountResult](ctx, c, "/v1/hold", req, progress, func(raw json.RawMessage) error {
 		var info MountInfo
 		if err := json.Unmarshal(raw, &info); err != nil {
 			return c.strange(err)
@@ -36,6 +36,9 @@ func (c *Client) Hold(ctx context.Context, req HoldRequest, progress func(Progre
 		mounted(info)
 		return nil
 	})
+	if err == nil && res.Removed {
+		err = c.gone(ctx)
+	}
 	return err
 }
 

@@ -59,6 +59,9 @@ type MountRequest struct {
 	Target     string         `json:"target"` // absolute
 	Budget     int64          `json:"budget,omitempty"`
 	AllowOther bool           `json:"allow_other,omitempty"`
+	// Device is the path at which the descriptor of a FUSE connection is offered that is
+	// mounted already, see [Client.Offer]; Target is only its name then.
+	Device string `json:"device,omitempty"`
 	// Strict serves nothing of a file before all of it is verified.
 	Strict bool `json:"strict,omitempty"`
 	// Patience is how long a read waits without a new byte while no source can

@@ -27,9 +27,11 @@ func (d *daemon) mountRequest(ctx context.Context, req control.MountRequest, r *
 	if d.mounts.isGivenUp(req.ID) {
 		return info, context.Canceled
 	}
-	made, err := d.checkTarget(&req)
-	if err != nil {
-		return info, d.unlessMounted(req.Target, err)
+	made := 0
+	if req.Device == "" {
+		if made, err = d.checkTarget(&req); err != nil {
+			return info, d.unlessMounted(req.Target, err)
+		}
 	}
 	defer func() {
 		if err != nil {
@@ -270,15 +272,28 @@ func (d *daemon) holdRequest(ctx context.Context, req control.HoldRequest, r *re
 	r.Flush()
 	r.uncount()
 	select {
-	case <-m.Done():
-		return res, nil
+	case <-m.Done(): // also with the namespace that it was in
+	case <-m.Closed():
 	case <-ctx.Done():
+	}
+	gone := false
+	select {
+	case <-m.Done():
+		gone = true
+	default:
+	}
+	if m.Asked() || gone && !req.Clean { // whoever asked cleans
+		return res, nil
 	}
 	end, ok := d.life.begin("unmount")
 	if !ok { // the daemon's end takes all mounts away
 		return res, ctx.Err()
 	}
 	defer end()
+	if gone {
+		d.forget(m)
+		return d.cleanAfter(info.Target, m.Owners())
+	}
 	return d.unmountRequest(context.WithoutCancel(ctx), control.UnmountRequest{Target: info.Target, ID: req.ID, Clean: req.Clean, Force: true}, r)
 }
 

@@ -3,11 +3,14 @@ package mount
 import (
 	"context"
 	"log/slog"
+	"os"
+	"path/filepath"
 	"sync/atomic"
 	"time"
 
 	"github.com/uniharmony/uniharmonyfs/cache"
 	"github.com/uniharmony/uniharmonyfs/fs"
+	"github.com/uniharmony/uniharmonyfs/internal/advice"
 	"github.com/uniharmony/uniharmonyfs/internal/annex"
 	"github.com/uniharmony/uniharmonyfs/internal/bulk"
 	"github.com/uniharmony/uniharmonyfs/internal/cachedir"
@@ -38,6 +41,7 @@ type Mount struct {
 	attached    chan struct{} // closed when served is known, or that there is none
 	prefetched  []int         // what Prefetch brings
 	prefetching atomic.Bool
+	asked       atomic.Bool     // to end
 	ctx         context.Context // ends with the mount
 	stop        context.CancelFunc
 	below       below
@@ -77,8 +81,19 @@ func (m *Mount) Target() string { return m.request.Target }
 // Serve mounts it. It is called once, and before all that follows.
 func (m *Mount) Serve() error {
 	defer close(m.attached)
+	var device *os.File
+	if m.request.Device != "" {
+		if filepath.Dir(m.request.Device) != m.Dir.Offers() {
+			return advice.New(advice.Usage, "a device is offered in "+m.Dir.Offers()+" only", nil)
+		}
+		var err error
+		if device, err = control.Take(m.ctx, m.request.Device); err != nil {
+			return advice.New(advice.CannotMount, "cannot take over the mount "+m.Target(), err)
+		}
+	}
 	served, err := fs.Mount(m.fs, fs.Options{
 		Target:     m.Target(),
+		Device:     device,
 		Control:    m,
 		FsName:     m.Dir.MountSource(),
 		AllowOther: m.request.AllowOther,
@@ -101,10 +116,26 @@ func (m *Mount) Serve() error {
 	return nil
 }
 
+// Closed is closed by Close.
+func (m *Mount) Closed() <-chan struct{} { return m.ctx.Done() }
+
 // Done is that of [fs.Mounted], as are Unmount and Detach.
 func (m *Mount) Done() <-chan struct{} { return m.served.Done() }
-func (m *Mount) Unmount() error        { return m.served.Unmount() }
-func (m *Mount) Detach() error         { return m.served.Detach() }
+
+func (m *Mount) Unmount() error { return m.ask(m.served.Unmount) }
+func (m *Mount) Detach() error  { return m.ask(m.served.Detach) }
+
+func (m *Mount) ask(end func() error) error {
+	before := m.asked.Swap(true)
+	err := end()
+	if err != nil {
+		m.asked.Store(before)
+	}
+	return err
+}
+
+// Asked reports whether somebody has asked for the end of the mount by Unmount or Detach.
+func (m *Mount) Asked() bool { return m.asked.Load() }
 
 // Info describes the mount as it is now.
 func (m *Mount) Info() control.MountInfo {
