@@ -79,7 +79,7 @@ func New(o Options) *Registry {
 	}
 }
 
-// Close closes all datasets, whoever holds them.
+// Close closes all datasets, whoever holds them. None is opened any more.
 func (r *Registry) Close() error {
 	r.mu.Lock()
 	datasets := r.datasets
@@ -202,6 +202,9 @@ func (r *Registry) open(ctx context.Context, spec fetch.Spec, req control.Datase
 func (r *Registry) take(ctx context.Context, spec fetch.Spec, waiting func()) (*dataset, func(), error) {
 	for {
 		ds := r.dataset(spec)
+		if ds == nil {
+			return nil, nil, cache.ErrClosed
+		}
 		done, err := ds.turn.take(ctx, waiting)
 		if err != nil || !ds.removed {
 			return ds, done, err
@@ -210,9 +213,13 @@ func (r *Registry) take(ctx context.Context, spec fetch.Spec, waiting func()) (*
 	}
 }
 
+// dataset returns the one that a spec names, or nil after Close.
 func (r *Registry) dataset(spec fetch.Spec) *dataset {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.datasets == nil {
+		return nil
+	}
 	ds := r.datasets[spec.Name]
 	if ds == nil {
 		ds = &dataset{

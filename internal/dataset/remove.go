@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/uniharmony/uniharmonyfs/cache"
 	"github.com/uniharmony/uniharmonyfs/fetch"
 	"github.com/uniharmony/uniharmonyfs/internal/advice"
 	"github.com/uniharmony/uniharmonyfs/internal/annex"
@@ -98,6 +99,9 @@ func (r *Registry) takeUnused(ctx context.Context, name string, tell bulk.Tell) 
 	}
 	for {
 		ds := r.dataset(fetch.Spec{Name: name})
+		if ds == nil {
+			return nil, nil, cache.ErrClosed
+		}
 		done, err := ds.turn.take(ctx, waiting)
 		if err != nil || ds.removed {
 			return ds, done, err
