@@ -30,6 +30,7 @@ type Catalog struct {
 	supers  []*Version // by spec, as they are now; nil: it cannot be had
 	held    []*Version // all that ever were
 	at      string     // where it is mounted, or ""
+	ended   bool       // it was released
 	names   []string   // in the order in which they came
 	members map[string]member
 	leftOut []string // superdatasets that cannot be had, and why
@@ -81,6 +82,9 @@ func (c *Catalog) open(ctx context.Context, maxAge time.Duration, tell bulk.Tell
 			tell(p)
 		})
 		if ctx.Err() != nil {
+			if err == nil {
+				v.Release()
+			}
 			return came, ctx.Err()
 		}
 		if err != nil {
@@ -105,7 +109,7 @@ func (c *Catalog) open(ctx context.Context, maxAge time.Duration, tell bulk.Tell
 func (c *Catalog) add(i int, v *Version) (came bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if old := c.supers[i]; old != nil && old.Commit == v.Commit {
+	if old := c.supers[i]; c.ended || old != nil && old.Commit == v.Commit {
 		v.Release()
 		return false
 	}
@@ -209,10 +213,11 @@ func (c *Catalog) Mounted(target string) {
 	}
 }
 
-// Release lets go of the superdatasets.
+// Release lets go of the superdatasets, also of those that a refresh is opening.
 func (c *Catalog) Release() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.ended = true
 	for _, v := range c.held {
 		v.Release()
 	}
