@@ -78,9 +78,9 @@ type below struct {
 type look struct {
 	done    chan struct{}
 	cancel  context.CancelFunc
-	waiting int // guarded by below.mu
-	part    *Part
-	err     error // valid after done, as is part
+	waiting int   // guarded by below.mu
+	part    *Part // written once, under below.mu: from then on the mount has it
+	err     error // valid after done
 	until   time.Time
 }
 
@@ -137,7 +137,7 @@ func (m *Mount) enter(ctx context.Context, in inside) (*fs.Part, error) {
 	defer func() {
 		b.mu.Lock()
 		defer b.mu.Unlock()
-		if l.waiting--; l.waiting == 0 && !l.isOver() {
+		if l.waiting--; l.waiting == 0 && !l.isOver() && l.part == nil {
 			l.cancel()
 			delete(b.looks, at) // who comes next begins anew
 		}
@@ -180,13 +180,13 @@ func (m *Mount) look(ctx context.Context, l *look, in inside) {
 		l.err, l.until = err, time.Now().Add(failureTTL)
 		close(l.done)
 	}()
-	l.part, err = m.open(ctx, l, in)
+	err = m.open(ctx, l, in)
 }
 
-func (m *Mount) open(ctx context.Context, l *look, in inside) (*Part, error) {
+func (m *Mount) open(ctx context.Context, l *look, in inside) error {
 	v, err := in.open(ctx)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	kept := false
 	defer func() {
@@ -202,23 +202,23 @@ func (m *Mount) open(ctx context.Context, l *look, in inside) (*Part, error) {
 		chosen, err = &dataset.Selection{Result: &bids.Result{}, View: v.View(nil, nil)}, nil
 	}
 	if err != nil {
-		return nil, err
+		return err
 	}
 	p, err := m.newPart(in.path, v, chosen, owner)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	p.level = in.level
 	m.below.mu.Lock()
 	defer m.below.mu.Unlock()
 	if m.ctx.Err() != nil || m.below.looks[in.path] != l { // nobody waits for it any more
-		return nil, context.Canceled
+		return context.Canceled
 	}
-	kept = true
+	kept, l.part = true, p
 	v.Mounted(m.Target())
 	m.below.entered = append(m.below.entered, p)
 	m.Log.Info("looked into a dataset", "target", m.Target(), "path", in.path, "dataset", v.Spec(), "commit", v.Commit, "files", chosen.View.Files())
-	return p, nil
+	return nil
 }
 
 // unreached gives an error a number that a program is told: the network is out of
