@@ -303,30 +303,41 @@ func (p *Part) borderAbove(rel string) (border string, why error) {
 	return "", nil
 }
 
-// Find returns the part that an absolute path lies in, and the files of it at or below
-// the path. What lies below a subdataset that nobody has looked into is not known.
-func (m *Mount) Find(path string) (*Part, []int, error) {
-	p, rel := m.partAt(m.within(path))
-	if rel == "" {
-		return p, p.shown.files, nil
-	}
+// Files are some of the files of a part.
+type Files struct {
+	*Part
+	Nodes []int
+}
+
+// Find returns the files at or below an absolute path, of all parts that are there. What
+// lies below a subdataset that nobody has looked into is not known: it is left out, or
+// an error if the path leads there.
+func (m *Mount) Find(path string) (all []Files, err error) {
+	at := m.within(path)
+	p, rel := m.partAt(at)
 	n, ok := p.shown.view.Find(rel)
-	if !ok {
-		if border, err := p.borderAbove(rel); border != "" {
-			return nil, nil, advice.New(advice.Unreachable, path+" is in a subdataset that nobody has looked into", err, "look into it: ls "+filepath.Join(m.Target(), border))
-		}
-		return nil, nil, advice.New(advice.NoMatch, path+" is not in the mount", nil, "list what is there with: uniharmonyfs list")
+	if border, err := p.borderAbove(rel); border != "" {
+		return nil, advice.New(advice.Unreachable, path+" is in a subdataset that nobody has looked into", err, "look into it: ls "+filepath.Join(m.Target(), border))
 	}
-	if p.version.Kind(n) != tree.Dir {
-		return p, []int{n}, nil
+	switch {
+	case !ok:
+		return nil, advice.New(advice.NoMatch, path+" is not in the mount", nil, "list what is there with: uniharmonyfs list")
+	case p.version.Kind(n) != tree.Dir:
+		return []Files{{p, []int{n}}}, nil
 	}
-	var below []int
+	in := Files{Part: p}
 	for _, f := range p.shown.files {
-		if cachedir.Within(p.version.Path(f), rel) {
-			below = append(below, f)
+		if rel == "" || cachedir.Within(p.version.Path(f), rel) {
+			in.Nodes = append(in.Nodes, f)
 		}
 	}
-	return p, below, nil
+	all = append(all, in)
+	for _, other := range m.parts() {
+		if other != p && (at == "" || cachedir.Within(other.path, at)) {
+			all = append(all, Files{other, other.shown.files})
+		}
+	}
+	return all, nil
 }
 
 // within is an absolute path as one in the mount.
