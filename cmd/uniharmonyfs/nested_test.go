@@ -1,10 +1,14 @@
 package main_test
 
 import (
+	"bytes"
 	"fmt"
+	"io"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 
@@ -67,6 +71,14 @@ func (n nested) want(t testing.TB) map[string][]byte {
 func (n nested) image(at string, i int) string {
 	m := n.parts[at]
 	return filepath.Join(at, m.Files[annexedFiles(m)[i]].Path)
+}
+
+// asked counts what a server is asked by git, and for content.
+func asked(s *publisher.Server) (sinceThen func() int) {
+	var git atomic.Int64
+	s.SetGitFault(func(publisher.Request) publisher.Fault { git.Add(1); return nil })
+	s.ResetCounts()
+	return func() int { return int(git.Load()) + s.Counts().Requests }
 }
 
 // numbers are those of all that is below a directory, by path.
@@ -149,4 +161,62 @@ func TestDirectoriesWithSubdatasets(t *testing.T) {
 		t.Errorf("status says\n%s", said)
 	}
 	u.must("unmount", mnt)
+}
+
+// unmount --clean takes what the mount brought of its subdatasets, also what it brought
+// before the daemon was ended, and leaves what another mount brought of them, has open, or reads.
+func TestCleanOfANestedMountBesideAnother(t *testing.T) {
+	t.Parallel()
+	u := newUser(t)
+	s, unused := serve(t, u, files("unused", 1, 1000))
+	n := nest(t, u, s, unused.Dataset.Remotes, 4, 20_000)
+	want, mnt, other := n.want(t), u.path("mnt"), u.path("other")
+	both := func() {
+		t.Helper()
+		u.must("mount", "--no-readahead", "--dataset", s.GitURL(n.top), mnt)
+		u.must("mount", "--no-readahead", "--dataset", s.GitURL(n.mid), other)
+	}
+	read := func(dir, path string) {
+		t.Helper()
+		rel := path
+		if dir == other {
+			rel = strings.TrimPrefix(path, "mid/")
+		}
+		if got, err := os.ReadFile(filepath.Join(dir, rel)); err != nil || !bytes.Equal(got, want[path]) {
+			t.Errorf("%s of %s: %d bytes, %v", rel, dir, len(got), err)
+		}
+	}
+	for _, again := range []bool{false, true} {
+		both()
+		read(other, n.image("mid", 0))           // the other's
+		read(other, n.image("mid/deep/leaf", 0)) // the other's
+		read(mnt, n.image("mid", 1))
+		read(mnt, n.image("mid/deep/leaf", 1))
+		read(mnt, n.image("", 1))
+		read(mnt, n.image("mid/deep/leaf", 2))
+		if again {
+			u.leaveDaemon()
+			both() // and nobody looks into anything
+		}
+		f, err := os.Open(filepath.Join(other, "deep/leaf", n.leaf.Files[annexedFiles(n.leaf)[2]].Path))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		if said := u.must("unmount", "--clean", mnt); !strings.Contains(said, "3 files") {
+			t.Errorf("mounted again %v: it says\n%s", again, said)
+		}
+		since := asked(s)
+		read(other, n.image("mid", 0))
+		read(other, n.image("mid/deep/leaf", 0))
+		if got, err := io.ReadAll(f); err != nil || !bytes.Equal(got, want[n.image("leaf", 2)]) {
+			t.Errorf("what is open: %d bytes, %v", len(got), err)
+		}
+		if n := since(); n != 0 {
+			t.Errorf("mounted again %v: %d requests for what the other mount uses", again, n)
+		}
+		read(other, n.image("mid", 1))
+		f.Close()
+		u.must("unmount", "--clean", other)
+	}
 }

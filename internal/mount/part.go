@@ -194,7 +194,7 @@ func (m *Mount) open(ctx context.Context, l *look, in inside) error {
 			v.Release()
 		}
 	}()
-	owner := Owner(v, m.Target())
+	owner := m.ownerBelow(v)
 	c := v.Chooser(owner, quiet)
 	c.Below = true
 	chosen, err := c.Choose(ctx, in.selection)
@@ -253,14 +253,6 @@ func (m *Mount) Close() {
 	if m.folder != nil {
 		m.folder.catalog.Release()
 	}
-}
-
-// Owners are for whom content of the mount is in the cache.
-func (m *Mount) Owners() (all []string) {
-	for _, p := range m.parts() {
-		all = append(all, p.owner)
-	}
-	return all
 }
 
 // has reports whether a part of the mount is of a dataset.
