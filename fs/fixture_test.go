@@ -37,7 +37,7 @@ var fixtures = map[string]map[string]int{
 	},
 	"trouble": {
 		"good.nii": 300_000, "broken.nii": 100, "full.nii": 100, "gone.nii": 100, "own.nii": 100, "noopen.nii": 100,
-		"short.nii": 100_000, "panic.nii": 100, "panicopen.nii": 100, "late.nii": 5000, "sub/stuck.nii": 200_000,
+		"short.nii": 100_000, "panic.nii": 100, "panicopen.nii": 100, "late.nii": 5000, "left.nii": 100, "sub/stuck.nii": 200_000,
 		"sub/deaf.nii": 200_000, "sub/stuck-1.nii": 9, "sub/stuck-2.nii": 9,
 	},
 	"many-stuck": stuckFiles(),
@@ -247,6 +247,8 @@ func (c *served) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
 			}
 		}()
 		return 0, errors.New("timed out")
+	case "left":
+		return 0, fmt.Errorf("somebody else has left: %w", context.Canceled)
 	case "stuck", "deaf", "later": // later: not from the beginning
 		if kind == "later" && off == 0 {
 			break

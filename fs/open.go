@@ -81,7 +81,7 @@ func (s *fileSystem) Open(cancel <-chan struct{}, in *fuse.OpenIn, out *fuse.Ope
 	}
 	content, err := p.Opener.OpenContent(p.n)
 	if err != nil {
-		return s.fail("open", p, err)
+		return s.fail("open", p, interrupt{cancel}.orOthers(err))
 	}
 	id, pass, err := s.modes.open(p.id(), content.File())
 	if err != nil {
@@ -136,7 +136,7 @@ func (s *fileSystem) Read(cancel <-chan struct{}, in *fuse.ReadIn, _ []byte) (fu
 	buf := s.buffers.get(int(n))
 	buf.used = int(n)
 	if err := readAt(interrupt{cancel}, h.content, buf.bytes[:n], off); err != nil {
-		return nil, s.fail("read", h.place, err) // buf is left to whoever may still have it
+		return nil, s.fail("read", h.place, interrupt{cancel}.orOthers(err)) // buf is left to whoever may still have it
 	}
 	return buf, fuse.OK
 }
@@ -199,4 +199,13 @@ func (c interrupt) Err() error {
 	default:
 		return nil
 	}
+}
+
+// orOthers hides that something was cancelled unless it was for this request: a program
+// that was not signalled would ask again, without end.
+func (c interrupt) orOthers(err error) error {
+	if errors.Is(err, context.Canceled) && c.Err() == nil {
+		return errors.New(err.Error())
+	}
+	return err
 }

@@ -60,6 +60,15 @@ func TestErrors(t *testing.T) {
 			t.Errorf("after %s, good.nii: %d bytes, %v", name, len(good), err)
 		}
 	}
+	// Nobody was signalled: most programs would read again, without end.
+	fd, err := unix.Open(s.path("left.nii"), unix.O_RDONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n, err := unix.Read(fd, make([]byte, 10)); err != unix.EIO {
+		t.Errorf("left.nii: %d bytes, %v", n, err)
+	}
+	unix.Close(fd)
 	// The file is as long as before, and what there is of it can be read.
 	f, err := os.Open(s.path("short.nii"))
 	if err != nil {

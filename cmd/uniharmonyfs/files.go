@@ -19,8 +19,8 @@ func onFiles(do control.Action, usage, description string, extra ...cli.Flag) *c
 		Name:      string(do),
 		Usage:     usage,
 		ArgsUsage: "[PATH…]",
-		Description: `Files are named by paths inside a mount (a directory means all below it), or by
-a selection of a dataset. ` + description,
+		Description: `Files are named by paths inside a mount (a directory means all below it, of
+subdatasets what somebody has looked into), or by a selection of a dataset. ` + description,
 		Flags:  flags(selectionFlags(), datasetFlags(), generalFlags(), extra),
 		Action: func(c *cli.Context) error { return runOnFiles(c, do) },
 	}

@@ -82,7 +82,7 @@ func (n *network) down() {
 // behind makes a dataset whose content comes through a network.
 func behind(t testing.TB, u *user, d maker.Dataset) (*network, *publisher.Server, *maker.Made) {
 	t.Helper()
-	s, err := publisher.New(publisher.Options{})
+	s, err := publisher.New(publisher.Options{GitConfig: []string{"uploadpack.allowFilter=true"}})
 	if err != nil {
 		t.Fatal(err)
 	}

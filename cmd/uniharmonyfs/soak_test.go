@@ -20,13 +20,13 @@ import (
 	"github.com/uniharmony/uniharmonyfs/internal/publisher"
 )
 
-// A soak is many readers of two datasets that share content, under a budget of
-// a tenth, while everything around them fails.
+// A soak is many readers of two datasets that share content, of datasets within each
+// other and of a folder of datasets, under a small budget, while everything around them
+// fails.
 type soak struct {
 	*trial // for its commands and checks; it has no strace
 	net    *network
-	sets   []*maker.Made
-	mnts   []string
+	mounts []*soakMount
 	budget int64
 	stall  time.Duration // nobody waits longer
 	disk   func() int64  // bytes of content on the disk
@@ -34,12 +34,14 @@ type soak struct {
 	where  atomic.Value  // what took the most room, as text
 
 	reads, bytes, commands, events atomic.Int64
+	looks                          atomic.Int64 // that were killed
 	longest, most, booked, pins    atomic.Int64
 	rss                            atomic.Int64
 
 	countMu sync.Mutex
 	errnos  map[string]int
-	waits   []atomic.Int64 // since when each reader waits, in Unix nanoseconds; 0: it does not
+	inodes  map[string]uint64 // the numbers of files, by path
+	waits   []atomic.Int64    // since when each reader waits, in Unix nanoseconds; 0: it does not
 }
 
 // TestSoak does so for half a minute, or for as long as UNIHARMONYFS_TEST_LONG
@@ -96,8 +98,8 @@ func newSoak(t *testing.T, n, readers int) *soak {
 	t.Helper()
 	u := newUser(t)
 	s := &soak{
-		trial: &trial{user: u, mnt: u.path("mnt-a")}, mnts: []string{u.path("mnt-a"), u.path("mnt-b")},
-		stall: 2 * time.Minute, errnos: make(map[string]int), waits: make([]atomic.Int64, readers),
+		trial: &trial{user: u, mnt: u.path("mnt-a")},
+		stall: 2 * time.Minute, errnos: make(map[string]int), inodes: make(map[string]uint64), waits: make([]atomic.Int64, readers),
 	}
 	var first *maker.Made
 	s.net, s.server, first = behind(t, u, soakFiles("a", n, 0))
@@ -108,19 +110,22 @@ func newSoak(t *testing.T, n, readers int) *soak {
 		t.Fatal(err)
 	}
 	s.server.Add(second)
-	s.sets = []*maker.Made{first, second}
-	s.made = first
+	s.mounts = []*soakMount{flatMount(u.path("mnt-a"), first), flatMount(u.path("mnt-b"), second)}
+	s.mounts = append(s.mounts, nestedMounts(t, u, s, first.Dataset.Remotes, n/10)...)
 	s.budget = max(first.Bytes()/10, 8<<20)
 	s.disk = ownDisk(t, u)
-	for i := range s.mnts {
-		u.must(s.mountArgs(i)...)
+	for _, m := range s.mounts[:2] {
+		u.must(s.mountArgs(m)...)
 	}
 	u.waitForBranch()
+	for _, m := range s.mounts[2:] {
+		u.must(s.mountArgs(m)...)
+	}
 	return s
 }
 
-func (s *soak) mountArgs(i int) []string {
-	return []string{"mount", "--dataset", s.sets[i].Dir, "--budget", fmt.Sprint(s.budget), "--timeout", "5s", s.mnts[i]}
+func (s *soak) mountArgs(m *soakMount) []string {
+	return append([]string{"mount", m.what, m.of, "--budget", fmt.Sprint(s.budget), "--timeout", "5s"}, m.at)
 }
 
 // reader reads files in every way until told to stop.
@@ -131,20 +136,20 @@ func (s *soak) reader(r int, rng *rand.Rand, stop chan struct{}) {
 			return
 		default:
 		}
-		i := rng.IntN(2)
-		f := &s.sets[i].Files[rng.IntN(len(s.sets[i].Files))]
-		if strings.HasPrefix(f.Path, ".") {
-			continue
-		}
+		m := s.mounts[rng.IntN(len(s.mounts))]
+		f := m.files[rng.IntN(len(m.files))]
 		began := time.Now()
 		s.waits[r].Store(began.UnixNano())
-		n, err := s.once(filepath.Join(s.mnts[i], f.Path), f.Content, rng)
+		n, err := s.once(f.path, f.content, rng)
+		if err == nil {
+			s.number(f.path)
+		}
 		s.waits[r].Store(0)
 		s.longest.Store(max(s.longest.Load(), int64(time.Since(began))))
 		s.reads.Add(1)
 		s.bytes.Add(n)
 		if err != nil {
-			s.count(f.Path, err)
+			s.count(m, f.path, err)
 			time.Sleep(10 * time.Millisecond) // nobody asks again at once
 		}
 	}
@@ -154,14 +159,14 @@ func (s *soak) reader(r int, rng *rand.Rand, stop chan struct{}) {
 // gone, or was when the mapping of a file was looked at.
 var soakErrnos = append([]error{syscall.ENOENT, errBus}, errnos...)
 
-func (s *soak) count(name string, err error) {
-	what := err.Error()
-	for _, ok := range soakErrnos {
-		if errors.Is(err, ok) {
-			what = ok.Error()
-		}
+func (s *soak) count(m *soakMount, name string, err error) {
+	what, allowed := err.Error(), soakErrnos
+	if m.nested {
+		allowed = slices.Concat(soakErrnos, lookErrnos)
 	}
-	if !slices.ContainsFunc(soakErrnos, func(ok error) bool { return errors.Is(err, ok) }) {
+	if i := slices.IndexFunc(allowed, func(ok error) bool { return errors.Is(err, ok) }); i >= 0 {
+		what = allowed[i].Error()
+	} else {
 		s.problem("%s: %v", name, err)
 	}
 	s.countMu.Lock()
@@ -183,7 +188,7 @@ func (s *soak) chaos(rng *rand.Rand, stop chan struct{}) {
 		case <-time.After(time.Duration(rng.IntN(1500)) * time.Millisecond):
 		}
 		s.events.Add(1)
-		switch rng.IntN(9) {
+		switch rng.IntN(13) {
 		case 0:
 			s.kill()
 			s.remount()
@@ -199,8 +204,15 @@ func (s *soak) chaos(rng *rand.Rand, stop chan struct{}) {
 		case 3:
 			s.fillDisk(some)
 		case 4:
-			s.say("unmount", s.mnts[1])
-			s.say(s.mountArgs(1)...)
+			m := s.mounts[1+rng.IntN(len(s.mounts)-1)]
+			s.say([][]string{{"unmount", m.at}, {"unmount", "--clean", m.at}}[rng.IntN(2)]...)
+			s.say(s.mountArgs(m)...)
+		case 5:
+			s.gitFault(rng)
+			some()
+			s.server.SetGitFault(nil)
+		case 6, 7:
+			s.firstLooks(rng)
 		default:
 			s.command(rng)
 		}
@@ -214,21 +226,21 @@ func (s *soak) say(args ...string) int {
 
 // command is what people do while they read.
 func (s *soak) command(rng *rand.Rand) {
-	i := rng.IntN(2)
-	f := s.sets[i].Files[rng.IntN(len(s.sets[i].Files))]
-	path := filepath.Join(s.mnts[i], f.Path)
-	if strings.HasPrefix(f.Path, ".") {
-		path = filepath.Join(s.mnts[i], "sub-00")
-	}
+	m := s.mounts[rng.IntN(len(s.mounts))]
+	path := m.files[rng.IntN(len(m.files))].path
 	switch rng.IntN(6) {
 	case 0:
 		s.say("pin", path)
 	case 1:
-		s.say("unpin", s.mnts[i])
+		s.say("unpin", m.at)
 	case 2:
-		s.say("evict", s.mnts[i])
+		s.say("evict", m.at)
 	case 3:
-		s.say("verify", "--dataset", s.sets[i].Dir)
+		if m.nested {
+			s.say("verify", "--repair", m.at)
+			return
+		}
+		s.say("verify", m.what, m.of)
 	case 4:
 		s.say("prefetch", path)
 	case 5:
@@ -261,17 +273,17 @@ func (s *soak) fillDisk(some func()) {
 	s.fills.Add(1)
 }
 
-// remount brings both mounts back after the daemon was killed.
+// remount brings all mounts back after the daemon was killed.
 func (s *soak) remount() {
-	for i := range s.mnts {
+	for _, m := range s.mounts {
 		for try := 0; ; try++ {
-			code := s.say(s.mountArgs(i)...)
+			code := s.say(s.mountArgs(m)...)
 			mounts, _ := os.ReadFile("/proc/self/mountinfo")
-			if code == 0 || strings.Contains(string(mounts), " "+s.mnts[i]+" ") && s.daemon() != 0 {
+			if code == 0 || strings.Contains(string(mounts), " "+m.at+" ") && s.daemon() != 0 {
 				break
 			}
 			if try == 5 {
-				s.problem("%s cannot be mounted again", s.mnts[i])
+				s.problem("%s cannot be mounted again", m.at)
 				break
 			}
 			time.Sleep(200 * time.Millisecond)
@@ -337,16 +349,19 @@ func (s *soak) measure() {
 // atRest sees that with everything healthy all is well and nothing is left.
 func (s *soak) atRest() {
 	s.server.SetFault(nil)
+	s.server.SetGitFault(nil)
 	os.Remove(filepath.Join(s.cache, "filler"))
 	s.remount()
-	for i := range s.mnts {
-		s.should("unpin", s.mnts[i])
+	s.lookAtAll()
+	for _, m := range s.mounts {
+		s.should("unpin", m.at)
 	}
 	s.rereadAll()
+	s.partsOnce()
 	s.books("at rest", false)
 	eventually(s.t, "no file of the cache is open", func() bool { return s.openObjects() == 0 })
-	for _, mnt := range s.mnts {
-		s.should("unmount", "--clean", mnt)
+	for _, m := range s.mounts {
+		s.should("unmount", "--clean", m.at)
 	}
 	if left := namesIn(s.cache); len(left) > 0 {
 		s.should("clean", "--all")
@@ -385,26 +400,24 @@ func (s *soak) openObjects() (n int) {
 // rereadAll reads everything: nothing that happened keeps a file away. A
 // failure of a moment ago may be remembered for some seconds.
 func (s *soak) rereadAll() {
-	for i, made := range s.sets {
+	for _, m := range s.mounts {
 		var all sync.WaitGroup
 		for k := range 8 {
 			rng := rand.New(rand.NewPCG(uint64(k), 0))
 			all.Go(func() {
-				for j := k; j < len(made.Files); j += 8 {
-					f := &made.Files[j]
-					if strings.HasPrefix(f.Path, ".") {
-						continue
-					}
+				for j := k; j < len(m.files); j += 8 {
+					f := m.files[j]
 					var err error
 					for range 60 {
-						if _, err = s.whole(filepath.Join(s.mnts[i], f.Path), f.Content, rng); err == nil || errors.Is(err, errWrong) {
+						if _, err = s.whole(f.path, f.content, rng); err == nil || errors.Is(err, errWrong) {
 							break
 						}
 						time.Sleep(500 * time.Millisecond)
 					}
 					if err != nil {
-						s.problem("at rest %s: %v", f.Path, err)
+						s.problem("at rest %s: %v", f.path, err)
 					}
+					s.number(f.path)
 				}
 			})
 		}
@@ -414,7 +427,7 @@ func (s *soak) rereadAll() {
 
 func (s *soak) report(took time.Duration) {
 	var b strings.Builder
-	fmt.Fprintf(&b, "soak of %v: %d reads, %.1f MB; %d disturbances, %d commands\n", took.Round(time.Second), s.reads.Load(), float64(s.bytes.Load())/1e6, s.events.Load(), s.commands.Load())
+	fmt.Fprintf(&b, "soak of %v: %d reads, %.1f MB; %d disturbances, %d commands, %d looks killed\n", took.Round(time.Second), s.reads.Load(), float64(s.bytes.Load())/1e6, s.events.Load(), s.commands.Load(), s.looks.Load())
 	fmt.Fprintf(&b, "longest wait %v; %d bytes sent by the server\n", time.Duration(s.longest.Load()).Round(time.Millisecond), s.server.Counts().Bytes)
 	fmt.Fprintf(&b, "budget %d: at most %d booked beside pins, %d on the disk; peak memory %d MiB\n", s.budget, s.booked.Load(), s.most.Load(), s.rss.Load()>>20)
 	for _, what := range slices.Sorted(maps.Keys(s.errnos)) {

@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -102,8 +103,8 @@ func (s *soak) mapped(path string, want maker.Content) (n int64, err error) {
 	if cmd.ProcessState.Sys().(syscall.WaitStatus).Signal() == syscall.SIGBUS {
 		return 0, errBus
 	}
-	for _, ok := range soakErrnos {
-		if strings.Contains(strings.ToLower(said.String()), ok.Error()) {
+	for _, ok := range slices.Concat(soakErrnos, lookErrnos) {
+		if strings.Contains(strings.ToLower(said.String()), strings.ToLower(ok.Error())) {
 			return 0, ok
 		}
 	}

@@ -124,47 +124,12 @@ func TestSuperdatasetsAsTheyAre(t *testing.T) {
 	}
 }
 
-// tree serves three datasets within each other, each with content of its own: top has
-// mid, and leaf twice, mid has leaf.
+// tree serves three datasets within each other: see [nest].
 func tree(t *testing.T, u *user) (s *publisher.Server, top *maker.Made, want map[string][]byte) {
 	t.Helper()
-	s, leaf := serve(t, u, files("leaf", 3, 20_000))
-	remotes := leaf.Dataset.Remotes
-	add := func(name string, below map[string]*maker.Made) *maker.Made {
-		d := files(name, 3, 20_000)
-		for i := range d.Files {
-			d.Files[i].Seed += uint64(len(name)) * 1000
-		}
-		var modules strings.Builder
-		for path, m := range below {
-			fmt.Fprintf(&modules, "[submodule %q]\n\tpath = %s\n\turl = ../%s.git\n", path, path, m.Dataset.Name)
-			d.Files = append(d.Files, maker.File{Path: path, Commit: m.Commit()})
-		}
-		d.Files = append(d.Files, maker.File{Path: ".gitmodules", Data: []byte(modules.String())})
-		d.Remotes = remotes
-		m, err := maker.Make(u.path(name), d)
-		if err != nil {
-			t.Fatal(err)
-		}
-		s.Add(m)
-		return m
-	}
-	mid := add("middle", map[string]*maker.Made{"deep/leaf": leaf})
-	top = add("topmost", map[string]*maker.Made{"mid": mid, "leaf": leaf, "again/leaf": leaf})
-	want = make(map[string][]byte)
-	for prefix, m := range map[string]*maker.Made{"": top, "mid/": mid, "leaf/": leaf, "again/leaf/": leaf, "mid/deep/leaf/": leaf} {
-		for _, f := range m.Files {
-			if f.Commit != "" || strings.HasPrefix(f.Path, ".") {
-				continue
-			}
-			data, err := maker.Bytes(f.Content)
-			if err != nil {
-				t.Fatal(err)
-			}
-			want[prefix+f.Path] = data
-		}
-	}
-	return s, top, want
+	s, unused := serve(t, u, files("unused", 1, 1000))
+	n := nest(t, u, s, unused.Dataset.Remotes, 3, 20_000)
+	return s, n.top, n.want(t)
 }
 
 // Subdatasets are folders, to any depth: what the dataset itself knows costs no request,

@@ -28,21 +28,23 @@ func (d *daemon) annexedFiles(ctx context.Context, req control.FilesRequest, r *
 		}
 		seen[v.Key(n)] = true
 		files = append(files, bulk.File{
-			Path: v.Path(n), Key: v.Key(n), Size: v.Size(n), Local: v.InPlace(n), Use: use,
+			Path: use.Name, Key: v.Key(n), Size: v.Size(n), Local: v.InPlace(n), Use: use,
 		})
 	}
 	if len(req.Paths) > 0 {
 		for _, p := range req.Paths {
-			in, nodes, err := d.inMount(p)
+			found, err := d.inMount(p)
 			if err != nil {
 				return nil, release, err
 			}
-			for _, n := range nodes {
-				use, err := in.Use(n)
-				if err != nil {
-					return nil, release, err
+			for _, in := range found {
+				for _, n := range in.Nodes {
+					use, err := in.Use(n)
+					if err != nil {
+						return nil, release, err
+					}
+					add(in.Version(), n, use)
 				}
-				add(in.Version(), n, use)
 			}
 		}
 		return files, release, nil
@@ -69,12 +71,11 @@ func (d *daemon) annexedFiles(ctx context.Context, req control.FilesRequest, r *
 	return files, release, nil
 }
 
-// inMount finds the part of a mount that an absolute path lies in, and the files of it
-// at or below the path.
-func (d *daemon) inMount(path string) (*mount.Part, []int, error) {
+// inMount finds the files of a mount at or below an absolute path.
+func (d *daemon) inMount(path string) ([]mount.Files, error) {
 	m := d.mounts.with(path)
 	if m == nil {
-		return nil, nil, advice.New(advice.Usage, path+" is not inside a mount of this cache", nil, "see what is mounted with: uniharmonyfs status", "or choose files by selection, for example --sub 01")
+		return nil, advice.New(advice.Usage, path+" is not inside a mount of this cache", nil, "see what is mounted with: uniharmonyfs status", "or choose files by selection, for example --sub 01")
 	}
 	return m.Find(path)
 }

@@ -292,7 +292,7 @@ func (d *daemon) holdRequest(ctx context.Context, req control.HoldRequest, r *re
 	defer end()
 	if gone {
 		d.forget(m)
-		return d.cleanAfter(info.Target, m.Owners())
+		return d.cleanAfter(info.Target, m.Owns)
 	}
 	return d.unmountRequest(context.WithoutCancel(ctx), control.UnmountRequest{Target: info.Target, ID: req.ID, Clean: req.Clean, Force: true}, r)
 }

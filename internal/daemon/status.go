@@ -28,15 +28,17 @@ func (d *daemon) status(_ context.Context, req control.StatusRequest, _ *reply) 
 			borders = m.NotEntered(p)
 		}
 		s.Paths = append(s.Paths, borders...)
-		in, nodes, err := d.inMount(p)
+		found, err := d.inMount(p)
 		if len(borders) > 0 && err != nil { // below one of them
 			continue
 		}
 		if err != nil {
 			return s, err
 		}
-		for _, n := range nodes {
-			s.Paths = append(s.Paths, in.Describe(n, s.Store.Errors))
+		for _, in := range found {
+			for _, n := range in.Nodes {
+				s.Paths = append(s.Paths, in.Describe(n, s.Store.Errors))
+			}
 		}
 	}
 	return s, nil

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -29,12 +28,12 @@ func (d *daemon) unmountRequest(ctx context.Context, req control.UnmountRequest,
 	d.mounts.changing.Lock()
 	defer d.mounts.changing.Unlock()
 	m := d.mounts.at(req.Target)
-	var owners []string
+	owns := func(string) bool { return false }
 	switch {
 	case req.ID != "" && (m == nil || m.ID() != req.ID):
 		return res, nil
 	case m != nil:
-		owners = m.Owners()
+		owns = m.Owns
 		made := d.mounts.madeFor(m)
 		if err := d.unmount(m, req.Force); err != nil {
 			return res, err
@@ -48,7 +47,7 @@ func (d *daemon) unmountRequest(ctx context.Context, req control.UnmountRequest,
 	if !req.Clean {
 		return res, nil
 	}
-	return d.cleanAfter(req.Target, owners)
+	return d.cleanAfter(req.Target, owns)
 }
 
 // unmount takes the mount away, in force even from under its users.
@@ -79,10 +78,10 @@ func (d *daemon) unmount(m *mount.Mount, force bool) error {
 
 // cleanAfter drops what a mount brought. When nothing else uses the cache it
 // goes too: all of it, or, if something is pinned, all but that.
-func (d *daemon) cleanAfter(target string, owners []string) (res control.UnmountResult, err error) {
+func (d *daemon) cleanAfter(target string, owns func(owner string) bool) (res control.UnmountResult, err error) {
 	res.Target = target
 	if !d.life.alone() {
-		res.Files, res.Bytes, err = d.cache.Drop(func(o string, _ annex.Key) bool { return slices.Contains(owners, o) })
+		res.Files, res.Bytes, err = d.cache.Drop(func(o string, _ annex.Key) bool { return owns(o) })
 		return res, err
 	}
 	res.Files, res.Bytes, err = d.cache.Drop(nil)

@@ -320,3 +320,20 @@ func find(t *testing.T, v *dataset.Version, path string) int {
 	}
 	return n
 }
+
+// Whoever comes after the end is told so: a look into a subdataset may be on its way.
+func TestNothingIsOpenedAfterTheEnd(t *testing.T) {
+	c := datasettest.New(t, 0)
+	s, m := datasettest.Publish(t, small("late"))
+	req := datasettest.Request(s, m)
+	name := mustOpen(t, c, req).ID()
+	if err := c.Datasets.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if v, err := c.Datasets.Open(t.Context(), req, new(datasettest.Told).Tell); v != nil || !errors.Is(err, cache.ErrClosed) {
+		t.Errorf("opened after the end: %v, %v", v, err)
+	}
+	if _, err := c.Datasets.Remove(t.Context(), name, new(datasettest.Told).Tell); !errors.Is(err, cache.ErrClosed) {
+		t.Errorf("removed after the end: %v", err)
+	}
+}

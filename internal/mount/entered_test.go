@@ -110,11 +110,15 @@ func TestIdleDatasetsLeaveMemory(t *testing.T) {
 	}
 	s.Close() // no network is needed
 	leafPath := filepath.Join(m.Target(), "mid/deep/leaf/sub-01/anat/sub-01_T1w.nii.gz")
-	p, nodes, err := m.Find(leafPath)
-	if err != nil || len(nodes) != 1 || p.pathOf(nodes[0]) != "mid/deep/leaf/sub-01/anat/sub-01_T1w.nii.gz" {
-		t.Fatalf("%v, %v", nodes, err)
+	found, err := m.Find(leafPath)
+	if err != nil || len(found) != 1 || len(found[0].Nodes) != 1 || found[0].pathOf(found[0].Nodes[0]) != "mid/deep/leaf/sub-01/anat/sub-01_T1w.nii.gz" {
+		t.Fatalf("%v, %v", found, err)
 	}
-	key := p.version.Key(nodes[0])
+	key := found[0].version.Key(found[0].Nodes[0])
+	m.forget(time.Now().Add(time.Hour))
+	if all, err := m.Find(m.Target()); err != nil || len(all) != 3 {
+		t.Errorf("of the whole mount %v, %v", all, err)
+	}
 	m.forget(time.Now().Add(time.Hour))
 	m.Revoke(key, "")
 	m.forget(time.Now().Add(time.Hour))

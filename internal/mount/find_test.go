@@ -10,15 +10,17 @@ import (
 	"github.com/uniharmony/uniharmonyfs/internal/publisher"
 )
 
-// A path leads to the files of the part that it lies in.
+// A path leads to the files at or below it, of all parts that somebody has looked into.
 func TestFind(t *testing.T) {
 	r := newRig(t, 0)
 	m := r.mount(r.request(r.nested()))
 	find := func(rel string) ([]string, error) {
-		p, nodes, err := m.Find(strings.TrimSuffix("/mnt/x/"+rel, "/"))
+		found, err := m.Find(strings.TrimSuffix("/mnt/x/"+rel, "/"))
 		var all []string
-		for _, n := range nodes {
-			all = append(all, p.pathOf(n))
+		for _, in := range found {
+			for _, n := range in.Nodes {
+				all = append(all, in.pathOf(n))
+			}
 		}
 		return all, err
 	}
@@ -55,7 +57,7 @@ func TestFind(t *testing.T) {
 	is("sub-01", image(1))
 	is("sub-01/anat", image(1))
 	is(image(2), image(2))
-	is("inner") // nobody has looked
+	fails("inner", "nobody has looked into")
 	fails("inner/README", "nobody has looked into")
 	fails("sub-03", "not in the mount")
 	fails("sub-0", "not in the mount")
@@ -69,7 +71,7 @@ func TestFind(t *testing.T) {
 	inner := r.within(m.Part, "inner")
 	is("inner", "inner/README", "inner/"+image(1), "inner/"+image(2))
 	is("inner/sub-02", "inner/"+image(2))
-	is("inner/deeper")
+	fails("inner/deeper", "nobody has looked into")
 	fails("inner/deeper/README", "nobody has looked into")
 	fails("inner/sub-09", "not in the mount")
 	fails("innermost", "not in the mount")
@@ -78,6 +80,10 @@ func TestFind(t *testing.T) {
 	r.within(inner, "deeper")
 	is("inner/deeper", "inner/deeper/README", "inner/deeper/"+image(1))
 	is("inner/deeper/"+image(1), "inner/deeper/"+image(1))
+	is("inner", "inner/README", "inner/"+image(1), "inner/"+image(2), "inner/deeper/README", "inner/deeper/"+image(1))
+	if all, err := find(""); err != nil || len(all) != 8 {
+		t.Errorf("of the whole mount: %q, %v", all, err)
+	}
 
 	if _, err := m.Enter(t.Context(), m.at(t, "gone")); err == nil {
 		t.Error("what is nowhere can be looked into")

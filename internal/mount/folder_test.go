@@ -97,11 +97,11 @@ func TestFolder(t *testing.T) {
 		}
 	}
 	// Within a member is another dataset, at its own path.
-	p, nodes, err := m.Find("/mnt/x/study")
-	if err != nil || len(nodes) != 2 || p.path != "study" {
-		t.Fatalf("%v, %v", nodes, err)
+	found, err := m.Find("/mnt/x/study")
+	if err != nil || len(found) != 1 || len(found[0].Nodes) != 2 || found[0].path != "study" {
+		t.Fatalf("%v, %v", found, err)
 	}
-	if inner := r.within(p, "ds000001"); inner.path != "study/ds000001" || inner.level != 2 {
+	if inner := r.within(found[0].Part, "ds000001"); inner.path != "study/ds000001" || inner.level != 2 {
 		t.Errorf("%q, level %d", inner.path, inner.level)
 	}
 	if n := len(m.parts()); n != 7 {
@@ -126,7 +126,7 @@ func TestFolderHasNot(t *testing.T) {
 			}
 		}
 		told := new(advice.Error)
-		if _, _, err := m.Find("/mnt/x/" + name + "/README"); !errors.As(err, &told) || told.Kind != advice.NoMatch || told.Why == "" {
+		if _, err := m.Find("/mnt/x/" + name + "/README"); !errors.As(err, &told) || told.Kind != advice.NoMatch || told.Why == "" {
 			t.Errorf("a path in %s: %v", name, err)
 		}
 		if all := m.NotEntered("/mnt/x/" + name); len(all) != 0 {
@@ -145,7 +145,7 @@ func TestFolderHasNot(t *testing.T) {
 			t.Errorf("at %s nobody has looked into %+v", path, all)
 		}
 		told := new(advice.Error)
-		if _, _, err := m.Find("/mnt/x/" + path); !errors.As(err, &told) || (told.Kind == advice.NoMatch) != (want == "") {
+		if _, err := m.Find("/mnt/x/" + path); !errors.As(err, &told) || (told.Kind == advice.NoMatch) != (want == "") {
 			t.Errorf("%s: %v", path, err)
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -55,8 +56,19 @@ type shown struct {
 	hints []string // for people
 }
 
-// Owner is for whom a mount's content of a dataset is in the cache.
+// Owner is for whom a mount's content of the dataset itself is in the cache.
 func Owner(v *dataset.Version, target string) string { return v.ID() + ":" + target }
+
+// ownerBelow is for whom its content of a dataset in it is there. It begins with the
+// dataset's name, as every owner does, and ends with the mount's.
+func (m *Mount) ownerBelow(v *dataset.Version) string { return v.ID() + ":" + m.Part.owner }
+
+// Owns reports whether content is in the cache for the mount, or for one before of the
+// same dataset at the same target.
+func (m *Mount) Owns(owner string) bool {
+	_, of, _ := strings.Cut(owner, ":")
+	return owner == m.Part.owner || of == m.Part.owner
+}
 
 // New returns a mount of what was chosen from a version. It is not served yet; without an
 // error, the version is the mount's until its Close.

@@ -199,7 +199,7 @@ func (m *Mount) open(ctx context.Context, l *look, in inside) error {
 			v.Release()
 		}
 	}()
-	owner := Owner(v, m.Target())
+	owner := m.ownerBelow(v)
 	c := v.Chooser(owner, quiet)
 	c.Below = true
 	chosen, err := c.Choose(ctx, in.selection)
@@ -261,15 +261,6 @@ func (m *Mount) Close() {
 	}
 }
 
-// Owners are for whom content of the mount is in the cache.
-func (m *Mount) Owners() (all []string) {
-	all = append(all, m.owner)
-	for _, e := range m.entered() {
-		all = append(all, e.owner)
-	}
-	return all
-}
-
 // has reports whether a part of the mount is of a dataset.
 func (m *Mount) has(dataset string) bool {
 	return slices.Contains(m.version.Datasets(), dataset) ||
@@ -312,34 +303,50 @@ func (p *Part) borderAbove(rel string) (border string, why error) {
 	return "", nil
 }
 
-// Find returns the part that an absolute path lies in, and the files of it at or below
-// the path. What lies below a subdataset that nobody has looked into is not known.
-func (m *Mount) Find(path string) (*Part, []int, error) {
-	p, rel, err := m.partAt(m.within(path))
+// Files are some of the files of a part.
+type Files struct {
+	*Part
+	Nodes []int
+}
+
+// Find returns the files at or below an absolute path, of all parts that are there. What
+// lies below a subdataset that nobody has looked into is not known: it is left out, or
+// an error if the path leads there.
+func (m *Mount) Find(path string) (all []Files, err error) {
+	at := m.within(path)
+	p, rel, err := m.partAt(at)
 	if err != nil {
-		return nil, nil, err
-	}
-	if rel == "" {
-		return p, p.shown.files, nil
+		return nil, err
 	}
 	n, ok := p.shown.view.Find(rel)
-	if !ok {
-		border, err := p.borderAbove(rel)
-		if border != "" && !errors.Is(err, iofs.ErrNotExist) {
-			return nil, nil, advice.New(advice.Unreachable, path+" is in a subdataset that nobody has looked into", err, "look into it: ls "+filepath.Join(m.Target(), border))
-		}
-		return nil, nil, advice.New(advice.NoMatch, path+" is not in the mount", err, "list what is there with: uniharmonyfs list")
+	border, why := p.borderAbove(rel)
+	if border != "" && !errors.Is(why, iofs.ErrNotExist) {
+		return nil, advice.New(advice.Unreachable, path+" is in a subdataset that nobody has looked into", why, "look into it: ls "+filepath.Join(m.Target(), border))
 	}
-	if p.version.Kind(n) != tree.Dir {
-		return p, []int{n}, nil
+	switch {
+	case !ok:
+		return nil, advice.New(advice.NoMatch, path+" is not in the mount", why, "list what is there with: uniharmonyfs list")
+	case p.version.Kind(n) != tree.Dir:
+		return []Files{{p, []int{n}}}, nil
 	}
-	var below []int
+	in := Files{Part: p}
 	for _, f := range p.shown.files {
-		if cachedir.Within(p.version.Path(f), rel) {
-			below = append(below, f)
+		if rel == "" || cachedir.Within(p.version.Path(f), rel) {
+			in.Nodes = append(in.Nodes, f)
 		}
 	}
-	return p, below, nil
+	all = append(all, in)
+	for _, e := range m.entered() {
+		if e.told.Path == p.path || at != "" && !cachedir.Within(e.told.Path, at) {
+			continue
+		}
+		other, err := e.get(m.ctx)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, Files{other, other.shown.files})
+	}
+	return all, nil
 }
 
 // within is an absolute path as one in the mount.

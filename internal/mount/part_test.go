@@ -364,7 +364,7 @@ func TestLooksAtOnce(t *testing.T) {
 				cancel()
 				m.Find("/mnt/x/inner/README")
 				m.NotEntered("/mnt/x")
-				m.Owners()
+				m.Owns("x:/mnt/x")
 				m.Revoke(m.version.Key(m.at(t, image(1))), "none")
 			}
 		})
