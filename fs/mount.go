@@ -201,7 +201,7 @@ func (m *Mounted) Relist() {
 }
 
 // Forget forgets the views of parts that nobody looked at since a time, and returns the
-// paths of these. Each is entered again when somebody looks.
+// paths of all that are forgotten. Each is entered again when somebody looks.
 func (m *Mounted) Forget(since time.Time) (paths []string) { return m.fs.parts.forget(since) }
 
 // OpenFiles returns how many openings of files there are.

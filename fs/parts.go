@@ -185,12 +185,18 @@ func (t *parts) see(ctx context.Context, n node) (place, error) {
 }
 
 // forget forgets the views of what lies below borders and was not looked at since a
-// time, and returns the paths of these.
+// time, and returns the paths of all that are forgotten.
 func (t *parts) forget(since time.Time) (paths []string) {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	for _, p := range t.all {
-		if p.number > 0 && p.name == "" && p.used.Load() < since.Unix() && p.seen.Swap(nil) != nil {
+		if p.number == 0 || p.name != "" {
+			continue
+		}
+		if p.used.Load() < since.Unix() {
+			p.seen.Store(nil)
+		}
+		if p.seen.Load() == nil {
 			paths = append(paths, p.path)
 		}
 	}

@@ -269,7 +269,7 @@ func TestForgottenParts(t *testing.T) {
 	entered := s.ask("entered")
 	s.want("forget nothing", "[]")
 	s.want("forget", "[again again/again ds000001 ds000001/again]")
-	s.want("forget", "[]")
+	s.want("forget", "[again again/again ds000001 ds000001/again]")
 	s.want("entered", entered)
 
 	got := make([]byte, 300_000)

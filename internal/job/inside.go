@@ -68,8 +68,9 @@ func Inside(at, name string, args []string) error {
 
 // mountInside mounts at a path, for this namespace only.
 func mountInside(at, name string) (*os.File, error) {
-	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
-		return nil, fmt.Errorf("the namespace cannot be made private: %w", err)
+	// What others mount meanwhile, as home directories are, comes in; nothing goes out.
+	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_SLAVE, ""); err != nil {
+		return nil, fmt.Errorf("the namespace cannot be made one's own: %w", err)
 	}
 	return uhfs.Attach(uhfs.Options{Target: at, FsName: name, AllowOther: true})
 }

@@ -102,6 +102,14 @@ func TestIdleDatasetsLeaveMemory(t *testing.T) {
 	if n := parts(); n != 0 {
 		t.Fatalf("%d are still in memory", n)
 	}
+	// Who asks for what lies there brings it back for a while.
+	if _, err := m.Find(m.Target()); err != nil || parts() != 2 {
+		t.Errorf("asked for all: %d parts, %v", parts(), err)
+	}
+	m.forget(time.Now().Add(-time.Hour))
+	if n := parts(); n != 0 {
+		t.Errorf("%d are in memory, and nobody looks", n)
+	}
 	if now := fmt.Sprintf("%+v", m.Info().Opened); now != told {
 		t.Errorf("opened are %s, were %s", now, told)
 	}
