@@ -19,12 +19,13 @@ import (
 func execCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "exec",
-		Usage:     "run one command on a view, which is there for as long as it runs",
+		Usage:     "mount a view, run one command on it, unmount",
 		ArgsUsage: "-- COMMAND [ARGUMENT…]",
-		Description: `{} in an argument, and $UNIHARMONYFS_MOUNT, is the directory of the view. Signals go
-to the command, and its exit code comes back: 127 when it is not found, 126 when it
-cannot be run, 128 and the signal's number when a signal ended it. When it ends, or
-this program is killed, the view goes; files that were fetched stay cached.
+		Description: `Every {} in the arguments is the directory of the view, as is $UNIHARMONYFS_MOUNT.
+Signals go to the command, and its exit code comes back: 127 when it is not found, 126
+when it cannot be run, 128 and the signal's number when a signal ended it. When it
+ends, or this program is killed, the view goes; files that were fetched stay cached.
+Without --at the view is mounted in $TMPDIR.
 
 EXAMPLES:
    uniharmonyfs exec --sub 03286 -- ls -R {}
@@ -32,7 +33,7 @@ EXAMPLES:
    uniharmonyfs exec --sub 03286 --at /data -- ls -R /data
    uniharmonyfs exec --dataset ds000001 --clean -- sh -c 'du -sh "$UNIHARMONYFS_MOUNT"'`,
 		Flags: flags(selectionFlags(), datasetFlags(), generalFlags(), viewFlags(), []cli.Flag{
-			&cli.StringFlag{Name: "at", Usage: "the view is at this `PATH`, for the command alone: a directory, which others see as it is", Category: catGeneral},
+			&cli.StringFlag{Name: "at", Usage: "show the view at `PATH`, an existing directory, to the command alone; others see what is in it", Category: catGeneral},
 			&cli.BoolFlag{Name: "clean", Usage: "drop in the end what the view brought, but not pinned files", Category: catGeneral},
 		}),
 		Action: runExec,
@@ -104,6 +105,9 @@ func runExec(c *cli.Context) error {
 	handedOver()
 	if err != nil {
 		return err
+	}
+	if !c.Bool("quiet") {
+		sayHints(v.Info, at)
 	}
 	err = job.Run(cmd, start, at)
 	if bad := v.End(client, req.Clean); err == nil {

@@ -19,7 +19,8 @@ func mountCommand() *cli.Command {
 		Usage:     "show a dataset, or part of it, as a folder of plain files",
 		ArgsUsage: "TARGET",
 		Description: `TARGET is an empty or new directory. The files there are read-only; nothing is
-downloaded until a file is read. The command returns when the mount is ready.
+downloaded until a file is read. The command returns when the mount is ready. With
+/dev/fd/N as the TARGET, a connection is served that somebody has mounted already.
 
 EXAMPLES:
    uniharmonyfs mount --sub 03286 ~/ds004712
@@ -30,13 +31,16 @@ EXAMPLES:
    uniharmonyfs mount --foreground ~/ds004712        # for service managers`,
 		Flags: flags(selectionFlags(), datasetFlags(), generalFlags(), viewFlags(), []cli.Flag{
 			&cli.BoolFlag{Name: "openneuro", Usage: "a folder of all datasets of OpenNeuro, and derivatives of them; DATASET@VERSION is found by name", Category: catDataset},
-			&cli.StringSliceFlag{Name: "catalog", Usage: "a folder of the datasets of this `SUPERDATASET`, given as for --dataset; with --openneuro, its datasets instead of the usual ones", Category: catDataset},
+			&cli.StringSliceFlag{Name: "catalog", Usage: "a folder of the datasets of this `SUPERDATASET`, given as for --dataset (may be repeated)", Category: catDataset},
 			&cli.BoolFlag{Name: "foreground", Aliases: []string{"f"}, Usage: "stay until the mount is gone; a signal unmounts", Category: catGeneral},
 			&cli.BoolFlag{Name: "allow-other", Usage: "other users may read the mount", Category: catGeneral},
 		}),
 		Action: runMount,
 	}
 }
+
+// descriptors is how targets begin that are descriptors of this process.
+const descriptors = "/dev/fd/"
 
 // handOver offers the daemon a descriptor of /dev/fuse that somebody has mounted, as the
 // FUSE library and the programs that know it pass one: in place of the target.
@@ -78,7 +82,7 @@ func runMount(c *cli.Context) error {
 		return err
 	}
 	handedOver := func() {}
-	if n, is := strings.CutPrefix(req.Target, "/dev/fd/"); is {
+	if n, is := strings.CutPrefix(req.Target, descriptors); is {
 		if handedOver, err = handOver(client, n, &req); err != nil {
 			return err
 		}
@@ -149,13 +153,7 @@ func sayMounted(c *cli.Context, m control.MountInfo) error {
 	if c.Bool("quiet") {
 		return nil
 	}
-	for _, h := range m.Hints {
-		fmt.Fprintf(os.Stderr, "hint: %s\n", printable(h))
-	}
-	if n := len(m.Hidden); n > 0 {
-		fmt.Fprintf(os.Stderr, "note: %s cannot be shown (%s: %s …); see %s/.uniharmonyfs/dataset\n",
-			count(n, "file"), printable(m.Hidden[0].Path), printable(m.Hidden[0].Why), m.Target)
-	}
+	sayHints(m, m.Target)
 	if len(m.Catalogs) > 0 {
 		fmt.Fprintf(c.App.Writer, "Mounted a folder of %s at %s. Unmount with: uniharmonyfs unmount %s\n", count(m.Subdatasets, "dataset"), m.Target, shellQuote(m.Target))
 		return nil
@@ -168,9 +166,24 @@ func sayMounted(c *cli.Context, m control.MountInfo) error {
 	if m.Subdatasets > 0 {
 		what += ", and " + count(m.Subdatasets, "subdataset")
 	}
+	if strings.HasPrefix(c.Args().First(), descriptors) {
+		fmt.Fprintf(c.App.Writer, "Mounted %s, of %s (%s), on the connection that was given. It ends when that is unmounted.\n", what, printable(m.Dataset), printable(version))
+		return nil
+	}
 	fmt.Fprintf(c.App.Writer, "Mounted %s, of %s (%s) at %s. Unmount with: uniharmonyfs unmount %s\n",
 		what, printable(m.Dataset), printable(version), m.Target, shellQuote(m.Target))
 	return nil
+}
+
+// sayHints tells what a person should know of a view.
+func sayHints(m control.MountInfo, target string) {
+	for _, h := range m.Hints {
+		fmt.Fprintf(os.Stderr, "hint: %s\n", printable(h))
+	}
+	if n := len(m.Hidden); n > 0 {
+		fmt.Fprintf(os.Stderr, "note: %s cannot be shown (%s: %s …); see %s/.uniharmonyfs/dataset\n",
+			count(n, "file"), printable(m.Hidden[0].Path), printable(m.Hidden[0].Why), target)
+	}
 }
 
 // stay waits for the end of the mount, and unmounts at a signal.

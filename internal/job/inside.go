@@ -87,7 +87,7 @@ type Aside struct {
 // calling goroutine is locked to its thread, with which the command dies.
 func StartAside(at, name string, insideArgs, args []string) (a *Aside, err error) {
 	refuse := func(err error) error {
-		return advice.New(advice.CannotMount, "cannot mount at "+at+" for one command", err, "without --at the view is mounted elsewhere, and {} is where")
+		return advice.New(advice.CannotMount, "cannot mount at "+at+" for one command", err, "without --at the view is mounted elsewhere, and {} is where", "fuse3 brings fusermount3, with which ordinary users can mount")
 	}
 	self, err := os.Executable()
 	if err != nil {
