@@ -174,7 +174,7 @@ func (s *fileSystem) attr(p place, out *fuse.Attr) {
 // look for directories below one that has only 2. What is below a border is not
 // known: 1 says so.
 func (p place) links() uint32 {
-	if p.isBorder() {
+	if p.isBorder() || p.n == 0 && p.Members != nil {
 		return 1
 	}
 	links := uint32(2)

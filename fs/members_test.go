@@ -87,6 +87,9 @@ func TestMembers(t *testing.T) {
 			t.Fatalf("%s: %+v, %v", name, st, err)
 		}
 	}
+	if st, err := os.Stat(s.dir); err != nil || st.Sys().(*syscall.Stat_t).Nlink != 1 {
+		t.Errorf("the root: %+v, %v", st, err)
+	}
 	s.want("entered", "0")
 	if slices.Contains(listed(t, s.dir), "unlisted") {
 		t.Error("what is found by name is listed")

@@ -88,16 +88,47 @@ func serveDevice(root *Part, o Options) (*Mounted, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := newFileSystem(root, o)
-	server, err := fuse.NewServer(s, fmt.Sprintf("/dev/fd/%d", fd), s.mountOptions())
-	if err != nil {
+	// The kernel's first message waits in a connection that was just mounted. Of one that
+	// is served already, a second server would answer messages that it does not know.
+	if err := waits(fd); err != nil {
 		unix.Close(fd)
+		return nil, fmt.Errorf("%w: %w", ErrTarget, err)
+	}
+	s := newFileSystem(root, o)
+	server, err := fuse.NewServer(s, fmt.Sprintf("/dev/fd/%d", fd), s.mountOptions()) // fd is the server's, also after an error
+	if err != nil {
 		return nil, fmt.Errorf("%w: the kernel and this program found no common protocol: %w", ErrNoFUSE, err)
+	}
+	if server.KernelSettings().Major == 0 {
+		go server.Serve() // until the connection ends: nobody else closes its descriptor
+		return nil, fmt.Errorf("%w: %w", ErrTarget, errServed)
 	}
 	m := &Mounted{fs: s, target: o.Target, server: server, done: make(chan struct{})}
 	m.tune(o.ObjectDir)
 	m.serve()
 	return m, nil
+}
+
+var errServed = errors.New("the connection is served already, or not mounted")
+
+// firstMessage is how long the kernel's first message may take, in milliseconds.
+const firstMessage = 1000
+
+// waits is an error unless a message waits in a connection.
+func waits(fd int) error {
+	fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
+	for {
+		n, err := unix.Poll(fds, firstMessage)
+		switch {
+		case err == unix.EINTR:
+		case err != nil:
+			return err
+		case n == 0 || fds[0].Revents&unix.POLLIN == 0 || fds[0].Revents&unix.POLLERR != 0:
+			return errServed
+		default:
+			return nil
+		}
+	}
 }
 
 // isFUSE is an error for a file that is no FUSE device.

@@ -15,7 +15,7 @@ var optionalValue = []string{"derivatives"}
 
 // arguments is how many arguments a command takes at most; of those that take
 // any number a flag's optional value needs the "=".
-var arguments = map[string]int{"list": 0, "mount": 1, "get": 1}
+var arguments = map[string]int{"list": 0, "mount": 1, "get": 1, "exec": 0}
 
 // permute puts a command's flags before its arguments: urfave/cli stops
 // reading flags at the first argument, people do not.
@@ -37,13 +37,18 @@ func permute(app *cli.App, args []string) ([]string, error) {
 		}
 		return args, unknownCommand(app, args[at])
 	}
-	if cmd.Name == "exec" && !slices.Contains(args, "--") && !slices.ContainsFunc(args, isHelp) {
-		return args, usage("exec runs what comes after --, which is not there", "for example: uniharmonyfs exec --sub 03286 -- ls -R {}")
+	own, command := args[at+1:], []string(nil)
+	if i := slices.Index(own, "--"); i >= 0 && cmd.Name == "exec" {
+		own, command = own[:i], own[i+1:]
 	}
-	flags, rest, err := flagsFirst(cmd, args[at+1:])
+	flags, rest, err := flagsFirst(cmd, own)
 	if err != nil {
 		return args, err
 	}
+	if cmd.Name == "exec" && (len(rest) > 0 || command == nil && !slices.ContainsFunc(flags, isHelp)) {
+		return args, usage("exec runs what comes after --, and nothing else is for it to run", "for example: uniharmonyfs exec --sub 03286 -- ls -R {}")
+	}
+	rest = append(rest, command...)
 	out := append(slices.Clone(args[:at+1]), flags...)
 	if len(rest) > 0 {
 		out = append(append(out, "--"), rest...)

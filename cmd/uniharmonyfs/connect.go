@@ -9,11 +9,13 @@ import (
 	"os/signal"
 	"runtime"
 	"runtime/debug"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
 
 	"github.com/urfave/cli/v2"
+	"golang.org/x/sys/unix"
 
 	"github.com/uniharmony/uniharmonyfs/index"
 	"github.com/uniharmony/uniharmonyfs/internal/cachedir"
@@ -58,6 +60,7 @@ func daemonCommand() *cli.Command {
 			if err != nil {
 				return err
 			}
+			closeInherited()
 			// The starter closes its end once we are ready.
 			signal.Ignore(syscall.SIGPIPE)
 			// The cache is its owner's alone. Downloads bring their caller's.
@@ -84,6 +87,21 @@ func daemonCommand() *cli.Command {
 			})
 			return sayFault(os.Stdout, err)
 		},
+	}
+}
+
+// closeInherited closes what whoever started this process had open: a daemon would keep
+// it, a lock or the end of a pipe, for days.
+func closeInherited() {
+	open, _ := os.ReadDir("/proc/self/fd")
+	for _, e := range open {
+		n, err := strconv.Atoi(e.Name())
+		if err != nil || n < 3 {
+			continue
+		}
+		if flags, err := unix.FcntlInt(uintptr(n), unix.F_GETFD, 0); err == nil && flags&unix.FD_CLOEXEC == 0 {
+			unix.Close(n)
+		}
 	}
 }
 

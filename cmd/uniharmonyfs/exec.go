@@ -109,7 +109,7 @@ func runExec(c *cli.Context) error {
 	if !c.Bool("quiet") {
 		sayHints(v.Info, at)
 	}
-	err = job.Run(cmd, start, at)
+	err = job.Run(c.Context, cmd, start, at)
 	if bad := v.End(client, req.Clean); err == nil {
 		err = bad
 	} else {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -72,6 +73,19 @@ func TestExec(t *testing.T) {
 	if r := u.run(on("--", "sh", "-c", "kill -KILL $$")...); r.code != 128+9 || r.errout != "" {
 		t.Errorf("killed: %+v", r)
 	}
+	// What comes before -- is not the command, and what comes after it is nothing else.
+	if r := u.run(on("--derivatives", "nothere", "--", "echo", "ran")...); r.code == 127 || r.code == 2 {
+		t.Errorf("a flag's value is run: %+v", r)
+	}
+	if out := u.must(on("--", "echo", "--generate-bash-completion")...); out != "--generate-bash-completion\n" {
+		t.Errorf("it says %q", out)
+	}
+	// Signals that are ignored stay so, as nohup wants it.
+	nohup := u.plain("sh", append([]string{"-c", `trap "" HUP; exec "$0" "$@"`, binary}, on("--", "sh", "-c", `kill -HUP $PPID; kill -HUP $$; sleep 0.3; echo alive`)...)...)
+	nohup.Env = u.command(context.Background()).Env
+	if out, err := nohup.Output(); err != nil || string(out) != "alive\n" {
+		t.Errorf("with nohup: %q, %v", out, err)
+	}
 	// What it read stays, and with --clean goes.
 	u.must(on("--", "sh", "-c", "cat {}/sub-00/anat/*")...)
 	if n := u.status().Store.Objects; n != 3 {
@@ -106,6 +120,7 @@ func TestExecRefuses(t *testing.T) {
 		{2, "none is given", []string{"--"}},
 		{2, "comes after --", []string{"ls"}},
 		{2, "comes after --", nil},
+		{2, "comes after --", []string{"ds000001", "--", "ls"}},
 		{2, "no-such-flag", []string{"--no-such-flag", "--", "ls"}},
 		{127, "the command nothere is not found", []string{"--", "nothere"}},
 		{127, "is not found", []string{"--", u.path("nothere")}},
@@ -119,6 +134,51 @@ func TestExecRefuses(t *testing.T) {
 		u.fails(3, []string{"nothing matches"}, "exec", "--dataset", made.Dir, "--sub", "none", "--", "ls")
 		u.fails(127, []string{"is not found"}, "exec", "--dataset", made.Dir, "--", "{}/nothere")
 		u.fails(126, []string{"cannot be run"}, "exec", "--dataset", made.Dir, "--", "{}/README")
+	}
+}
+
+// A view that cannot be taken away keeps nobody waiting.
+func TestExecWithAMountOverItsView(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("skipped: only root can mount over something")
+	}
+	t.Parallel()
+	u := execUser(t)
+	_, made := serve(t, u, files("one", 1, 100))
+	out := u.run("exec", "--dataset", made.Dir, "--", "sh", "-c", `mount -t tmpfs over {} && echo {}`)
+	target := strings.TrimSpace(out.out)
+	if out.code != 6 || !strings.Contains(out.errout, "cannot unmount "+target) {
+		t.Errorf("%+v", out)
+	}
+	if err := syscall.Unmount(target, 0); err != nil {
+		t.Error(err)
+	}
+	u.run("unmount", "--force", target) // unless who held it was faster
+	eventually(t, "it is gone", func() bool { return len(u.execs()) == 0 })
+}
+
+// What whoever starts the daemon has open is not kept by it.
+func TestDaemonInheritsNothing(t *testing.T) {
+	t.Parallel()
+	u := newUser(t)
+	_, made := serve(t, u, files("one", 1, 100))
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	cmd := u.command(context.Background(), "list", "--dataset", made.Dir)
+	cmd.ExtraFiles = []*os.File{w}
+	if err := cmd.Run(); err != nil {
+		t.Fatal(err)
+	}
+	w.Close()
+	if u.daemon() == 0 {
+		t.Fatal("there is no daemon")
+	}
+	r.SetReadDeadline(time.Now().Add(20 * time.Second))
+	if _, err := r.Read(make([]byte, 1)); err != io.EOF {
+		t.Errorf("the end of a pipe is still open: %v", err)
 	}
 }
 

@@ -14,12 +14,29 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// needNamespaces skips a test where an ordinary user can have no namespaces: in a chroot,
+// and where an administrator has forbidden it.
+func needNamespaces(t *testing.T, u *user) {
+	t.Helper()
+	if u.uid == 0 && os.Geteuid() == 0 {
+		return
+	}
+	if out, err := u.plain("unshare", "--user", "--mount", "true").CombinedOutput(); err != nil {
+		t.Skipf("skipped: this system gives ordinary users no namespaces: %s", bytes.TrimSpace(out))
+	}
+}
+
 // asBoth runs a test as this user and, where that is root, as an ordinary one.
 func asBoth(t *testing.T, test func(t *testing.T, u *user)) {
-	t.Run("this user", func(t *testing.T) { test(t, execUser(t)) })
+	t.Run("this user", func(t *testing.T) {
+		u := execUser(t)
+		needNamespaces(t, u)
+		test(t, u)
+	})
 	t.Run("an ordinary user", func(t *testing.T) {
 		u := execUser(t)
 		u.becomeOrdinary()
+		needNamespaces(t, u)
 		test(t, u)
 	})
 }
@@ -46,6 +63,12 @@ func TestExecAt(t *testing.T) {
 		out := u.must(append(args, `test "$UNIHARMONYFS_MOUNT" = "$0" && ls "$0" && cat {}/sub-00/anat/* | wc -c`, at)...)
 		if out != "README\ndataset_description.json\nsub-00\n10000\n" {
 			t.Errorf("it says\n%s", out)
+		}
+		// Who stands there stands in the view.
+		standing := u.command(context.Background(), "exec", "--dataset", made, "--at", ".", "--", "ls", ".")
+		standing.Dir = at
+		if out, err := standing.CombinedOutput(); err != nil || string(out) != "README\ndataset_description.json\nsub-00\n" {
+			t.Errorf("from there: %q, %v", out, err)
 		}
 		cmd := u.command(context.Background(), append(args, `echo ready; read line; exit 5`)...)
 		in, err := cmd.StdinPipe()
@@ -168,6 +191,7 @@ func TestExecAtThatIsKilled(t *testing.T) {
 func TestExecWithoutFusermount(t *testing.T) {
 	u := execUser(t)
 	u.becomeOrdinary()
+	needNamespaces(t, u)
 	made := u.own(t, "one")
 	u.must("list", "--dataset", made) // a daemon that sees what others see
 	hidden := exec.Command("unshare", "--mount", "sh", "-c", `
@@ -211,11 +235,20 @@ func TestMountOfADescriptor(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	device.Close()
 	eventually(t, "it is served", func() bool {
 		out, err := exec.Command("cat", filepath.Join(at, "sub-00/anat/sub-00_run-000_T1w.nii.gz")).Output()
 		return err == nil && len(out) == 10_000
 	})
+	// It is served once.
+	twice := u.command(context.Background(), "mount", "--dataset", made.Dir, "--run", "0", "/dev/fd/3")
+	twice.ExtraFiles = []*os.File{device}
+	if out, _ := twice.CombinedOutput(); twice.ProcessState.ExitCode() != 6 || !strings.Contains(string(out), "served already") {
+		t.Errorf("a second time: %v: %s", twice.ProcessState, out)
+	}
+	if out, err := exec.Command("ls", at).CombinedOutput(); err != nil || !strings.Contains(string(out), "README") {
+		t.Errorf("after that: %s, %v", out, err)
+	}
+	device.Close()
 	if err := unix.Unmount(at, 0); err != nil {
 		t.Error(err)
 	}
@@ -249,6 +282,16 @@ func TestMountOfADescriptor(t *testing.T) {
 	bad := u.command(context.Background(), "mount", "--dataset", made.Dir, "/dev/fd/3")
 	bad.ExtraFiles = []*os.File{plain}
 	if out, _ := bad.CombinedOutput(); bad.ProcessState.ExitCode() != 6 || !strings.Contains(string(out), "no descriptor of /dev/fuse") {
+		t.Errorf("%v: %s", bad.ProcessState, out)
+	}
+	unmounted, err := os.OpenFile("/dev/fuse", os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unmounted.Close()
+	bad = u.command(context.Background(), "mount", "--dataset", made.Dir, "/dev/fd/3")
+	bad.ExtraFiles = []*os.File{unmounted}
+	if out, _ := bad.CombinedOutput(); bad.ProcessState.ExitCode() != 6 || !strings.Contains(string(out), "not mounted") {
 		t.Errorf("%v: %s", bad.ProcessState, out)
 	}
 	u.fails(6, []string{"no such descriptor"}, "mount", "--dataset", made.Dir, "/dev/fd/99")

@@ -4,21 +4,27 @@ import (
 	"context"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 
 	"github.com/urfave/cli/v2"
+
+	"github.com/uniharmony/uniharmonyfs/internal/job"
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	ctx, stop := context.WithCancel(context.Background())
+	if heeded := job.Heeded(os.Interrupt, syscall.SIGTERM, syscall.SIGHUP); len(heeded) > 0 { // none would be all
+		ctx, stop = signal.NotifyContext(ctx, heeded...)
+	}
 	defer stop()
 	os.Exit(run(ctx, os.Args))
 }
 
 // run is main without the process: arguments in, exit code out.
 func run(ctx context.Context, args []string) int {
-	if len(args) > 1 && args[len(args)-1] == oldCompletion {
+	if len(args) > 1 && args[len(args)-1] == oldCompletion && !slices.Contains(args, "--") {
 		return exitDone
 	}
 	args, all := wantsAllHelp(args)

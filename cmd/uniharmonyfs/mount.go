@@ -115,6 +115,7 @@ func mountRequest(c *cli.Context) (req control.MountRequest, err error) {
 	if req.Catalogs, err = catalogs(c, &req.Dataset); err != nil {
 		return req, err
 	}
+	req.OpenNeuro = c.Bool("openneuro")
 	req.AllowOther = c.Bool("allow-other")
 	return req, err
 }

@@ -155,6 +155,15 @@ func TestOpenNeuroIsAFolder(t *testing.T) {
 	}
 	u.must("unmount", mnt)
 
+	// Without --openneuro a listed dataset is at the version that is listed.
+	own := slices.DeleteFunc(slices.Clone(mount), func(arg string) bool { return arg == "--openneuro" })
+	u.must(own...)
+	if _, err := os.ReadDir(filepath.Join(mnt, "ds000001")); err == nil {
+		read("1.0.0", "ds000001", "CHANGES")
+	}
+	read("unlisted", "ds000002", "CHANGES")
+	u.must("unmount", mnt)
+
 	// A selection is each dataset's.
 	u.must(append(mount, "--run", "1")...)
 	for name, want := range map[string]bool{"sub-00_run-001_T1w.nii.gz": true, "sub-00_run-000_T1w.nii.gz": false} {

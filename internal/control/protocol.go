@@ -54,7 +54,10 @@ type MountRequest struct {
 	ID string `json:"id,omitempty"` // to be named by in an [UnmountRequest]
 	// Catalogs are superdatasets, as Spec names one: instead of one dataset, a folder of
 	// those at their roots is shown, and of all of OpenNeuro. Spec and Version are empty.
-	Catalogs   []string       `json:"catalogs,omitempty"`
+	Catalogs []string `json:"catalogs,omitempty"`
+	// OpenNeuro shows the newest version of OpenNeuro's of each accession that Catalogs
+	// have, instead of what they have.
+	OpenNeuro  bool           `json:"openneuro,omitempty"`
 	Selection  bids.Selection `json:"selection"`
 	Target     string         `json:"target"` // absolute
 	Budget     int64          `json:"budget,omitempty"`

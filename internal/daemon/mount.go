@@ -28,10 +28,10 @@ func (d *daemon) mountRequest(ctx context.Context, req control.MountRequest, r *
 		return info, context.Canceled
 	}
 	made := 0
-	if req.Device == "" {
-		if made, err = d.checkTarget(&req); err != nil {
-			return info, d.unlessMounted(req.Target, err)
-		}
+	if req.Device != "" {
+		req.Target = d.mounts.free(req.Target)
+	} else if made, err = d.checkTarget(&req); err != nil {
+		return info, d.unlessMounted(req.Target, err)
 	}
 	defer func() {
 		if err != nil {
@@ -70,7 +70,7 @@ func (d *daemon) mountRequest(ctx context.Context, req control.MountRequest, r *
 		return info, err
 	}
 	release = m.Close
-	if err := d.serve(m, made); err != nil {
+	if err := d.serve(ctx, m, made); err != nil {
 		return info, err
 	}
 	served = true
@@ -95,12 +95,13 @@ func (d *daemon) mountFolder(ctx context.Context, req control.MountRequest, made
 			release()
 		}
 	}()
+	c.AsListed = !req.OpenNeuro
 	m, err := d.views.NewFolder(req, c)
 	if err != nil {
 		return info, err
 	}
 	release = m.Close
-	if err := d.serve(m, made); err != nil {
+	if err := d.serve(ctx, m, made); err != nil {
 		return info, err
 	}
 	served = true
@@ -108,7 +109,10 @@ func (d *daemon) mountFolder(ctx context.Context, req control.MountRequest, made
 }
 
 // serve serves a mount, for which so many directories were made, and takes note of it.
-func (d *daemon) serve(m *mount.Mount, made int) error {
+func (d *daemon) serve(ctx context.Context, m *mount.Mount, made int) error {
+	if err := m.Take(ctx); err != nil {
+		return err
+	}
 	d.mounts.changing.Lock()
 	defer d.mounts.changing.Unlock()
 	if d.mounts.at(m.Target()) != nil {
@@ -282,7 +286,7 @@ func (d *daemon) holdRequest(ctx context.Context, req control.HoldRequest, r *re
 		gone = true
 	default:
 	}
-	if m.Asked() || gone && !req.Clean { // whoever asked cleans
+	if gone && (m.Asked() || !req.Clean) { // whoever asked for its end cleans
 		return res, nil
 	}
 	end, ok := d.life.begin("unmount")

@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"slices"
 	"sync"
@@ -37,6 +38,30 @@ func (ms *mounts) at(target string) *mount.Mount {
 	ms.mu.Lock()
 	defer ms.mu.Unlock()
 	return ms.byTarget[target]
+}
+
+// byID returns the mount that a request of this id has made, or nil.
+func (ms *mounts) byID(id string) *mount.Mount {
+	ms.mu.Lock()
+	defer ms.mu.Unlock()
+	for _, m := range ms.byTarget {
+		if m.ID() == id {
+			return m
+		}
+	}
+	return nil
+}
+
+// free returns a name like target that no mount has: of those that were handed over it is
+// only a name, and two namespaces may have the same.
+func (ms *mounts) free(target string) string {
+	ms.mu.Lock()
+	defer ms.mu.Unlock()
+	name := target
+	for n := 2; ms.byTarget[name] != nil; n++ {
+		name = fmt.Sprintf("%s#%d", target, n)
+	}
+	return name
 }
 
 // with returns the mount that an absolute path lies in, or nil.

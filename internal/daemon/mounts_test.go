@@ -56,6 +56,37 @@ func TestMountIsServed(t *testing.T) {
 	}
 }
 
+// Who gives up a mount by its id names the way to it as it was asked for.
+func TestMountThroughALinkIsGivenUp(t *testing.T) {
+	b := newRig(t)
+	if err := os.Mkdir(b.path("real"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink("real", b.path("link")); err != nil {
+		t.Fatal(err)
+	}
+	req := b.mountRequest("link/mnt", "01")
+	req.ID = "mine"
+	there, gone := make(chan control.MountInfo, 1), make(chan error, 1)
+	go func() {
+		gone <- b.Hold(context.WithoutCancel(t.Context()), control.HoldRequest{MountRequest: req}, nil, func(info control.MountInfo) { there <- info })
+	}()
+	select {
+	case info := <-there:
+		if info.Target != b.path("real/mnt") {
+			t.Errorf("it is at %s", info.Target)
+		}
+	case err := <-gone:
+		t.Fatal(err)
+	}
+	if _, err := b.Unmount(t.Context(), control.UnmountRequest{Target: b.path("link/mnt"), ID: "mine", Force: true}); err != nil {
+		t.Error(err)
+	}
+	if err := <-gone; err != nil || len(b.status().Mounts) > 0 {
+		t.Errorf("%v, mounted are %+v", err, b.status().Mounts)
+	}
+}
+
 // What a mount tells of itself in its hidden directory.
 func TestMountTellsOfItself(t *testing.T) {
 	b := newRig(t)

@@ -28,9 +28,12 @@ func (d *daemon) unmountRequest(ctx context.Context, req control.UnmountRequest,
 	d.mounts.changing.Lock()
 	defer d.mounts.changing.Unlock()
 	m := d.mounts.at(req.Target)
+	if req.ID != "" { // wherever links have led it
+		m = d.mounts.byID(req.ID)
+	}
 	owns := func(string) bool { return false }
 	switch {
-	case req.ID != "" && (m == nil || m.ID() != req.ID):
+	case req.ID != "" && m == nil:
 		return res, nil
 	case m != nil:
 		owns = m.Owns

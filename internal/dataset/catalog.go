@@ -24,6 +24,10 @@ type Catalog struct {
 	req      control.Dataset // how datasets are asked for
 	specs    []string        // of the superdatasets
 
+	// AsListed says that a listed accession is what the superdataset has, and not the newest
+	// version of OpenNeuro's. It is set before the catalog is used.
+	AsListed bool
+
 	refreshing sync.Mutex // one at a time
 
 	mu      sync.Mutex // guards the following
@@ -191,14 +195,14 @@ func (c *Catalog) Open(ctx context.Context, name string, s bids.Selection, tell 
 }
 
 func (c *Catalog) member(ctx context.Context, base, version string, tell bulk.Tell) (*Version, error) {
-	if fetch.IsAccession(base) {
+	c.mu.Lock()
+	m, listed := c.members[base]
+	c.mu.Unlock()
+	if fetch.IsAccession(base) && !(listed && c.AsListed) {
 		req := c.req
 		req.Spec, req.Version = base, version
 		return c.registry.openNewer(ctx, req, newestFor, tell)
 	}
-	c.mu.Lock()
-	m := c.members[base]
-	c.mu.Unlock()
 	return c.registry.belowAt(ctx, m.super, m.dir, version, tell)
 }
 

@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"os/signal"
 	"runtime"
 	"slices"
 	"strings"
@@ -30,7 +31,11 @@ func Inside(at, name string, args []string) error {
 	}
 	file.Close()
 	word := conn.(*net.UnixConn)
-	device, err := mountInside(at, name)
+	wd, err := os.Getwd()
+	var device *os.File
+	if err == nil {
+		device, err = mountInside(at, name)
+	}
 	if err != nil {
 		fmt.Fprint(word, err)
 		return &Exit{Code: 1}
@@ -40,10 +45,18 @@ func Inside(at, name string, args []string) error {
 	if err != nil {
 		return err
 	}
+	// A signal is the command's, or the end of what has not become it.
+	signal.Reset()
 	if _, err := io.ReadFull(word, make([]byte, 1)); err != nil {
 		return &Exit{Code: 1} // exec has gone, or told why there is no view
 	}
 	word.Close()
+	// Who stands where the view is now stands in it.
+	if wd == at || strings.HasPrefix(wd, strings.TrimSuffix(at, "/")+"/") {
+		if err := os.Chdir(wd); err != nil {
+			return advice.New(advice.Failed, "the working directory is not in the view", err, "run it from a directory that is, or is elsewhere")
+		}
+	}
 	// What follows is of the thread that becomes the command. It dies with exec, and is
 	// the user that it was, without the rights that mounting takes.
 	runtime.LockOSThread()

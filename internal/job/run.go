@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -37,6 +38,7 @@ type Held struct {
 	Info  control.MountInfo
 	id    string
 	aside bool       // it goes with the command's namespace
+	leave func()     // ends the connection that holds it
 	gone  chan error // how it ended
 }
 
@@ -45,7 +47,7 @@ type Held struct {
 func Hold(ctx context.Context, client *control.Client, req control.HoldRequest, progress func(control.Progress)) (*Held, error) {
 	inside, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	stop := context.AfterFunc(ctx, cancel) // until the command has signals of its own
-	v := &Held{id: req.ID, aside: req.Device != "", gone: make(chan error, 1)}
+	v := &Held{id: req.ID, aside: req.Device != "", leave: cancel, gone: make(chan error, 1)}
 	mounted := make(chan control.MountInfo, 1)
 	go func() {
 		v.gone <- client.Hold(inside, req, progress, func(info control.MountInfo) { mounted <- info })
@@ -89,6 +91,9 @@ func (v *Held) End(client *control.Client, clean bool) error {
 	ctx, cancel := context.WithTimeout(context.Background(), lastWords)
 	defer cancel()
 	_, err := client.Unmount(ctx, control.UnmountRequest{Target: v.Info.Target, ID: v.id, Clean: clean, Force: true})
+	if err != nil {
+		v.leave() // the daemon takes it away, if it can
+	}
 	<-v.gone
 	return err
 }
@@ -113,8 +118,9 @@ func CannotRun(name string, err error) error {
 	return &Exit{126, advice.New(advice.Failed, "the command "+name+" cannot be run", err)}
 }
 
-// Run starts a command on a view, and returns how it ended.
-func Run(cmd *exec.Cmd, start func() error, target string) error {
+// Run starts a command on a view, unless ctx has ended, and returns how it ended. ctx ends
+// with a signal for this process: from now on they are the command's.
+func Run(ctx context.Context, cmd *exec.Cmd, start func() error, target string) error {
 	if cmd.Process == nil {
 		cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 		cmd.Env = append(os.Environ(), "UNIHARMONYFS_MOUNT="+target)
@@ -123,6 +129,9 @@ func Run(cmd *exec.Cmd, start func() error, target string) error {
 	signals := make(chan os.Signal, 16)
 	signal.Notify(signals, forwarded...)
 	defer signal.Stop(signals)
+	if ctx.Err() != nil {
+		return advice.New(advice.Interrupted, "interrupted", nil)
+	}
 	if err := start(); err != nil {
 		return CannotRun(cmd.Args[0], err)
 	}
@@ -155,10 +164,14 @@ func Run(cmd *exec.Cmd, start func() error, target string) error {
 }
 
 // forwarded are the signals that are the command's.
-var forwarded = []os.Signal{
+var forwarded = Heeded(
 	syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTERM, syscall.SIGUSR1, syscall.SIGUSR2,
 	syscall.SIGALRM, syscall.SIGCONT, syscall.SIGXCPU, syscall.SIGWINCH,
-}
+)
+
+// Heeded returns the signals that this process was not told to ignore when it began, as
+// nohup does. It is asked before any of them is listened to.
+func Heeded(signals ...os.Signal) []os.Signal { return slices.DeleteFunc(signals, signal.Ignored) }
 
 // hasIt reports whether the command has a signal already: a terminal sends what is typed
 // at it to all of the group of processes in front.

@@ -3,7 +3,6 @@ package mount
 import (
 	"context"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/uniharmony/uniharmonyfs/bids"
@@ -21,8 +20,8 @@ type entered struct {
 	datasets []string // in the cache, that it has files of
 	told     control.OpenedPart
 
-	mu      sync.Mutex // guards the following; held while the list of files comes back
-	part    *Part      // nil: forgotten, and what follows is what is left
+	turn    chan struct{} // had for the following; kept while the list of files comes back
+	part    *Part         // nil: forgotten, and what follows is what is left
 	rest    *dataset.Rest
 	outline tree.Outline
 	hints   []string
@@ -31,15 +30,19 @@ type entered struct {
 func newEntered(p *Part) *entered {
 	v, view := p.version, p.shown.view
 	return &entered{
-		m: p.m, level: p.level, owner: p.owner, datasets: v.Datasets(), part: p,
+		m: p.m, turn: make(chan struct{}, 1), level: p.level, owner: p.owner, datasets: v.Datasets(), part: p,
 		told: control.OpenedPart{Path: p.path, Dataset: v.Spec(), Commit: string(v.Commit), Files: view.Files(), Bytes: view.Bytes()},
 	}
 }
 
 // get returns the part. No network is needed.
 func (e *entered) get(ctx context.Context) (*Part, error) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
+	select {
+	case e.turn <- struct{}{}:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	defer func() { <-e.turn }()
 	if e.part != nil {
 		return e.part, nil
 	}
@@ -59,8 +62,8 @@ func (e *entered) get(ctx context.Context) (*Part, error) {
 
 // forget forgets the list of files, if it can come back.
 func (e *entered) forget() {
-	e.mu.Lock()
-	defer e.mu.Unlock()
+	e.turn <- struct{}{}
+	defer func() { <-e.turn }()
 	if e.part == nil {
 		return
 	}
@@ -71,8 +74,8 @@ func (e *entered) forget() {
 
 // release lets go of the dataset.
 func (e *entered) release() {
-	e.mu.Lock()
-	defer e.mu.Unlock()
+	e.turn <- struct{}{}
+	defer func() { <-e.turn }()
 	if e.part != nil {
 		e.part.version.Release()
 	} else {

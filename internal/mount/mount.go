@@ -36,6 +36,7 @@ type Mount struct {
 	folder *folder // nil: it is a mount of one dataset
 	Host
 	request control.MountRequest
+	device  *os.File // that was taken over, or nil
 	served  *fs.Mounted
 	since   time.Time
 
@@ -90,22 +91,26 @@ func (h Host) New(req control.MountRequest, v *dataset.Version, chosen *dataset.
 func (m *Mount) ID() string     { return m.request.ID }
 func (m *Mount) Target() string { return m.request.Target }
 
+// Take takes over the connection that is offered, if the request says so.
+func (m *Mount) Take(ctx context.Context) (err error) {
+	switch {
+	case m.request.Device == "":
+		return nil
+	case filepath.Dir(m.request.Device) != m.Dir.Offers():
+		return advice.New(advice.Usage, "a device is offered in "+m.Dir.Offers()+" only", nil)
+	}
+	if m.device, err = control.Take(ctx, m.request.Device); err != nil {
+		return advice.New(advice.CannotMount, "cannot take over the mount "+m.Target(), err)
+	}
+	return nil
+}
+
 // Serve mounts it. It is called once, and before all that follows.
 func (m *Mount) Serve() error {
 	defer close(m.attached)
-	var device *os.File
-	if m.request.Device != "" {
-		if filepath.Dir(m.request.Device) != m.Dir.Offers() {
-			return advice.New(advice.Usage, "a device is offered in "+m.Dir.Offers()+" only", nil)
-		}
-		var err error
-		if device, err = control.Take(m.ctx, m.request.Device); err != nil {
-			return advice.New(advice.CannotMount, "cannot take over the mount "+m.Target(), err)
-		}
-	}
 	served, err := fs.Mount(m.fs, fs.Options{
 		Target:     m.Target(),
-		Device:     device,
+		Device:     m.device,
 		Control:    m,
 		FsName:     m.Dir.MountSource(),
 		AllowOther: m.request.AllowOther,

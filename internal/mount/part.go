@@ -252,6 +252,9 @@ func (m *Mount) entered() []*entered {
 // Close lets go of all that the mount shows, which nobody looks at any more.
 func (m *Mount) Close() {
 	m.stop()
+	if m.device != nil {
+		m.device.Close() // if it was not served: a second time, it does nothing
+	}
 	m.version.Release()
 	for _, e := range m.entered() {
 		e.release()
