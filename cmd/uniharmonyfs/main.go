@@ -4,7 +4,6 @@ import (
 	"context"
 	"os"
 	"os/signal"
-	"slices"
 	"strings"
 	"syscall"
 
@@ -24,7 +23,8 @@ func main() {
 
 // run is main without the process: arguments in, exit code out.
 func run(ctx context.Context, args []string) int {
-	if len(args) > 1 && args[len(args)-1] == oldCompletion && !slices.Contains(args, "--") {
+	// exec, which these versions did not have, leaves it to its command.
+	if len(args) > 1 && args[len(args)-1] == oldCompletion && args[1] != "exec" {
 		return exitDone
 	}
 	args, all := wantsAllHelp(args)
