@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"runtime"
 	"runtime/debug"
 	"slices"
 	"sync/atomic"
@@ -99,14 +100,26 @@ func serveDevice(root *Part, o Options) (*Mounted, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: the kernel and this program found no common protocol: %w", ErrNoFUSE, err)
 	}
-	if server.KernelSettings().Major == 0 {
-		go server.Serve() // until the connection ends: nobody else closes its descriptor
-		return nil, fmt.Errorf("%w: %w", ErrTarget, errServed)
+	if server.KernelSettings().Major == 0 { // what waited was not the first message
+		err := errors.Join(fmt.Errorf("%w: %w", ErrTarget, errServed), letGo(fd))
+		runtime.KeepAlive(server) // till here fd is its own
+		return nil, err
 	}
 	m := &Mounted{fs: s, target: o.Target, server: server, done: make(chan struct{})}
 	m.tune(o.ObjectDir)
 	m.serve()
 	return m, nil
+}
+
+// letGo lets go of a connection whose descriptor a server has that is not used: it has
+// nothing there from now on.
+func letGo(fd int) error {
+	null, err := os.Open(os.DevNull)
+	if err != nil {
+		return err
+	}
+	defer null.Close()
+	return unix.Dup3(int(null.Fd()), fd, unix.O_CLOEXEC)
 }
 
 var errServed = errors.New("the connection is served already, or not mounted")
