@@ -11,6 +11,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/uniharmony/uniharmonyfs/internal/mount"
 )
 
 func TestLifetimeRefusesOnceItIsStopping(t *testing.T) {
@@ -158,4 +160,27 @@ func TestGivenUpRequestsAreForgotten(t *testing.T) {
 	if _, there := d.mounts.givenUp["old"]; there || len(d.mounts.givenUp) != 1 {
 		t.Errorf("remembered: %v", d.mounts.givenUp)
 	}
+}
+
+// Who unmounts, and what looks for the end of a mount, both take it off the list: neither
+// goes on before nothing of it counts any more.
+func TestMountIsForgottenWhenRemoveReturns(t *testing.T) {
+	ms, m := newMounts(), new(mount.Mount)
+	ms.add(m, 0)
+	closing, goOn, closed := make(chan struct{}), make(chan struct{}), false
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		ms.remove(m, func() {
+			close(closing)
+			<-goOn
+			closed = true
+		})
+	})
+	<-closing
+	time.AfterFunc(20*time.Millisecond, func() { close(goOn) })
+	ms.remove(m, func() { t.Error("it was closed twice") })
+	if !closed {
+		t.Error("it is being closed still")
+	}
+	wg.Wait()
 }

@@ -148,12 +148,13 @@ func (d *daemon) serve(ctx context.Context, m *mount.Mount, made int) error {
 	return nil
 }
 
-// forget takes a mount off the list, if it is there.
+// forget takes a mount off the list, if it is there. When it returns, nothing of the
+// mount counts any more.
 func (d *daemon) forget(m *mount.Mount) {
-	if d.mounts.remove(m) {
+	d.mounts.remove(m, func() {
 		m.Close()
 		d.life.unmounted()
-	}
+	})
 }
 
 // unlessMounted is why a target was refused, unless something was mounted there while it

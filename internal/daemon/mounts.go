@@ -13,9 +13,10 @@ import (
 )
 
 // mounts are those of a daemon, and the requests for some. Lock order: changing,
-// then mu, which is a leaf.
+// forgetting, then mu, which is a leaf.
 type mounts struct {
-	changing sync.Mutex // held while something is mounted or unmounted
+	changing   sync.Mutex // held while something is mounted or unmounted
+	forgetting sync.Mutex // held while a mount is taken off the list and what follows is done
 
 	mu       sync.Mutex               // guards the following
 	byTarget map[string]*mount.Mount  // that are there
@@ -102,12 +103,20 @@ func (ms *mounts) madeFor(m *mount.Mount) int {
 	return ms.made[m]
 }
 
-// remove takes a mount off the list, and reports whether it was there.
-func (ms *mounts) remove(m *mount.Mount) bool {
+// remove takes a mount off the list, if it is there, and then does what follows from
+// that. Who comes second waits until that is done.
+func (ms *mounts) remove(m *mount.Mount, then func()) {
+	ms.forgetting.Lock()
+	defer ms.forgetting.Unlock()
+	if ms.take(m) {
+		then()
+	}
+}
+
+func (ms *mounts) take(m *mount.Mount) (there bool) {
 	ms.mu.Lock()
 	defer ms.mu.Unlock()
-	there := ms.byTarget[m.Target()] == m
-	if there {
+	if there = ms.byTarget[m.Target()] == m; there {
 		delete(ms.byTarget, m.Target())
 		delete(ms.made, m)
 	}
