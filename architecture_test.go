@@ -18,7 +18,7 @@ const module = "github.com/uniharmony/uniharmonyfs/"
 // layers are the rooms of the house from bottom to top. A package imports
 // only from layers below its own: data flows in one direction.
 var layers = [][]string{
-	{"bids/schema", "internal/advice", "internal/annex", "internal/gittest", "internal/manual", "internal/plain", "internal/readahead", "internal/source"},
+	{"bids/schema", "internal/advice", "internal/annex", "internal/gittest", "internal/manual", "internal/place", "internal/plain", "internal/readahead", "internal/source"},
 	{"bids/filter", "bids/internal/layout", "bids/internal/tsv"},
 	{"bids/sidecar"},
 	{"bids", "index", "internal/cachedir", "internal/gitstore", "internal/maker", "internal/source/sourcetest", "internal/tree", "fetch/internal/candidates", "fetch/internal/remedy", "fetch/internal/sevenzip", "cache/internal/disk", "cache/internal/queue", "cache/internal/supply", "cache/internal/journal", "cache/internal/life"},

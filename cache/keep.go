@@ -3,6 +3,8 @@ package cache
 import (
 	"context"
 
+	"github.com/uniharmony/uniharmonyfs/cache/internal/disk"
+	"github.com/uniharmony/uniharmonyfs/cache/internal/layout"
 	"github.com/uniharmony/uniharmonyfs/cache/internal/proof"
 	"github.com/uniharmony/uniharmonyfs/internal/annex"
 )
@@ -44,7 +46,22 @@ func (c *Cache) DropKey(key annex.Key, owner string) (files int, bytes int64, er
 // soon after they are neither open nor pinned any more.
 func (c *Cache) SetBudget(bytes int64) { c.shelf.SetBudget(bytes) }
 
-// InPlace is a file of the user's own that has a key's content.
+// FileID tells whether a file is still the one that was looked at.
+type FileID = disk.ID
+
+// Lend returns which file under the name of a key's object is known to match it, for
+// another cache of this user's to read where it is. It may go at any time, but is never
+// changed.
+func (c *Cache) Lend(key annex.Key) (FileID, bool) { return c.shelf.Lend(key) }
+
+// Borrow opens the object of a key in the cache below dir, if there is one of the
+// content's size. vouched says which file is known there to match the key; what nobody
+// vouches for is hashed before it is served, as with [Cache.OpenInPlace].
+func (c *Cache) Borrow(dir string, key annex.Key, vouched func() (FileID, bool)) (*InPlace, error) {
+	return c.inPlace.Borrow(key, layout.Store{Dir: dir}.Object(key), vouched)
+}
+
+// InPlace is a file that has a key's content, of the user's own or in another cache.
 type InPlace = proof.InPlace
 
 // OpenInPlace opens the file at path, if it has the size of the key's content and

@@ -292,6 +292,11 @@ func configure(dir string, spec Spec, objects string) error {
 	if err := errors.Join(err, f.Close()); err != nil {
 		return err
 	}
+	return linkObjects(dir, objects)
+}
+
+// linkObjects has git-annex see the cache's objects in the clone at dir; "" is none.
+func linkObjects(dir, objects string) error {
 	if objects == "" {
 		return nil
 	}

@@ -22,6 +22,7 @@ import (
 	"github.com/uniharmony/uniharmonyfs/internal/advice"
 	"github.com/uniharmony/uniharmonyfs/internal/commit"
 	"github.com/uniharmony/uniharmonyfs/internal/control"
+	"github.com/uniharmony/uniharmonyfs/internal/place"
 )
 
 // saidTypes are the types that docs/control-api.md describes, by the names that
@@ -29,6 +30,10 @@ import (
 var saidTypes = map[string]reflect.Type{
 	"Event":          reflect.TypeFor[control.Event](),
 	"Hello":          reflect.TypeFor[control.Hello](),
+	"Place":          reflect.TypeFor[place.Place](),
+	"LendRequest":    reflect.TypeFor[control.LendRequest](),
+	"LendResult":     reflect.TypeFor[control.LendResult](),
+	"FileID":         reflect.TypeFor[cache.FileID](),
 	"Dataset":        reflect.TypeFor[control.Dataset](),
 	"MountRequest":   reflect.TypeFor[control.MountRequest](),
 	"HoldRequest":    reflect.TypeFor[control.HoldRequest](),

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -21,6 +22,8 @@ import (
 	"github.com/uniharmony/uniharmonyfs/internal/cachedir"
 	"github.com/uniharmony/uniharmonyfs/internal/control"
 	"github.com/uniharmony/uniharmonyfs/internal/daemon"
+	"github.com/uniharmony/uniharmonyfs/internal/job"
+	"github.com/uniharmony/uniharmonyfs/internal/place"
 )
 
 // connect reaches the daemon of the command's cache.
@@ -32,16 +35,62 @@ func connect(c *cli.Context) (*control.Client, error) {
 	return connectTo(c, dir, programVersion())
 }
 
+// connectHere is connect for what is mounted: the daemon must not be where its mounts are
+// not seen here, or end with what is not of here.
+func connectHere(c *cli.Context) (*control.Client, error) {
+	dir, err := cacheDir(c)
+	if err != nil {
+		return nil, err
+	}
+	here := place.Here()
+	return connectFit(c, dir, programVersion(), func(at place.Place) string { return at.MayGo(here) })
+}
+
+// connectForCommand is connect for a view of one command, which goes with that command: its
+// daemon is of the same host, namespaces and job, or the command's own (own), in the room,
+// and borrows what the other's cache has.
+func connectForCommand(c *cli.Context, room func() (*job.Room, error)) (client *control.Client, own bool, err error) {
+	dir, err := cacheDir(c)
+	if err != nil {
+		return nil, false, err
+	}
+	here := place.Here()
+	client, err = connectFit(c, dir, programVersion(), func(at place.Place) string { return at.Apart(here) })
+	var elsewhere *control.ElsewhereError
+	if !errors.As(err, &elsewhere) {
+		return client, false, err
+	}
+	r, err := room()
+	if err != nil {
+		return nil, false, err
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return nil, false, err
+	}
+	if !c.Bool("quiet") {
+		fmt.Fprintf(os.Stderr, "note: the cache %s is served by %v: %s. This command has a cache of its own while it runs, and borrows from that one.\n", printable(string(dir)), elsewhere.At, elsewhere.Why)
+	}
+	client, err = r.StartDaemon(c.Context, programVersion(), func(cache cachedir.Dir) *exec.Cmd {
+		return exec.Command(self, "daemon", "--cache", string(cache), "--temporary", "--lender", string(dir))
+	})
+	return client, true, err
+}
+
 // anyVersion is that of a daemon that is only looked at, or whose mounts are
 // taken away: an older one, after an update, must not be in the way for ever.
 const anyVersion = ""
 
 func connectTo(c *cli.Context, dir cachedir.Dir, version string) (*control.Client, error) {
+	return connectFit(c, dir, version, nil)
+}
+
+func connectFit(c *cli.Context, dir cachedir.Dir, version string, fit control.Fit) (*control.Client, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
-	return control.Connect(c.Context, dir, version, func() *exec.Cmd {
+	return control.Connect(c.Context, dir, version, fit, func() *exec.Cmd {
 		return exec.Command(self, "daemon", "--cache", string(dir))
 	})
 }
@@ -54,6 +103,8 @@ func daemonCommand() *cli.Command {
 		Usage:  "serve a cache (started by the other commands)",
 		Flags: flags(generalFlags(), []cli.Flag{
 			&cli.DurationFlag{Name: "grace", Usage: "how long to stay without mounts"},
+			&cli.BoolFlag{Name: "temporary", Usage: "remove the cache at the end"},
+			&cli.StringFlag{Name: "lender", Usage: "use what another cache has"},
 		}),
 		Action: func(c *cli.Context) error {
 			dir, err := cacheDir(c)
@@ -81,6 +132,8 @@ func daemonCommand() *cli.Command {
 			err = daemon.Run(c.Context, dir, daemon.Options{
 				Version:    programVersion(),
 				Grace:      c.Duration("grace"),
+				Temporary:  c.Bool("temporary"),
+				Lender:     cachedir.Dir(c.String("lender")),
 				CheckIndex: checkIndex,
 				Ready:      func() { fmt.Println("ready") },
 				Log:        dir.Log(os.Stderr),

@@ -14,6 +14,7 @@ import (
 	uhfs "github.com/uniharmony/uniharmonyfs/fs"
 	"github.com/uniharmony/uniharmonyfs/internal/control"
 	"github.com/uniharmony/uniharmonyfs/internal/job"
+	"github.com/uniharmony/uniharmonyfs/internal/place"
 )
 
 func execCommand() *cli.Command {
@@ -54,50 +55,70 @@ func runExec(c *cli.Context) error {
 	}
 	req := control.HoldRequest{MountRequest: view, Clean: c.Bool("clean")}
 	req.ID = rand.Text()
-	at := c.String("at")
-	switch {
-	case at != "":
-		at, err = filepath.Abs(at)
-	default:
-		at, err = filepath.Abs(filepath.Join(os.TempDir(), "uniharmonyfs-exec-"+req.ID[:12]))
-	}
-	if err != nil {
-		return err
-	}
 	// The kernel takes the thread that started a process for the parent that it dies with.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	client, err := connect(c)
+	job.Sweep()
+	var room *job.Room
+	defer func() {
+		if room != nil {
+			report(os.Stderr, false, room.Close())
+		}
+	}()
+	newRoom := func() (_ *job.Room, err error) {
+		if room == nil {
+			room, err = job.NewRoom()
+		}
+		return room, err
+	}
+	client, own, err := connectForCommand(c, newRoom)
 	if err != nil {
+		return err
+	}
+	dir, err := cacheDir(c)
+	if err != nil {
+		return err
+	}
+	if own {
+		dir = room.Cache()
+		defer func() { report(os.Stderr, false, room.StopDaemon(client)) }()
+	}
+	// What is mounted in a namespace of its own goes with that, whoever is killed.
+	must := c.IsSet("at") || !uhfs.CanMount()
+	aside := must || own || place.Here().MayBeKilled()
+	at := c.String("at")
+	switch {
+	case c.IsSet("at"):
+	case aside:
+		if _, err := newRoom(); err != nil {
+			return err
+		}
+		at, req.Directories = room.View(), room.Directories()
+	default:
+		at = filepath.Join(os.TempDir(), job.ViewName+req.ID[:12])
+	}
+	if at, err = filepath.Abs(at); err != nil {
 		return err
 	}
 	for i, a := range args {
 		args[i] = strings.ReplaceAll(a, "{}", at)
 	}
+	req.Target = at
 	cmd := exec.Command(args[0], args[1:]...)
 	start, handedOver := cmd.Start, func() {}
-	if req.Target = at; c.IsSet("at") || !uhfs.CanMount() {
-		if !c.IsSet("at") {
-			if err := os.Mkdir(at, 0o700); err != nil {
+	if aside {
+		switch a, err := job.StartAside(at, dir.MountSource(), []string{"inside", "--"}, args); {
+		case err == nil:
+			defer a.Stop()
+			var offer string
+			if offer, handedOver, err = client.Offer(a.Device); err != nil {
 				return err
 			}
-			defer os.Remove(at)
-		}
-		dir, err := cacheDir(c)
-		if err != nil {
+			req.Device, req.Target = offer, fmt.Sprintf("/proc/%d/root%s", a.Cmd.Process.Pid, at)
+			cmd, start = a.Cmd, a.GoOn
+		case must:
 			return err
 		}
-		a, err := job.StartAside(at, dir.MountSource(), []string{"inside", "--"}, args)
-		if err != nil {
-			return err
-		}
-		defer a.Stop()
-		var offer string
-		if offer, handedOver, err = client.Offer(a.Device); err != nil {
-			return err
-		}
-		req.Device, req.Target = offer, fmt.Sprintf("/proc/%d/root%s", a.Cmd.Process.Pid, at)
-		cmd, start = a.Cmd, a.GoOn
 	}
 	p := newProgress(c)
 	v, err := job.Hold(c.Context, client, req, p.show)

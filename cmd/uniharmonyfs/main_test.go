@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -34,6 +35,9 @@ func runTests(m *testing.M) int {
 	}
 	os.Chmod(base, 0o755)
 	defer os.RemoveAll(base)
+	// Whoever has these tests outlive a terminal ignores SIGHUP, and then so would the
+	// commands that are tested.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP)
 	binary = filepath.Join(base, "uniharmonyfs")
 	if out, err := exec.Command("go", "build", "-o", binary, ".").CombinedOutput(); err != nil {
 		fmt.Fprintf(os.Stderr, "go build: %v\n%s", err, out)

@@ -77,7 +77,7 @@ func runMount(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	client, err := connect(c)
+	client, err := connectHere(c)
 	if err != nil {
 		return err
 	}

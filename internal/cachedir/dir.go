@@ -4,11 +4,13 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/uniharmony/uniharmonyfs/internal/advice"
 )
@@ -44,6 +46,9 @@ func (d Dir) Socket() string { return d.path("daemon.sock") }
 
 // LogPath is where the daemon writes its log.
 func (d Dir) LogPath() string { return d.path("daemon.log") }
+
+// LockPath is the file that whoever serves the cache has locked.
+func (d Dir) LockPath() string { return d.path("lock") }
 
 // Index is where package index keeps its database.
 func (d Dir) Index() string { return d.path("index") }
@@ -180,7 +185,7 @@ var ErrLocked = errors.New("another daemon serves this cache")
 // returned file is open.
 func (d Dir) Lock() (*os.File, error) {
 	for try := 1; ; try++ {
-		f, err := os.OpenFile(d.path("lock"), os.O_CREATE|os.O_RDWR, 0o600)
+		f, err := os.OpenFile(d.LockPath(), os.O_CREATE|os.O_RDWR, 0o600)
 		if errors.Is(err, fs.ErrNotExist) && try < manyTries { // it was removed
 			if err := d.Make(); err != nil {
 				return nil, err
@@ -200,7 +205,7 @@ func (d Dir) Lock() (*os.File, error) {
 		// A daemon that removes its cache unlinks the lock it holds: what
 		// counts is the file that is there now.
 		mine, err1 := f.Stat()
-		there, err2 := os.Stat(d.path("lock"))
+		there, err2 := os.Stat(d.LockPath())
 		held := err1 == nil && err2 == nil && os.SameFile(mine, there)
 		// It may have gone with the marker, or between the marker's end and its own.
 		if err := d.Make(); err != nil {
@@ -214,10 +219,26 @@ func (d Dir) Lock() (*os.File, error) {
 	}
 }
 
+// Holder returns what who holds the lock of the cache has written into it, if anything,
+// and when it last did: by the clock of the file system.
+func (d Dir) Holder() (said []byte, when time.Time, err error) {
+	f, err := os.Open(d.LockPath())
+	if err != nil {
+		return nil, when, err
+	}
+	defer f.Close()
+	st, err := f.Stat()
+	if err != nil {
+		return nil, when, err
+	}
+	said, err = io.ReadAll(io.LimitReader(f, 1<<16))
+	return said, st.ModTime(), err
+}
+
 // IsLocked reports whether a process holds the cache's lock. It makes nothing:
 // without a lock file the error is os.ErrNotExist.
 func (d Dir) IsLocked() (bool, error) {
-	f, err := os.OpenFile(d.path("lock"), os.O_RDWR, 0)
+	f, err := os.OpenFile(d.LockPath(), os.O_RDWR, 0)
 	if err != nil {
 		return false, err
 	}
@@ -225,7 +246,7 @@ func (d Dir) IsLocked() (bool, error) {
 	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		return true, nil
 	}
-	if there, err := os.Stat(d.path("lock")); err != nil {
+	if there, err := os.Stat(d.LockPath()); err != nil {
 		return false, err
 	} else if mine, err := f.Stat(); err != nil || !os.SameFile(mine, there) {
 		return false, err

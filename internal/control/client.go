@@ -27,6 +27,7 @@ type Client struct {
 	http    *http.Client
 	version string
 	run     func() *exec.Cmd
+	fit     Fit
 	waits   waits
 }
 
@@ -40,15 +41,22 @@ type waits struct {
 
 var usualWaits = waits{start: 60 * time.Second, reach: 60 * time.Second, word: 5 * time.Second, idle: DefaultGrace + 5*time.Second}
 
+// settled is how long a daemon has had nothing to do when it is taken to be left alone.
+const settled = 500 * time.Millisecond
+
 // Connect reaches the daemon of the cache in dir, starting it when none runs.
 // start makes the command that runs a daemon; its standard error goes to the
 // cache's log, and what it prints to standard output is an [advice.Error] in JSON or
 // "ready". version is this program's: a daemon of another version is replaced
 // when it serves nothing and has nothing to do, and refused otherwise; "" takes
 // any, for requests that every version understands. A daemon that is stopping
-// is waited for, and the next one started, also later by the client's requests.
-func Connect(ctx context.Context, dir cachedir.Dir, version string, start func() *exec.Cmd) (*Client, error) {
+// is waited for, and the next one started, also later by the client's requests. One
+// that will not do where it is, as fit says, is replaced when it has served nothing and
+// had nothing to do for a moment, and is an [ElsewhereError] otherwise, as is one on
+// another host.
+func Connect(ctx context.Context, dir cachedir.Dir, version string, fit Fit, start func() *exec.Cmd) (*Client, error) {
 	c := newClient(dir, version, start)
+	c.fit = fit
 	if err := c.reach(ctx); err != nil {
 		return nil, err
 	}
@@ -65,16 +73,32 @@ func newClient(dir cachedir.Dir, version string, start func() *exec.Cmd) *Client
 
 // reach makes sure that a daemon that will do is there.
 func (c *Client) reach(ctx context.Context) error {
+	if c.run == nil {
+		return errors.New("no daemon serves " + string(c.dir))
+	}
 	if err := c.dir.Make(); err != nil {
 		return err
 	}
 	deadline := time.Now().Add(c.waits.reach)
-	var asked time.Time // when one of another version was first asked to end
+	var asked time.Time // when one was first asked to end
+	away := 0           // how often the lock was seen to be another host's
 	for pause := 10 * time.Millisecond; ; pause = min(2*pause, 200*time.Millisecond) {
 		h, err := c.hello(ctx)
 		switch {
 		case err == nil && (h.Version == c.version || c.version == ""):
-			return nil
+			why := c.fit.why(h.Place)
+			if why == "" {
+				return nil
+			}
+			switch {
+			case h.Mounts > 0, len(h.Work) > 0, !asked.IsZero() && time.Since(asked) > c.waits.idle:
+				return elsewhere(c.dir, h.Place, why)
+			case h.Idle >= settled: // else whoever began it may be about to ask for something
+				if asked.IsZero() {
+					asked = time.Now()
+				}
+				c.stopIdle(ctx)
+			}
 		case err == nil && (h.Mounts > 0 || len(h.Work) > 0):
 			return c.otherVersion(h)
 		case err == nil && h.Work == nil:
@@ -91,6 +115,13 @@ func (c *Client) reach(ctx context.Context) error {
 		case ctx.Err() != nil:
 			return advice.New(advice.Interrupted, "interrupted", nil)
 		default:
+			at, is := onOtherHost(c.dir)
+			if is {
+				if away++; away > 1 { // a daemon here says so only after it has the lock
+					return elsewhere(c.dir, at, "it is on another host")
+				}
+				break
+			}
 			if err := c.start(ctx, c.run()); err != nil {
 				return err
 			}
@@ -188,7 +219,10 @@ func (c *Client) start(ctx context.Context, cmd *exec.Cmd) error {
 	defer log.Close()
 	cmd.Dir = "/"
 	cmd.Stderr = log
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	if cmd.SysProcAttr == nil {
+		cmd.SysProcAttr = new(syscall.SysProcAttr)
+	}
+	cmd.SysProcAttr.Setsid = true
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		return err
@@ -368,6 +402,13 @@ func (c *Client) Clean(ctx context.Context, req CleanRequest) (CleanResult, erro
 		err = c.gone(ctx)
 	}
 	return res, err
+}
+
+// StopAndWait has a daemon end that has nothing to do, and waits until it is gone with its
+// cache, which is a temporary one.
+func (c *Client) StopAndWait(ctx context.Context) error {
+	c.stopIdle(ctx)
+	return c.gone(ctx)
 }
 
 // gone waits until the daemon has removed its cache. The lock is the last

@@ -41,13 +41,13 @@ func TestDaemonThatCannotTellIsLeftAlone(t *testing.T) {
 
 	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 	defer cancel()
-	if _, err := Connect(ctx, dir, "new", start); !errors.Is(err, context.DeadlineExceeded) {
+	if _, err := Connect(ctx, dir, "new", nil, start); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("while it is there: %v", err)
 	}
 	// It ends by itself, and another one is started.
 	started := errors.New("started")
 	time.AfterFunc(100*time.Millisecond, func() { server.Close(); lock.Close() })
-	_, err = Connect(t.Context(), dir, "new", func() *exec.Cmd {
+	_, err = Connect(t.Context(), dir, "new", nil, func() *exec.Cmd {
 		return exec.Command("echo", `{"kind":"failed","what":"started"}`)
 	})
 	if err == nil || err.Error() != started.Error() {

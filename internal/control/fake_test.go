@@ -86,7 +86,7 @@ func (f *fake) requests() []string {
 // client returns one of version "same" that may start nothing.
 func (f *fake) client() *Client {
 	f.t.Helper()
-	c, err := Connect(f.t.Context(), f.dir, "same", noStart(f.t))
+	c, err := Connect(f.t.Context(), f.dir, "same", nil, noStart(f.t))
 	if err != nil {
 		f.t.Fatal(err)
 	}

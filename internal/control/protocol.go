@@ -9,6 +9,7 @@ import (
 	"github.com/uniharmony/uniharmonyfs/cache"
 	"github.com/uniharmony/uniharmonyfs/internal/advice"
 	"github.com/uniharmony/uniharmonyfs/internal/commit"
+	"github.com/uniharmony/uniharmonyfs/internal/place"
 )
 
 // A Dataset says which dataset a request is about.
@@ -121,6 +122,8 @@ type OpenedPart struct {
 type HoldRequest struct {
 	MountRequest
 	Clean bool `json:"clean,omitempty"` // drop then what it brought
+	// Directories are removed in the end, one after the other, if they are empty.
+	Directories []string `json:"directories,omitempty"`
 }
 
 // UnmountRequest ends a mount.
@@ -344,4 +347,8 @@ type Hello struct {
 	// Work names the requests in progress that must not be cut off. It is null
 	// from daemons of versions that cannot tell.
 	Work []string `json:"work"`
+	// Idle is since when nothing is mounted or being done, in nanoseconds; 0 is that
+	// something is.
+	Idle  time.Duration `json:"idle"`
+	Place place.Place   `json:"place"`
 }

@@ -106,11 +106,11 @@ func TestDaemonOfAnotherVersion(t *testing.T) {
 					go f.stop()
 				},
 			})
-			if _, err := Connect(t.Context(), f.dir, "", noStart(t)); err != nil {
+			if _, err := Connect(t.Context(), f.dir, "", nil, noStart(t)); err != nil {
 				t.Errorf("any version: %v", err)
 			}
 			var once sync.Once
-			_, err := Connect(t.Context(), f.dir, "new", func() *exec.Cmd {
+			_, err := Connect(t.Context(), f.dir, "new", nil, func() *exec.Cmd {
 				if c.refused != nil {
 					t.Error("another is started")
 				}

@@ -44,7 +44,7 @@ func TestDaemonIsStarted(t *testing.T) {
 	dir := newDir(t)
 	var started atomic.Int64
 	var f *fake
-	c, err := Connect(t.Context(), dir, "same", func() *exec.Cmd {
+	c, err := Connect(t.Context(), dir, "same", nil, func() *exec.Cmd {
 		started.Add(1)
 		f = newFakeIn(t, dir, nil)
 		return exec.Command("sh", "-c", `echo ready; pwd >&2; cut -d" " -f6 /proc/$$/stat >&2; echo $$ >&2`)
@@ -67,7 +67,7 @@ func TestDaemonIsStarted(t *testing.T) {
 		t.Errorf("it is in, of session, is: %q", said)
 	}
 	// The next command finds it.
-	if _, err := Connect(t.Context(), dir, "same", noStart(t)); err != nil {
+	if _, err := Connect(t.Context(), dir, "same", nil, noStart(t)); err != nil {
 		t.Error(err)
 	}
 	f.stop()
@@ -87,7 +87,7 @@ func TestDaemonThatCannotStart(t *testing.T) {
 		"empty advice":   {starts("{}\n"), advice.Failed, []string{"ended while starting", "daemon.log"}},
 		"no program":     {func() *exec.Cmd { return exec.Command("/none/such") }, advice.Failed, []string{"cannot start the daemon"}},
 	} {
-		if _, err := Connect(t.Context(), newDir(t), "same", c.start); err == nil {
+		if _, err := Connect(t.Context(), newDir(t), "same", nil, c.start); err == nil {
 			t.Errorf("%s: no error", name)
 		} else if err := hasAdvice(err, c.kind, c.words...); err != nil {
 			t.Errorf("%s: %v", name, err)
@@ -130,7 +130,7 @@ func TestStartIsBounded(t *testing.T) {
 func TestStartIsInterrupted(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	var cmd *exec.Cmd
-	_, err := Connect(ctx, newDir(t), "same", func() *exec.Cmd {
+	_, err := Connect(ctx, newDir(t), "same", nil, func() *exec.Cmd {
 		cmd = exec.Command("sleep", "60")
 		cancel()
 		return cmd
@@ -139,7 +139,7 @@ func TestStartIsInterrupted(t *testing.T) {
 		t.Errorf("error %v", err)
 	}
 	cmd.Process.Kill()
-	if _, err := Connect(ctx, newDir(t), "same", noStart(t)); err == nil || ToAdvice(err).Kind != advice.Interrupted {
+	if _, err := Connect(ctx, newDir(t), "same", nil, noStart(t)); err == nil || ToAdvice(err).Kind != advice.Interrupted {
 		t.Errorf("interrupted before: %v", err)
 	}
 }
@@ -150,7 +150,7 @@ func TestNoDaemonForWhatIsNoCache(t *testing.T) {
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	_, err := Connect(t.Context(), cachedir.Dir(file), "same", noStart(t))
+	_, err := Connect(t.Context(), cachedir.Dir(file), "same", nil, noStart(t))
 	if err := hasAdvice(err, advice.Failed, "cannot use", "--cache"); err != nil {
 		t.Error(err)
 	}
@@ -175,7 +175,7 @@ func TestFirstCommandsSideBySide(t *testing.T) {
 		var all sync.WaitGroup
 		for range 8 {
 			all.Go(func() {
-				if _, err := Connect(t.Context(), dir, "same", start); err != nil {
+				if _, err := Connect(t.Context(), dir, "same", nil, start); err != nil {
 					t.Error(err)
 				}
 			})
@@ -216,7 +216,7 @@ func TestCacheThatWasJustRemoved(t *testing.T) {
 func TestCacheThatIsRemovedWhileADaemonIsStarted(t *testing.T) {
 	dir := newDir(t)
 	started := 0
-	_, err := Connect(t.Context(), dir, "same", func() *exec.Cmd {
+	_, err := Connect(t.Context(), dir, "same", nil, func() *exec.Cmd {
 		if started++; started == 1 {
 			if err := os.RemoveAll(string(dir)); err != nil {
 				t.Fatal(err)

@@ -157,7 +157,7 @@ func (d *daemon) sayHello(w http.ResponseWriter, _ *http.Request) {
 		http.Error(w, errStopping.Error(), http.StatusServiceUnavailable)
 		return
 	}
-	h := control.Hello{Version: d.options.Version, PID: os.Getpid(), Mounts: len(d.mounts.targets()), Work: append([]string{}, d.life.work()...)}
+	h := control.Hello{Version: d.options.Version, PID: os.Getpid(), Mounts: len(d.mounts.targets()), Work: append([]string{}, d.life.work()...), Idle: d.life.idleFor(), Place: d.place}
 	d.life.touch()
 	json.NewEncoder(w).Encode(h)
 }

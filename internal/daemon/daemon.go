@@ -14,6 +14,7 @@ import (
 	"github.com/uniharmony/uniharmonyfs/internal/dataset"
 	"github.com/uniharmony/uniharmonyfs/internal/download"
 	"github.com/uniharmony/uniharmonyfs/internal/mount"
+	"github.com/uniharmony/uniharmonyfs/internal/place"
 )
 
 // daemon is a running daemon.
@@ -24,6 +25,7 @@ type daemon struct {
 	cache   *cache.Cache
 	index   *index.Index
 	started time.Time
+	place   place.Place
 
 	mounts    *mounts
 	settings  *settings

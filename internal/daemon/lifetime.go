@@ -25,6 +25,7 @@ type lifetime struct {
 	state   lifeState
 	running map[*request]bool
 	mounts  int
+	since   time.Time     // the last change of what is mounted or running
 	wipe    bool          // the cache is to be removed at the end
 	ended   chan struct{} // closed when none that had begun is running while stopping
 	idle    *time.Timer
@@ -46,7 +47,7 @@ var errStopping = errors.New("the daemon of the cache is stopping")
 
 // newLifetime is serving. It stops when nothing is done for the grace period.
 func newLifetime(grace time.Duration) *lifetime {
-	l := &lifetime{grace: grace, running: make(map[*request]bool), ended: make(chan struct{})}
+	l := &lifetime{grace: grace, since: time.Now(), running: make(map[*request]bool), ended: make(chan struct{})}
 	l.ctx, l.cancel = context.WithCancelCause(context.Background())
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -68,6 +69,7 @@ func (l *lifetime) begin(name string) (end func(), ok bool) {
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		delete(l.running, r)
+		l.since = time.Now()
 		l.settle()
 	}, true
 }
@@ -87,6 +89,7 @@ func (l *lifetime) unmounted() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.mounts--
+	l.since = time.Now()
 	l.settle()
 }
 
@@ -95,6 +98,16 @@ func (l *lifetime) touch() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.settle()
+}
+
+// idleFor returns since when nothing is mounted or being done; 0 is that something is.
+func (l *lifetime) idleFor() time.Duration {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.mounts > 0 || len(l.running) > 0 {
+		return 0
+	}
+	return time.Since(l.since)
 }
 
 // settle follows a change; the caller holds mu.

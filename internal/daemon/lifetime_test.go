@@ -162,6 +162,35 @@ func TestGivenUpRequestsAreForgotten(t *testing.T) {
 	}
 }
 
+// A daemon is idle since the last mount has gone and the last request has ended.
+func TestIdleSince(t *testing.T) {
+	l := newLifetime(time.Hour)
+	defer l.stop()
+	time.Sleep(time.Millisecond)
+	before := l.idleFor()
+	if before < time.Millisecond {
+		t.Errorf("from the start: %v", before)
+	}
+	l.touch()
+	if now := l.idleFor(); now < before {
+		t.Errorf("it was looked at: %v", now)
+	}
+	end, _ := l.begin("list")
+	if l.idleFor() != 0 {
+		t.Error("something is being done")
+	}
+	l.mounted()
+	end()
+	if l.idleFor() != 0 {
+		t.Error("something is mounted")
+	}
+	began := time.Now()
+	l.unmounted()
+	if now := l.idleFor(); now <= 0 || now > time.Since(began) {
+		t.Errorf("after the end: %v", now)
+	}
+}
+
 // Who unmounts, and what looks for the end of a mount, both take it off the list: neither
 // goes on before nothing of it counts any more.
 func TestMountIsForgottenWhenRemoveReturns(t *testing.T) {

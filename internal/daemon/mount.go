@@ -265,6 +265,13 @@ func (d *daemon) holdRequest(ctx context.Context, req control.HoldRequest, r *re
 	if err := control.Lasts(ctx); err != nil {
 		return res, err
 	}
+	defer func() {
+		for _, dir := range req.Directories {
+			if os.Remove(dir) != nil {
+				break
+			}
+		}
+	}()
 	info, err := d.mountRequest(ctx, req.MountRequest, r)
 	if err != nil {
 		return res, err

@@ -97,7 +97,7 @@ func (b *rig) connect() {
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	b.Client, err = control.Connect(b.t.Context(), b.dir, "test", func() *exec.Cmd {
+	b.Client, err = control.Connect(b.t.Context(), b.dir, "test", nil, func() *exec.Cmd {
 		cmd := exec.Command(exe)
 		cmd.Env = append(os.Environ(), daemonEnv+"="+string(b.dir))
 		return cmd

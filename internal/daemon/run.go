@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -20,6 +21,7 @@ import (
 	"github.com/uniharmony/uniharmonyfs/internal/dataset"
 	"github.com/uniharmony/uniharmonyfs/internal/download"
 	"github.com/uniharmony/uniharmonyfs/internal/mount"
+	"github.com/uniharmony/uniharmonyfs/internal/place"
 )
 
 // Options tune Run. The zero value works.
@@ -28,14 +30,17 @@ type Options struct {
 	// Grace is how long a daemon without mounts and requests stays; 0 is
 	// the default of 10 s.
 	Grace time.Duration
+	// Temporary says that the cache is removed when the daemon ends.
+	Temporary bool
+	// Lender is another cache of this user's, whose objects and clones are used where
+	// they are; "" is none.
+	Lender cachedir.Dir
 	// CheckIndex is passed to the index; see [index.Options].
 	CheckIndex func(dir string) error
 	// Ready is told when requests are answered.
 	Ready func()
 	Log   io.Writer
 }
-
-const syncEvery = 45 * time.Second
 
 // Run serves the cache in dir until ctx ends, or nothing was mounted or asked
 // for the grace period. It returns errLocked when another daemon does.
@@ -56,6 +61,11 @@ func Run(ctx context.Context, dir cachedir.Dir, o Options) (err error) {
 		return err
 	}
 	defer lock.Close()
+	at := place.Here()
+	defer lock.Truncate(0) // nobody serves it then
+	if err := sign(dir, lock, at); err != nil {
+		return err
+	}
 
 	if o.Grace == 0 {
 		o.Grace = control.DefaultGrace
@@ -66,6 +76,7 @@ func Run(ctx context.Context, dir cachedir.Dir, o Options) (err error) {
 		log:     slog.New(slog.NewTextHandler(orDiscard(o.Log), nil)),
 		mounts:  newMounts(),
 		started: time.Now(),
+		place:   at,
 	}
 	d.settings = &settings{dir: dir, log: d.log}
 	d.log.Info("start", "version", o.Version, "pid", os.Getpid(), "cache", dir)
@@ -108,9 +119,29 @@ func Run(ctx context.Context, dir cachedir.Dir, o Options) (err error) {
 	return nil
 }
 
+// sign writes into the lock, which is held, who holds it.
+func sign(dir cachedir.Dir, lock *os.File, at place.Place) error {
+	if err := control.HeldInSpite(dir); err != nil {
+		return err
+	}
+	said, err := json.Marshal(at)
+	if err == nil {
+		err = errors.Join(lock.Truncate(0), writeAt(lock, said))
+	}
+	if err != nil {
+		return advice.New(advice.Failed, "cannot use "+string(dir)+" as the cache", err)
+	}
+	return nil
+}
+
+func writeAt(f *os.File, said []byte) error {
+	_, err := f.WriteAt(said, 0)
+	return err
+}
+
 // wait returns when the daemon is to stop.
 func (d *daemon) wait(ctx context.Context) {
-	tick := time.NewTicker(syncEvery)
+	tick := time.NewTicker(control.SignOfLife)
 	defer tick.Stop()
 	for {
 		select {
@@ -119,7 +150,10 @@ func (d *daemon) wait(ctx context.Context) {
 			return
 		case <-d.life.ctx.Done():
 			return
-		case <-tick.C:
+		case now := <-tick.C:
+			if err := os.Chtimes(d.dir.LockPath(), now, now); err != nil {
+				d.log.Warn("the lock gets no new date", "err", err)
+			}
 			if err := d.index.Sync(); err != nil {
 				d.log.Warn("index not synced", "err", err)
 			}
@@ -145,7 +179,11 @@ func (d *daemon) open() error {
 	d.index, d.cache, d.settings.cache = x, c, c
 	git := fetch.FindGit()
 	d.work = bulk.Worker{Cache: c, Guard: d.guarded}
-	d.datasets = dataset.New(dataset.Options{Dir: d.dir, Cache: c, Index: x, Git: git, Log: d.log, Guard: d.guarded})
+	var lender *control.Lender
+	if d.options.Lender != "" {
+		lender = control.NewLender(d.options.Lender)
+	}
+	d.datasets = dataset.New(dataset.Options{Lender: lender, Dir: d.dir, Cache: c, Index: x, Git: git, Log: d.log, Guard: d.guarded})
 	d.views = mount.Host{Dir: d.dir, Cache: c, Datasets: d.datasets, Log: d.log, Guard: d.guarded}
 	d.downloads = download.New(download.Options{
 		Dir: d.dir, Cache: c, Datasets: d.datasets, Git: git, Guard: d.guarded, Settings: d.settings,
@@ -166,7 +204,7 @@ func (d *daemon) revoke(key annex.Key, dataset string) {
 // close closes it again, and removes the cache if that was asked for.
 func (d *daemon) close() error {
 	errs := []error{d.cache.Close(), d.datasets.Close(), d.index.Close()}
-	if d.life != nil && d.life.wiping() {
+	if d.options.Temporary || d.life != nil && d.life.wiping() {
 		errs = append(errs, d.dir.Remove())
 	}
 	d.log.Info("stop", "err", errors.Join(errs...))

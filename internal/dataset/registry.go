@@ -31,6 +31,8 @@ type Options struct {
 	Git   string // path of the git program, "" when there is none
 	Log   *slog.Logger
 	Guard bulk.Guard
+	// Lender is another cache, whose clones and objects are borrowed; nil is none.
+	Lender *control.Lender
 }
 
 // A Registry knows the datasets of a cache. It is safe for concurrent use.
@@ -173,6 +175,11 @@ func (r *Registry) open(ctx context.Context, spec fetch.Spec, req control.Datase
 			v.Release()
 		}
 	}()
+	if r.Lender != nil {
+		if err := ds.hidden.CopyOf(filepath.Join(r.Lender.Dir.Datasets(), ds.name), r.Dir.Objects()); err != nil {
+			r.Log.Warn("another cache's hidden clone is of no use", "dataset", ds.name, "err", err)
+		}
+	}
 	v.Clone, err = ds.hidden.Clone(ctx, spec, req.Version, o)
 	if err != nil {
 		return nil, err

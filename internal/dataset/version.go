@@ -3,6 +3,7 @@ package dataset
 import (
 	"context"
 	"errors"
+	iofs "io/fs"
 	"slices"
 	"strings"
 
@@ -98,10 +99,33 @@ func (v *Version) Shown(view *tree.View) []int {
 	return slices.DeleteFunc(v.sortedFiles(), func(n int) bool { return !view.Shown(n) })
 }
 
-// InPlace reports whether the user's own repository has the content of an annexed file.
+// InPlace reports whether the user's own repository, or another cache that lends its
+// objects, has the content of an annexed file.
 func (v *Version) InPlace(node int) bool {
 	of, _ := v.Of(node)
-	return of.Clone.InPlace(v.Key(node)) != ""
+	if of.Clone.InPlace(v.Key(node)) != "" {
+		return true
+	}
+	local := v.borrow(node)
+	if local == nil {
+		return false
+	}
+	local.Close()
+	return true
+}
+
+// borrow opens the object of an annexed file in another cache, or returns nil.
+func (v *Version) borrow(node int) *cache.InPlace {
+	from := v.registry.Lender
+	if from == nil {
+		return nil
+	}
+	key := v.Key(node)
+	lent, err := v.registry.Cache.Borrow(string(from.Dir), key, func() (cache.FileID, bool) { return from.Vouched(key) })
+	if err != nil && !errors.Is(err, iofs.ErrNotExist) {
+		v.registry.Log.Warn("content in another cache is passed over", "cache", from.Dir, "key", key, "err", err)
+	}
+	return lent
 }
 
 // IsHere reports whether an annexed file can be read without fetching it.
@@ -115,8 +139,8 @@ func (v *Version) Blobs(node int) *gitstore.Store {
 	return of.Git
 }
 
-// OpenInPlace opens a file where the user's own repository keeps it, or returns
-// nil.
+// OpenInPlace opens a file where the user's own repository or another cache keeps it, or
+// returns nil.
 func (v *Version) OpenInPlace(node int) *cache.InPlace {
 	if v.Kind(node) != tree.Annexed {
 		return nil
@@ -124,7 +148,7 @@ func (v *Version) OpenInPlace(node int) *cache.InPlace {
 	of, _ := v.Of(node)
 	path := of.Clone.InPlace(v.Key(node))
 	if path == "" {
-		return nil
+		return v.borrow(node)
 	}
 	local, err := v.registry.Cache.OpenInPlace(v.Key(node), path)
 	if err != nil {

@@ -34,8 +34,17 @@ func (p *Part) OpenContent(node int) (fs.Content, error) {
 		return &blob{git: v.Blobs(node), id: gitstore.OID(v.Key(node).Name()), size: v.Size(node)}, nil
 	}
 	if local := v.OpenInPlace(node); local != nil {
-		return local, nil
+		if !local.IsLent() {
+			return local, nil
+		}
+		return &lent{InPlace: local, otherwise: func() (fs.Content, error) { return p.openCached(node) }}, nil
 	}
+	return p.openCached(node)
+}
+
+// openCached opens a file by way of the cache.
+func (p *Part) openCached(node int) (fs.Content, error) {
+	v := p.version
 	use, err := p.Use(node)
 	if err != nil {
 		return nil, err
@@ -91,6 +100,61 @@ func (p *Part) revoke(key annex.Key, dataset string) {
 			p.m.served.Revoke(p.path, n)
 		}
 	}
+}
+
+// lent is content in another cache. Where that turns out to be wrong, it is read
+// otherwise: what was read before was right.
+type lent struct {
+	*cache.InPlace
+	otherwise func() (fs.Content, error)
+
+	mu      sync.Mutex // guards the following
+	instead fs.Content
+}
+
+func (l *lent) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
+	if instead := l.other(); instead != nil {
+		return instead.ReadAt(ctx, p, off)
+	}
+	n, err := l.InPlace.ReadAt(ctx, p, off)
+	if !errors.Is(err, cache.ErrMismatch) {
+		return n, err
+	}
+	instead, err := l.open()
+	if err != nil {
+		return 0, err
+	}
+	return instead.ReadAt(ctx, p, off)
+}
+
+func (l *lent) other() fs.Content {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.instead
+}
+
+func (l *lent) open() (instead fs.Content, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.instead == nil {
+		l.instead, err = l.otherwise()
+	}
+	return l.instead, err
+}
+
+func (l *lent) File() *os.File {
+	if instead := l.other(); instead != nil {
+		return instead.File()
+	}
+	return l.InPlace.File()
+}
+
+func (l *lent) Close() error {
+	err := l.InPlace.Close()
+	if instead := l.other(); instead != nil {
+		err = errors.Join(err, instead.Close())
+	}
+	return err
 }
 
 // synthesised is content made for the view.

@@ -26,9 +26,11 @@ func RoundDown(n int64) int64 { return n / Block * Block }
 // ID tells whether a file is still the one that was looked at. Whoever changes
 // a file can set its MTime back, but not its CTime (inode(7)).
 type ID struct {
-	Dev, Inode   uint64
-	Size         int64 // bytes
-	MTime, CTime int64 // nanoseconds
+	Dev   uint64 `json:"device"`
+	Inode uint64 `json:"inode"`
+	Size  int64  `json:"size"`  // bytes
+	MTime int64  `json:"mtime"` // nanoseconds
+	CTime int64  `json:"ctime"` // nanoseconds
 }
 
 // Info is what is known of a file without reading it.

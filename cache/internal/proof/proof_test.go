@@ -152,6 +152,62 @@ func TestInPlaceIsProvenOnce(t *testing.T) {
 	}
 }
 
+// What another cache vouches for is not hashed; another file than that is. Links that come
+// and go change nothing.
+func TestBorrowed(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "f")
+	write(t, path, "hello")
+	hashes := 0
+	d := &changing{read: func() { hashes++ }}
+	fs := files(t, t.Context(), d)
+	borrow := func(vouched func() (disk.ID, bool)) *InPlace {
+		t.Helper()
+		l, err := fs.Borrow(parse(t, hello), path, vouched)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !l.IsLent() {
+			t.Error("it is not lent")
+		}
+		return l
+	}
+	info, err := d.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := borrow(func() (disk.ID, bool) { return info.ID, true })
+	defer l.Close()
+	if l.File() == nil {
+		t.Error("what is vouched for is not believed")
+	}
+	if _, err := l.Wait(t.Context()); err != nil || hashes != 0 {
+		t.Errorf("%v after %d reads", err, hashes)
+	}
+	if err := errors.Join(os.Link(path, path+".link"), os.Remove(path)); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Same(); err != nil || l.File() == nil {
+		t.Errorf("after a link and a removal: %v", err)
+	}
+	write(t, path, "hullo")
+	for _, vouched := range []func() (disk.ID, bool){
+		func() (disk.ID, bool) { return info.ID, true }, // of the file that was there
+		func() (disk.ID, bool) { return disk.ID{}, false },
+	} {
+		if l, err := fs.Borrow(parse(t, hello), path, vouched); err == nil {
+			if _, err = l.Wait(t.Context()); !errors.Is(err, ErrWrong) {
+				t.Errorf("another file: %v", err)
+			}
+			l.Close()
+		} else if !errors.Is(err, ErrWrong) {
+			t.Error(err)
+		}
+	}
+	if hashes == 0 {
+		t.Error("it was never read")
+	}
+}
+
 // Who leaves does not end a check; the end of everything does, and says so.
 func TestInPlaceAtTheEnd(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "f")
