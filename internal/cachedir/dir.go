@@ -30,15 +30,6 @@ const (
 // Default returns $XDG_CACHE_HOME/uniharmonyfs, or ~/.cache/uniharmonyfs.
 func Default() (Dir, error) { return Named("uniharmonyfs") }
 
-// Named returns the cache of a name beside the default one.
-func Named(name string) (Dir, error) {
-	base, err := os.UserCacheDir()
-	if err != nil {
-		return "", advice.New(advice.Failed, "no place for the cache", err, "give one with --cache DIR")
-	}
-	return Dir(filepath.Join(base, name)), nil
-}
-
 func (d Dir) path(name string) string { return filepath.Join(string(d), name) }
 
 // Socket is where the daemon listens.
@@ -85,7 +76,7 @@ const manyTries = 100
 func (d Dir) makeOnce() error {
 	what := fmt.Sprintf("cannot use %s as the cache", d)
 	if err := os.MkdirAll(string(d), 0o700); err != nil {
-		return advice.New(advice.Failed, what, err, "choose a directory that you can write to with --cache DIR")
+		return advice.New(advice.Failed, what, err, Elsewhere)
 	}
 	st, err := os.Stat(string(d))
 	if err != nil {
@@ -117,7 +108,7 @@ func (d Dir) makeOnce() error {
 	}
 	// Another command may do the same: each writes a file of its own.
 	if err := d.replace(markerName, newMarker+rand.Text(), []byte(marker)); err != nil {
-		return advice.New(advice.Failed, what, err, "choose a directory that you can write to with --cache DIR")
+		return advice.New(advice.Failed, what, err, Elsewhere)
 	}
 	d.removeNewMarkers()
 	return nil
@@ -193,7 +184,7 @@ func (d Dir) Lock() (*os.File, error) {
 			continue
 		}
 		if err != nil {
-			return nil, advice.New(advice.Failed, fmt.Sprintf("cannot use %s as the cache", d), err, "choose a directory that you can write to with --cache DIR")
+			return nil, advice.New(advice.Failed, fmt.Sprintf("cannot use %s as the cache", d), err, Elsewhere)
 		}
 		if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 			f.Close()

@@ -205,23 +205,6 @@ func TestWithin(t *testing.T) {
 	}
 }
 
-// The cache is where the system keeps caches; a user without a home is told how
-// to name one.
-func TestWhereTheCacheIs(t *testing.T) {
-	t.Setenv("XDG_CACHE_HOME", "/caches")
-	if dir, err := Default(); dir != "/caches/uniharmonyfs" || err != nil {
-		t.Errorf("%q, %v", dir, err)
-	}
-	if dir, err := Named("other"); dir != "/caches/other" || err != nil {
-		t.Errorf("%q, %v", dir, err)
-	}
-	t.Setenv("XDG_CACHE_HOME", "")
-	t.Setenv("HOME", "")
-	if dir, err := Default(); err == nil {
-		t.Errorf("without a home: %q", dir)
-	}
-}
-
 // Whoever could write into a cache could change what is served.
 func TestOthersAreKeptOut(t *testing.T) {
 	dir := newDir(t)

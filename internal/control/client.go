@@ -214,7 +214,7 @@ func (c *Client) start(ctx context.Context, cmd *exec.Cmd) error {
 		}
 	}
 	if err != nil {
-		return advice.New(advice.Failed, fmt.Sprintf("cannot use %s as the cache", c.dir), err)
+		return advice.New(advice.Failed, fmt.Sprintf("cannot use %s as the cache", c.dir), err, cachedir.Elsewhere)
 	}
 	defer log.Close()
 	cmd.Dir = "/"

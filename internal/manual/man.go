@@ -40,7 +40,7 @@ func programPage(app *cli.App, commands []*cli.Command, date string) string {
 	for _, e := range slices.Sorted(maps.Keys(env)) {
 		p.write(".TP\n.B %s\nthe default of the flag \\fB%s\\fR\n", roff(e), roff("--"+env[e]))
 	}
-	p.write(".SH FILES\n.TP\n.I %s\n%s\n", roff("~/.cache/uniharmonyfs"), roff("the cache, if neither --cache nor $XDG_CACHE_HOME says otherwise"))
+	p.write(".SH FILES\n.TP\n.I %s\n%s\n", roff("~/.cache/uniharmonyfs"), roff("the cache, if neither --cache nor $XDG_CACHE_HOME says otherwise; the home directory is $HOME or, without that, that of the list of users"))
 	p.write(".TP\n.I %s\n%s\n", roff("~/.config/uniharmonyfs/NAME.conf"), roff("settings of the systemd user service uniharmonyfs@NAME: the variables TARGET and ARGS"))
 	p.write(".SH SEE ALSO\n")
 	for _, c := range commands {
