@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"path/filepath"
 	"runtime"
 	"runtime/debug"
 	"strconv"
@@ -64,7 +65,7 @@ func connectForCommand(c *cli.Context, room func() (*job.Room, error)) (client *
 	if err != nil {
 		return nil, false, err
 	}
-	self, err := os.Executable()
+	self, err := program()
 	if err != nil {
 		return nil, false, err
 	}
@@ -86,13 +87,25 @@ func connectTo(c *cli.Context, dir cachedir.Dir, version string) (*control.Clien
 }
 
 func connectFit(c *cli.Context, dir cachedir.Dir, version string, fit control.Fit) (*control.Client, error) {
-	self, err := os.Executable()
+	self, err := program()
 	if err != nil {
 		return nil, err
 	}
 	return control.Connect(c.Context, dir, version, fit, func() *exec.Cmd {
 		return exec.Command(self, "daemon", "--cache", string(dir))
 	})
+}
+
+// program is the path of this one, also in containers that have no /proc.
+func program() (string, error) {
+	path, err := os.Executable()
+	if err == nil {
+		return path, nil
+	}
+	if path, err = exec.LookPath(os.Args[0]); err != nil {
+		return "", err
+	}
+	return filepath.Abs(path)
 }
 
 // daemonCommand runs the daemon. Other commands start it when they need it.
@@ -146,10 +159,20 @@ func daemonCommand() *cli.Command {
 // closeInherited closes what whoever started this process had open: a daemon would keep
 // it, a lock or the end of a pipe, for days.
 func closeInherited() {
-	open, _ := os.ReadDir("/proc/self/fd")
+	var numbers []int
+	open, err := os.ReadDir("/proc/self/fd")
 	for _, e := range open {
-		n, err := strconv.Atoi(e.Name())
-		if err != nil || n < 3 {
+		if n, err := strconv.Atoi(e.Name()); err == nil {
+			numbers = append(numbers, n)
+		}
+	}
+	for n := range 1024 {
+		if err != nil { // /proc is not mounted
+			numbers = append(numbers, n)
+		}
+	}
+	for _, n := range numbers {
+		if n < 3 {
 			continue
 		}
 		if flags, err := unix.FcntlInt(uintptr(n), unix.F_GETFD, 0); err == nil && flags&unix.FD_CLOEXEC == 0 {
@@ -170,7 +193,7 @@ func sayFault(w io.Writer, err error) error {
 
 // checkIndex opens the index in a process of its own.
 func checkIndex(dir string) error {
-	self, err := os.Executable()
+	self, err := program()
 	if err != nil {
 		return err
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -168,7 +169,8 @@ func sayMounted(c *cli.Context, m control.MountInfo) error {
 		what += ", and " + count(m.Subdatasets, "subdataset")
 	}
 	if strings.HasPrefix(c.Args().First(), descriptors) {
-		fmt.Fprintf(c.App.Writer, "Mounted %s, of %s (%s), on the connection that was given. It ends when that is unmounted.\n", what, printable(m.Dataset), printable(version))
+		// The output is that of the container's command.
+		fmt.Fprintf(os.Stderr, "Mounted %s, of %s (%s), on the connection that was given. It ends when that is unmounted.\n", what, printable(m.Dataset), printable(version))
 		return nil
 	}
 	fmt.Fprintf(c.App.Writer, "Mounted %s, of %s (%s) at %s. Unmount with: uniharmonyfs unmount %s\n",
@@ -195,7 +197,14 @@ func stay(c *cli.Context, client *control.Client, target string) error {
 	}
 	ctx, cancel := lastWords()
 	defer cancel()
-	_, err = client.Unmount(ctx, control.UnmountRequest{Target: target, Force: true})
+	if _, err = client.Unmount(ctx, control.UnmountRequest{Target: target, Force: true}); err == nil {
+		return nil
+	}
+	// A container's mount may have gone at that moment.
+	st, bad := client.Status(ctx, control.StatusRequest{})
+	if bad == nil && !slices.ContainsFunc(st.Mounts, func(m control.MountInfo) bool { return m.Target == target }) {
+		return nil
+	}
 	return err
 }
 

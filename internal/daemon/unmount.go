@@ -70,10 +70,15 @@ func (d *daemon) unmount(m *mount.Mount, force bool) error {
 		}
 		return f
 	}
-	// Taken away by force, it is served until its users are gone.
+	// Taken away by force, it is served until its users are gone; one whose connection was
+	// given goes with its namespace, and is not waited for.
+	wait := time.Second
+	if m.Given() {
+		wait = 0
+	}
 	select {
 	case <-m.Done():
-	case <-time.After(time.Second):
+	case <-time.After(wait):
 	}
 	d.forget(m)
 	return nil

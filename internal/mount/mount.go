@@ -87,6 +87,9 @@ func (h Host) New(req control.MountRequest, v *dataset.Version, chosen *dataset.
 	return m, nil
 }
 
+// Given reports whether its connection was mounted by somebody else.
+func (m *Mount) Given() bool { return m.request.Device != "" }
+
 // ID is that of the request, and Target where the mount is.
 func (m *Mount) ID() string     { return m.request.ID }
 func (m *Mount) Target() string { return m.request.Target }
