@@ -27,7 +27,7 @@ var layers = [][]string{
 	{"cache/internal/layout"},
 	{"cache/internal/shelf"},
 	{"cache", "fetch", "internal/beneath", "internal/commit", "internal/demo"},
-	{"fetch/subdatasets", "fs"},
+	{"fetch/subdatasets", "fs", "internal/upper"},
 	{"internal/control"},
 	{"internal/bulk", "internal/doctor", "internal/job"},
 	{"internal/dataset"},

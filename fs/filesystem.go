@@ -165,6 +165,9 @@ func (s *fileSystem) attr(p place, out *fuse.Attr) {
 	case tree.Link:
 		out.Mode |= 0o777
 	}
+	if s.Layer {
+		out.Mode |= 0o200
+	}
 	out.Atime, out.Atimensec = out.Mtime, out.Mtimensec
 	out.Ctime, out.Ctimensec = out.Mtime, out.Mtimensec
 }

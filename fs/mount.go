@@ -183,10 +183,15 @@ func (s *fileSystem) mountOptions() *fuse.MountOptions {
 			return fuse.EIO
 		},
 	}
-	if s.ObjectDir == "" || unix.Geteuid() != 0 {
+	depth := 0
+	if s.ObjectDir != "" && unix.Geteuid() == 0 {
+		depth = stackDepth(s.ObjectDir)
+	}
+	if s.Layer && depth > 1 { // the kernel would put nothing over it
+		depth = 0
+	}
+	if o.MaxStackDepth = depth; depth == 0 {
 		o.DisabledCapabilities = fuse.CAP_PASSTHROUGH
-	} else {
-		o.MaxStackDepth = stackDepth(s.ObjectDir)
 	}
 	return o
 }

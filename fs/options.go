@@ -92,6 +92,10 @@ type Options struct {
 	FsName     string  // source in mountinfo, commas and spaces percent-encoded; "" is "uniharmonyfs"
 	AllowOther bool    // other users may look; needs root or user_allow_other in /etc/fuse.conf
 
+	// Layer is for a view that something is put over, as an overlay: its files look
+	// writable to their owner, or could not be changed there either.
+	Layer bool
+
 	// StatFs returns the size of the file system and what is free, in bytes.
 	// nil: the views' bytes, and nothing free.
 	StatFs func() (total, free uint64)

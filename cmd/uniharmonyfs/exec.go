@@ -2,6 +2,7 @@ package main
 
 import (
 	"crypto/rand"
+	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
@@ -15,6 +16,7 @@ import (
 	"github.com/uniharmony/uniharmonyfs/internal/control"
 	"github.com/uniharmony/uniharmonyfs/internal/job"
 	"github.com/uniharmony/uniharmonyfs/internal/place"
+	"github.com/uniharmony/uniharmonyfs/internal/upper"
 )
 
 func execCommand() *cli.Command {
@@ -28,12 +30,18 @@ when it cannot be run, 128 and the signal's number when a signal ended it. When 
 ends, or this program is killed, the view goes; files that were fetched stay cached.
 Without --at the view is mounted in $TMPDIR.
 
+With --writable DIR the command can write in the view, change files and delete them.
+What is below does not change: DIR/files has what was written, and "changes DIR" tells
+what that is. Another command on the same version can go on there.
+
 EXAMPLES:
    uniharmonyfs exec --sub 03286 -- ls -R {}
    uniharmonyfs exec --sub 03286 -- mriqc {} ~/out participant
    uniharmonyfs exec --sub 03286 --at /data -- ls -R /data
+   uniharmonyfs exec --sub 03286 --writable ~/work -- pybids layout {} {}/.pybids
+   uniharmonyfs exec --sub 03286 --output mriqc=~/out -- mriqc {} {}/derivatives/mriqc participant
    uniharmonyfs exec --dataset ds000001 --clean -- sh -c 'du -sh "$UNIHARMONYFS_MOUNT"'`,
-		Flags: flags(selectionFlags(), datasetFlags(), generalFlags(), viewFlags(), []cli.Flag{
+		Flags: flags(selectionFlags(), datasetFlags(), generalFlags(), viewFlags(), writableFlags(), []cli.Flag{
 			&cli.StringFlag{Name: "at", Usage: "show the view at `PATH`, an existing directory, to the command alone; others see what is in it", Category: catGeneral},
 			&cli.BoolFlag{Name: "clean", Usage: "drop in the end what the view brought, but not pinned files", Category: catGeneral},
 		}),
@@ -84,7 +92,7 @@ func runExec(c *cli.Context) error {
 		defer func() { report(os.Stderr, false, room.StopDaemon(client)) }()
 	}
 	// What is mounted in a namespace of its own goes with that, whoever is killed.
-	must := c.IsSet("at") || !uhfs.CanMount()
+	must := c.IsSet("at") || c.IsSet("writable") || c.IsSet("output") || !uhfs.CanMount()
 	aside := must || own || place.Here().MayBeKilled()
 	at := c.String("at")
 	switch {
@@ -104,10 +112,16 @@ func runExec(c *cli.Context) error {
 		args[i] = strings.ReplaceAll(a, "{}", at)
 	}
 	req.Target = at
+	over, err := job.OpenOver(c.String("writable"), c.StringSlice("output"), dir, req.Spec, at)
+	if err != nil {
+		return err
+	}
+	defer over.Close()
+	req.Layer = !over.Empty()
 	cmd := exec.Command(args[0], args[1:]...)
 	start, handedOver := cmd.Start, func() {}
 	if aside {
-		switch a, err := job.StartAside(at, dir.MountSource(), []string{"inside", "--"}, args); {
+		switch a, err := job.StartAside(at, dir.MountSource(), over.Stack, []string{"inside", "--"}, args, over.Holds()...); {
 		case err == nil:
 			defer a.Stop()
 			var offer string
@@ -130,7 +144,9 @@ func runExec(c *cli.Context) error {
 	if !c.Bool("quiet") {
 		sayHints(v.Info, at)
 	}
-	err = job.Run(c.Context, cmd, start, at)
+	if err = over.Claim(req.MountRequest, v.Info); err == nil {
+		err = job.Run(c.Context, cmd, start, at)
+	}
 	if bad := v.End(client, req.Clean); err == nil {
 		err = bad
 	} else {
@@ -148,10 +164,11 @@ func insideCommand() *cli.Command {
 			if len(args) > 0 && args[0] == "--" {
 				args = args[1:]
 			}
-			if len(args) < 3 {
+			var over upper.Stack
+			if len(args) < 4 || json.Unmarshal([]byte(args[2]), &over) != nil {
 				return usage("inside is for exec")
 			}
-			return job.Inside(args[0], args[1], args[2:])
+			return job.Inside(args[0], args[1], over, args[3:])
 		},
 	}
 }

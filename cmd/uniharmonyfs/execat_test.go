@@ -12,6 +12,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/uniharmony/uniharmonyfs/internal/maker"
 )
 
 // needNamespaces skips a test where an ordinary user can have no namespaces: in a chroot,
@@ -116,7 +118,12 @@ func TestExecAt(t *testing.T) {
 // own makes a dataset of the user's own, with content in it.
 func (u *user) own(t *testing.T, name string) string {
 	t.Helper()
-	_, made := serve(t, u, files(name, 1, 20_000))
+	return u.ownOf(t, files(name, 1, 20_000))
+}
+
+func (u *user) ownOf(t *testing.T, d maker.Dataset) string {
+	t.Helper()
+	_, made := serve(t, u, d)
 	if u.uid != 0 {
 		err := filepath.WalkDir(made.Dir, func(path string, _ os.DirEntry, err error) error {
 			if err == nil {

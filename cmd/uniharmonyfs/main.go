@@ -50,7 +50,7 @@ func newApp() *cli.App {
 		CommandNotFound: func(*cli.Context, string) {}, // permute has told
 		Description:     description,
 		Commands: []*cli.Command{
-			mountCommand(), unmountCommand(), execCommand(), getCommand(), listCommand(),
+			mountCommand(), unmountCommand(), execCommand(), changesCommand(), getCommand(), listCommand(),
 			prefetchCommand(), pinCommand(), unpinCommand(), evictCommand(), verifyCommand(),
 			statusCommand(), cleanCommand(), doctorCommand(), demoCommand(),
 			completionCommand(), versionCommand(), manCommand(), daemonCommand(), checkIndexCommand(), insideCommand(),

@@ -77,6 +77,9 @@ type MountRequest struct {
 	Prefetch bool `json:"prefetch,omitempty"`
 	// Umask is the caller's, for the target and what is missing above it.
 	Umask uint32 `json:"umask,omitempty"`
+	// Layer is for a view that is going to lie below another file system, such as an
+	// overlay: its files look writable to their owner.
+	Layer bool `json:"layer,omitempty"`
 }
 
 // DefaultPatience is how long reads in a mount wait out an outage.

@@ -1,6 +1,7 @@
 package job
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -17,12 +18,14 @@ import (
 
 	uhfs "github.com/uniharmony/uniharmonyfs/fs"
 	"github.com/uniharmony/uniharmonyfs/internal/advice"
+	"github.com/uniharmony/uniharmonyfs/internal/upper"
 )
 
 // Inside is the process that becomes a command in namespaces of its own. It mounts a
 // connection called name at a path, hands it over at descriptor 3, waits there for the
-// word that the view is served, and is the command from then on.
-func Inside(at, name string, args []string) error {
+// word that the view is served, puts over it what belongs there, and is the command from
+// then on. What else is open, it keeps: the upper directory's lock.
+func Inside(at, name string, over upper.Stack, args []string) error {
 	parent := os.Getppid()
 	file := os.NewFile(3, "exec")
 	conn, err := net.FileConn(file)
@@ -51,15 +54,20 @@ func Inside(at, name string, args []string) error {
 		return &Exit{Code: 1} // exec has gone, or told why there is no view
 	}
 	word.Close()
+	// What follows is of the thread that becomes the command, and what it starts dies with it.
+	runtime.LockOSThread()
+	if !over.Empty() {
+		if err := over.Mount(at); err != nil {
+			return err
+		}
+	}
 	// Who stands where the view is now stands in it.
 	if wd == at || strings.HasPrefix(wd, strings.TrimSuffix(at, "/")+"/") {
 		if err := os.Chdir(wd); err != nil {
 			return advice.New(advice.Failed, "the working directory is not in the view", err, "run it from a directory that is, or is elsewhere")
 		}
 	}
-	// What follows is of the thread that becomes the command. It dies with exec, and is
-	// the user that it was, without the rights that mounting takes.
-	runtime.LockOSThread()
+	// It dies with exec, and is the user that it was, without the rights that mounting takes.
 	if err := unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(syscall.SIGKILL), 0, 0, 0); err != nil {
 		return err
 	}
@@ -96,10 +104,14 @@ type Aside struct {
 }
 
 // StartAside starts a command in namespaces of its own, where a connection called name
-// is mounted at a path. insideArgs are those with which this program calls [Inside]. The
-// calling goroutine is locked to its thread, with which the command dies.
-func StartAside(at, name string, insideArgs, args []string) (a *Aside, err error) {
+// is mounted at a path. insideArgs are those with which this program calls [Inside], and
+// keeps are files that the command keeps open. The calling goroutine is locked to its
+// thread, with which the command dies.
+func StartAside(at, name string, over upper.Stack, insideArgs, args []string, keeps ...*os.File) (a *Aside, err error) {
 	refuse := func(err error) error {
+		if !over.Empty() {
+			return advice.New(advice.CannotMount, "cannot put anything over a view for one command", err, "ask the administrator for user namespaces, or run it as root: uniharmonyfs doctor tells what this system lacks")
+		}
 		return advice.New(advice.CannotMount, "cannot mount at "+at+" for one command", err, "without --at the view is mounted elsewhere, and {} is where", "fuse3 brings fusermount3, with which ordinary users can mount")
 	}
 	self, err := os.Executable()
@@ -117,15 +129,19 @@ func StartAside(at, name string, insideArgs, args []string) (a *Aside, err error
 	if err != nil {
 		return nil, err
 	}
+	stack, err := json.Marshal(over)
+	if err != nil {
+		return nil, err
+	}
 	a = &Aside{word: conn.(*net.UnixConn)}
-	a.Cmd = exec.Command(self, slices.Concat(insideArgs, []string{at, name}, args)...)
-	a.Cmd.Stdin, a.Cmd.Stdout, a.Cmd.Stderr, a.Cmd.ExtraFiles = os.Stdin, os.Stdout, os.Stderr, []*os.File{theirs}
+	a.Cmd = exec.Command(self, slices.Concat(insideArgs, []string{at, name, string(stack)}, args)...)
+	a.Cmd.Stdin, a.Cmd.Stdout, a.Cmd.Stderr, a.Cmd.ExtraFiles = os.Stdin, os.Stdout, os.Stderr, append([]*os.File{theirs}, keeps...)
 	a.Cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Cloneflags: syscall.CLONE_NEWNS}
 	if uid, gid := os.Geteuid(), os.Getegid(); uid != 0 {
 		a.Cmd.SysProcAttr.Cloneflags |= syscall.CLONE_NEWUSER
 		a.Cmd.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{ContainerID: uid, HostID: uid, Size: 1}}
 		a.Cmd.SysProcAttr.GidMappings = []syscall.SysProcIDMap{{ContainerID: gid, HostID: gid, Size: 1}}
-		a.Cmd.SysProcAttr.AmbientCaps = []uintptr{unix.CAP_SYS_ADMIN}
+		a.Cmd.SysProcAttr.AmbientCaps = append([]uintptr{unix.CAP_SYS_ADMIN}, upper.Rights...)
 	}
 	a.Cmd.Env = append(os.Environ(), "UNIHARMONYFS_MOUNT="+at)
 	if err := a.Cmd.Start(); err != nil {

@@ -117,6 +117,7 @@ func (m *Mount) Serve() error {
 		Control:    m,
 		FsName:     m.Dir.MountSource(),
 		AllowOther: m.request.AllowOther,
+		Layer:      m.request.Layer,
 		ObjectDir:  m.Dir.Objects(),
 		Log:        m.Log,
 	})

@@ -1,0 +1,240 @@
+package main_test
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// hashes are those of all files below some directories.
+func hashes(t *testing.T, dirs ...string) map[string]string {
+	t.Helper()
+	found := make(map[string]string)
+	for _, dir := range dirs {
+		err := filepath.WalkDir(dir, func(path string, e os.DirEntry, err error) error {
+			if err != nil || !e.Type().IsRegular() {
+				return err
+			}
+			f, err := os.Open(path)
+			if err != nil {
+				return err
+			}
+			defer f.Close()
+			h := sha256.New()
+			_, err = io.Copy(h, f)
+			found[path] = fmt.Sprintf("%x", h.Sum(nil))
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	return found
+}
+
+const madeImage = "sub-00/anat/sub-00_run-000_T1w.nii.gz"
+
+// What a command writes over a view is in the directory that was given for it, is listed,
+// and is there for the next command; what is below stays as it is.
+func TestExecWritable(t *testing.T) {
+	asBoth(t, func(t *testing.T, u *user) {
+		made := u.own(t, "one")
+		dir := u.path("written")
+		on := func(script string) []string {
+			return []string{"exec", "--dataset", made, "--writable", dir, "--", "sh", "-ec", "cd {}; " + script}
+		}
+		u.must(on("true")...)
+		if out := u.must("changes", dir); out != "" {
+			t.Errorf("nothing was written, and changed is\n%s", out)
+		}
+		before := hashes(t, made)
+		u.must(on(`
+			mkdir -p derivatives/tool/empty; echo new >derivatives/tool/out
+			echo more >>README
+			printf X | dd of=` + madeImage + ` bs=1 seek=5000 conv=notrunc 2>/dev/null
+			echo other >t; mv t dataset_description.json
+			test "$(id -u):$(id -g)" = "$(stat -c %u:%g README)"`)...)
+		if after := hashes(t, made); !maps.Equal(after, before) {
+			t.Errorf("the dataset was %v, and is %v", before, after)
+		}
+		if text, err := os.ReadFile(filepath.Join(dir, "files/README")); string(text) != "made for a test\nmore\n" {
+			t.Errorf("it wrote %q, %v", text, err)
+		}
+		if text, err := os.ReadFile(filepath.Join(dir, "files", madeImage)); len(text) != 10_000 || text[5000] != 'X' {
+			t.Errorf("%d bytes, %v", len(text), err)
+		}
+		want := "changed  README\nchanged  dataset_description.json\ncreated  derivatives/tool/empty/\ncreated  derivatives/tool/out\nchanged  " + madeImage + "\n"
+		if out := u.must("changes", dir); out != want {
+			t.Errorf("changed is\n%s", out)
+		}
+		// The next one goes on there.
+		out := u.must(on(`cat README derivatives/tool/out; rm -r sub-00 derivatives; mkdir sub-00; echo again >sub-00/new; rm README; ls`)...)
+		if out != "made for a test\nmore\nnew\ndataset_description.json\nsub-00\n" {
+			t.Errorf("it sees\n%s", out)
+		}
+		want = "deleted  README\nchanged  dataset_description.json\ndeleted  " + madeImage + "\ncreated  sub-00/new\n"
+		if out := u.must("changes", dir); out != want {
+			t.Errorf("changed is\n%s", out)
+		}
+		// Another selection of the same version is the same files.
+		u.must("exec", "--dataset", made, "--run", "0", "--writable", dir, "--", "test", "-e", "{}/sub-00/new")
+		var first struct{ Path, Change string }
+		if err := json.NewDecoder(strings.NewReader(u.must("changes", "--json", dir))).Decode(&first); err != nil || first.Path != "README" || first.Change != "deleted" {
+			t.Errorf("%+v, %v", first, err)
+		}
+		// What the view had is not known everywhere: then what replaced something is new.
+		if r := u.run("changes", "--cache", u.path("none"), dir); !strings.Contains(r.out, "created  dataset_description.json\n") || !strings.Contains(r.out, "changed  sub-00/\n") || !strings.Contains(r.errout, "not known") {
+			t.Errorf("%+v", r)
+		}
+		u.run("clean", "--all", "--cache", u.path("none"))
+		if out := u.must("exec", "--dataset", made, "--", "sh", "-c", `cat {}/README; wc -c <{}/`+madeImage); out != "made for a test\n10000\n" {
+			t.Errorf("without it the view is\n%s", out)
+		}
+		u.fails(7, nil, on("exit 7")...)
+	})
+}
+
+// A directory takes what is written over one version, by one command at a time, and holds
+// nothing else.
+func TestExecWritableRefuses(t *testing.T) {
+	asBoth(t, func(t *testing.T, u *user) {
+		made, other := u.own(t, "one"), u.ownOf(t, files("two", 2, 100))
+		dir := u.path("written")
+		writes := func(dataset, dir string) []string {
+			return []string{"exec", "--dataset", dataset, "--writable", dir, "--", "true"}
+		}
+		cmd := u.command(context.Background(), "exec", "--dataset", made, "--writable", dir, "--", "sh", "-c", "echo ready; read line")
+		in, err := cmd.StdinPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		ready, err := cmd.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		ready.Read(make([]byte, 6))
+		u.fails(6, []string{"another command writes there"}, writes(made, dir)...)
+		in.Close()
+		cmd.Wait()
+		u.must(writes(made, dir)...)
+		// What the command has started still writes there.
+		flag := u.path("flag")
+		u.must("exec", "--dataset", made, "--writable", dir, "--", "sh", "-c", `(while ! test -e "$0"; do sleep 0.05; done) >/dev/null 2>&1 &`, flag)
+		u.fails(6, []string{"something that it has started"}, writes(made, dir)...)
+		write(t, flag, "")
+		eventually(t, "it is free", func() bool { return u.run(writes(made, dir)...).code == 0 })
+
+		u.fails(6, []string{"was written over " + made, "--version", "another directory"}, writes(other, dir)...)
+		os.WriteFile(u.path("full"), nil, 0o666)
+		u.fails(6, []string{"cannot write to", "not a directory"}, writes(made, u.path("full"))...)
+		os.Mkdir(u.path("mine"), 0o777)
+		os.Chmod(u.path("mine"), 0o777)
+		write(t, u.path("mine/thing"), "")
+		u.fails(6, []string{`it holds "thing"`, "empty or new"}, writes(made, u.path("mine"))...)
+		u.fails(6, []string{"inside the dataset"}, writes(made, filepath.Join(made, "w"))...)
+		u.fails(6, []string{"inside the cache"}, writes(made, filepath.Join(u.cache, "w"))...)
+		u.fails(6, []string{"the cache", "lies inside it"}, writes(made, u.dir)...)
+		u.fails(6, []string{"what the view hides"}, "exec", "--dataset", made, "--at", u.path("mine"), "--writable", u.path("mine/w"), "--", "true")
+		u.fails(6, []string{"no such file", "empty or new"}, writes(made, u.path("no/where"))...)
+		u.fails(2, []string{"is not the DIR"}, "changes", u.path("mine"))
+		u.fails(2, []string{"takes the DIR"}, "changes")
+		// What was made for nothing is not left.
+		u.fails(3, []string{"nothing matches"}, "exec", "--dataset", made, "--sub", "none", "--writable", u.path("new"), "--", "true")
+		for _, path := range []string{u.path("new"), u.path("mine/w"), filepath.Join(made, "w")} {
+			if _, err := os.Stat(path); err == nil {
+				t.Errorf("%s is left", path)
+			}
+		}
+	})
+}
+
+// Whoever is killed, nothing is mounted any more, and what was written is there.
+func TestExecWritableThatIsKilled(t *testing.T) {
+	asBoth(t, func(t *testing.T, u *user) {
+		made, dir := u.own(t, "one"), u.path("written")
+		for _, whom := range []string{"the program", "the command", "the daemon"} {
+			cmd := u.command(context.Background(), "exec", "--dataset", made, "--writable", dir, "--", "sh", "-c", `echo "$0" >{}/out; echo $$; exec sleep 300`, whom)
+			out, err := cmd.StdoutPipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			pid := 0
+			if _, err := fmt.Fscan(out, &pid); err != nil {
+				t.Fatal(err)
+			}
+			switch whom {
+			case "the program":
+				cmd.Process.Kill()
+			case "the command":
+				syscall.Kill(pid, syscall.SIGKILL)
+			case "the daemon":
+				syscall.Kill(u.daemon(), syscall.SIGKILL)
+				eventually(t, "the daemon is gone", func() bool { return u.daemon() == 0 })
+				cmd.Process.Signal(syscall.SIGTERM)
+			}
+			cmd.Wait()
+			eventually(t, whom+" was killed, and nothing is left", func() bool {
+				left := u.execs()
+				if whom == "the program" { // it could not remove what it had made
+					for _, l := range left {
+						os.Remove(l)
+					}
+				}
+				return syscall.Kill(pid, 0) != nil && len(left) == 0 && (u.daemon() == 0 || len(u.status().Mounts) == 0)
+			})
+			if text, err := os.ReadFile(filepath.Join(dir, "files/out")); string(text) != whom+"\n" {
+				t.Errorf("it wrote %q, %v", text, err)
+			}
+		}
+	})
+}
+
+// onOverlay mounts an overlay of two directories of the test's.
+func onOverlay(t *testing.T, u *user, name string) string {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("skipped: only root can mount an overlay for others")
+	}
+	for _, dir := range []string{"lower", "upper", "work", ""} {
+		path := filepath.Join(u.path(name), dir)
+		if err := os.MkdirAll(path, 0o777); err != nil {
+			t.Fatal(err)
+		}
+		os.Chmod(path, 0o777)
+	}
+	at := u.path(name)
+	if err := unix.Mount("overlay", at, "overlay", 0, fmt.Sprintf("lowerdir=%s/lower,upperdir=%[1]s/upper,workdir=%[1]s/work", at)); err != nil {
+		t.Skip("skipped: no overlay can be mounted here: ", err)
+	}
+	t.Cleanup(func() { takeAway(t, u, at) })
+	return at
+}
+
+// The kernel puts no overlay over one that is over one: where it reads cached files
+// through an overlay by itself, as in containers, it does not do so below another.
+func TestExecWritableWithTheCacheOnAnOverlay(t *testing.T) {
+	u := execUser(t)
+	u.cache = filepath.Join(onOverlay(t, u, "container"), "cache")
+	_, made := serve(t, u, files("one", 1, 20_000))
+	out := u.must("exec", "--dataset", made.Dir, "--writable", u.path("written"), "--", "sh", "-ec",
+		`wc -c <{}/`+madeImage+`; echo more >>{}/README; grep -o "{} .* - overlay " /proc/self/mountinfo | grep -o overlay`)
+	if out != "10000\noverlay\n" {
+		t.Errorf("it says\n%s", out)
+	}
+}

@@ -1,0 +1,81 @@
+package job
+
+import (
+	"context"
+	"encoding/json"
+	"os"
+
+	"github.com/uniharmony/uniharmonyfs/fetch"
+	"github.com/uniharmony/uniharmonyfs/internal/cachedir"
+	"github.com/uniharmony/uniharmonyfs/internal/control"
+	"github.com/uniharmony/uniharmonyfs/internal/upper"
+)
+
+// Over is what is put over a view, and the upper directory in it, if any.
+type Over struct {
+	upper.Stack
+	dir *upper.Dir
+}
+
+// OpenOver takes an upper directory (none: "") and outputs, each as NAME=DIR, for a view
+// of a dataset at a path. Errors are those of [upper.Open] and [upper.Outputs].
+func OpenOver(writable string, outputs []string, cache cachedir.Dir, dataset, at string) (o Over, err error) {
+	apart := []upper.Place{{What: "the cache", Path: string(cache)}, {What: "the dataset", Path: fetch.LocalPath(dataset)}, {What: "what the view hides", Path: at}}
+	if o.Outputs, err = upper.Outputs(outputs, apart...); err != nil || writable == "" {
+		return o, err
+	}
+	if o.dir, err = upper.Open(writable, apart...); err == nil {
+		o.Upper = o.dir.Path
+	}
+	return o, err
+}
+
+// Holds are the files that hold the upper directory.
+func (o Over) Holds() []*os.File {
+	if o.dir == nil {
+		return nil
+	}
+	return []*os.File{o.dir.Lock()}
+}
+
+// Close gives the upper directory up.
+func (o Over) Close() {
+	if o.dir != nil {
+		o.dir.Close()
+	}
+}
+
+// Claim takes note of the view, as it can be listed again.
+func (o Over) Claim(req control.MountRequest, info control.MountInfo) error {
+	if o.dir == nil {
+		return nil
+	}
+	of := req.Dataset
+	view, err := json.Marshal(control.ListRequest{Selection: req.Selection, Dataset: control.Dataset{
+		Spec: of.Spec, Version: info.Commit, Template: of.Template, Recursive: of.Recursive, RecursionLimit: of.RecursionLimit,
+	}})
+	if err != nil {
+		return err
+	}
+	return o.dir.Claim(info.Dataset, info.Commit, view)
+}
+
+// Below lists the files of the views that an upper directory was written over, without
+// the network.
+func Below(ctx context.Context, client *control.Client, r upper.Record) (paths []string, err error) {
+	for _, view := range r.Views {
+		var req control.ListRequest
+		if err := json.Unmarshal(view, &req); err != nil {
+			return nil, err
+		}
+		req.Offline = true
+		_, err := client.List(ctx, req, nil, func(f control.File) error {
+			paths = append(paths, f.Path)
+			return nil
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return paths, nil
+}
