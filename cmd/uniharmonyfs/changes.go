@@ -16,7 +16,7 @@ import (
 func writableFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: "writable", Usage: "keep in `DIR` what is written, changed and deleted in the view; what is below stays as it is", Category: catGeneral},
-		&cli.StringSliceFlag{Name: "output", Usage: "a directory to write to, as derivatives/NAME of the view: `NAME=DIR` (may be repeated)", Category: catGeneral},
+		&cli.GenericFlag{Name: "output", Value: &upper.Given{}, Usage: "a directory to write to, as derivatives/NAME of the view: `NAME=DIR` (may be repeated)", Category: catGeneral},
 	}
 }
 

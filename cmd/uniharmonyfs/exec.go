@@ -39,7 +39,7 @@ EXAMPLES:
    uniharmonyfs exec --sub 03286 -- mriqc {} ~/out participant
    uniharmonyfs exec --sub 03286 --at /data -- ls -R /data
    uniharmonyfs exec --sub 03286 --writable ~/work -- pybids layout {} {}/.pybids
-   uniharmonyfs exec --sub 03286 --output mriqc=~/out -- mriqc {} {}/derivatives/mriqc participant
+   uniharmonyfs exec --sub 03286 --output mriqc="$HOME/out" -- mriqc {} {}/derivatives/mriqc participant
    uniharmonyfs exec --dataset ds000001 --clean -- sh -c 'du -sh "$UNIHARMONYFS_MOUNT"'`,
 		Flags: flags(selectionFlags(), datasetFlags(), generalFlags(), viewFlags(), writableFlags(), []cli.Flag{
 			&cli.StringFlag{Name: "at", Usage: "show the view at `PATH`, an existing directory, to the command alone; others see what is in it", Category: catGeneral},
@@ -112,7 +112,7 @@ func runExec(c *cli.Context) error {
 		args[i] = strings.ReplaceAll(a, "{}", at)
 	}
 	req.Target = at
-	over, err := job.OpenOver(c.String("writable"), c.StringSlice("output"), dir, req.Spec, at)
+	over, err := job.OpenOver(c.String("writable"), *c.Generic("output").(*upper.Given), dir, req.Spec, at)
 	if err != nil {
 		return err
 	}

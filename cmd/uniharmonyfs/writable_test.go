@@ -8,12 +8,15 @@ import (
 	"io"
 	"maps"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/uniharmony/uniharmonyfs/internal/maker"
 )
 
 // hashes are those of all files below some directories.
@@ -236,5 +239,183 @@ func TestExecWritableWithTheCacheOnAnOverlay(t *testing.T) {
 		`wc -c <{}/`+madeImage+`; echo more >>{}/README; grep -o "{} .* - overlay " /proc/self/mountinfo | grep -o overlay`)
 	if out != "10000\noverlay\n" {
 		t.Errorf("it says\n%s", out)
+	}
+}
+
+// A directory to write to is at its place in the view, also where that is read-only, and
+// where there are derivatives in the dataset; none of it counts as written over the view.
+func TestExecOutput(t *testing.T) {
+	asBoth(t, func(t *testing.T, u *user) {
+		d := files("one", 1, 20_000)
+		d.Files = append(d.Files, maker.File{Path: "derivatives/old/dataset_description.json", Data: []byte(`{"Name":"old","BIDSVersion":"1.10.0"}`)})
+		made := u.ownOf(t, d)
+		out, comma := u.path("out"), u.path("out, too")
+		on := func(args ...string) []string {
+			return append([]string{"exec", "--dataset", made, "--derivatives=old", "--output", "tool=" + out, "--output", "other=" + comma}, args...)
+		}
+		said := u.must(on("--", "sh", "-ec", `cd {}; echo one >derivatives/tool/f; echo two >derivatives/other/f; ls derivatives; cat derivatives/old/*; ls; ! touch here 2>/dev/null; wc -c <`+madeImage)...)
+		if said != "old\nother\ntool\n"+`{"Name":"old","BIDSVersion":"1.10.0"}`+"README\ndataset_description.json\nderivatives\nsub-00\n10000\n" {
+			t.Errorf("it says\n%s", said)
+		}
+		for path, want := range map[string]string{out: "one\n", comma: "two\n"} {
+			if text, err := os.ReadFile(filepath.Join(path, "f")); string(text) != want {
+				t.Errorf("%s has %q, %v", path, text, err)
+			}
+		}
+		dir := u.path("written")
+		said = u.must(on("--writable", dir, "--", "sh", "-ec", `cd {}; cat derivatives/tool/f; echo more >>derivatives/tool/f; echo new >derivatives/new`)...)
+		if said != "one\n" {
+			t.Errorf("it says\n%s", said)
+		}
+		if said := u.must("changes", dir); said != "created  derivatives/new\n" {
+			t.Errorf("changed is\n%s", said)
+		}
+		u.fails(2, []string{"NAME=DIR"}, "exec", "--dataset", made, "--output", "a/b="+out, "--", "true")
+		u.fails(6, []string{"inside the dataset"}, "exec", "--dataset", made, "--output", "a="+made, "--", "true")
+	})
+}
+
+// needHelper skips a test where fuse-overlayfs is missing.
+func needHelper(t *testing.T) {
+	t.Helper()
+	if _, err := exec.LookPath("fuse-overlayfs"); err != nil {
+		t.Skip("skipped: no fuse-overlayfs on this machine")
+	}
+}
+
+// helpers are the processes of fuse-overlayfs that write in a directory.
+func helpers(dir string) (pids []string) {
+	procs, _ := filepath.Glob("/proc/[0-9]*")
+	for _, p := range procs {
+		cmd, _ := os.ReadFile(p + "/cmdline")
+		if !strings.Contains(string(cmd), "fuse-overlayfs\x00") {
+			continue
+		}
+		fds, _ := filepath.Glob(p + "/fd/*")
+		for _, fd := range fds {
+			if to, err := os.Readlink(fd); err == nil && strings.HasPrefix(to, dir) {
+				pids = append(pids, filepath.Base(p))
+				break
+			}
+		}
+	}
+	return pids
+}
+
+// Where the kernel puts no overlay, as with what is written on one, fuse-overlayfs does;
+// it ends with the command.
+func TestExecWritableWithFuseOverlayfs(t *testing.T) {
+	needHelper(t)
+	asBoth(t, func(t *testing.T, u *user) {
+		made := u.own(t, "one")
+		dir := filepath.Join(onOverlay(t, u, "container"), "written")
+		t.Cleanup(func() { eventually(t, "no helper is left", func() bool { return len(helpers(dir)) == 0 }) })
+		on := func(script string) []string {
+			return []string{"exec", "--dataset", made, "--writable", dir, "--output", "tool=" + u.path("out"), "--", "sh", "-ec", "cd {}; " + script}
+		}
+		before := hashes(t, made)
+		out := u.must(on(`
+			mkdir -p derivatives/mine; echo new >derivatives/mine/out; echo out >derivatives/tool/f
+			echo more >>README; echo other >t; mv t dataset_description.json
+			wc -c <` + madeImage + `; rm -r sub-00; mkdir sub-00; echo again >sub-00/new
+			grep -o "{} .* - fuse.fuse-overlayfs" /proc/self/mountinfo | wc -l`)...)
+		if out != "10000\n1\n" {
+			t.Errorf("it says\n%s", out)
+		}
+		if after := hashes(t, made); !maps.Equal(after, before) {
+			t.Errorf("the dataset was %v, and is %v", before, after)
+		}
+		want := "changed  README\nchanged  dataset_description.json\ncreated  derivatives/mine/out\ndeleted  " + madeImage + "\ncreated  sub-00/new\n"
+		if out := u.must("changes", dir); out != want {
+			t.Errorf("changed is\n%s", out)
+		}
+		if out := u.must(on(`cat README derivatives/tool/f; rm README; ls . sub-00`)...); out != "made for a test\nmore\nout\n.:\ndataset_description.json\nderivatives\nsub-00\n\nsub-00:\nnew\n" {
+			t.Errorf("it sees\n%s", out)
+		}
+		if out := u.must("changes", dir); !strings.HasPrefix(out, "deleted  README\n") {
+			t.Errorf("changed is\n%s", out)
+		}
+		cmd := u.command(context.Background(), on(`echo last >last; echo ready; exec sleep 300`)...)
+		ready, err := cmd.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		ready.Read(make([]byte, 6))
+		if len(helpers(dir)) == 0 {
+			t.Error("there is no fuse-overlayfs")
+		}
+		cmd.Process.Kill()
+		cmd.Wait()
+		eventually(t, "nothing is left of a program that was killed", func() bool {
+			for _, l := range u.execs() {
+				os.Remove(l)
+			}
+			return len(helpers(dir)) == 0 && len(u.status().Mounts) == 0
+		})
+		if text, err := os.ReadFile(filepath.Join(dir, "files/last")); string(text) != "last\n" {
+			t.Errorf("it wrote %q, %v", text, err)
+		}
+
+		// Without it there is nothing to be done, and what to do is said.
+		bin := u.path("bin")
+		os.Mkdir(bin, 0o755)
+		for _, name := range []string{"git", "sh", "true"} {
+			path, err := exec.LookPath(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			os.Symlink(path, filepath.Join(bin, name))
+		}
+		u.env = append(u.env, "PATH="+bin)
+		u.fails(6, []string{"cannot write to " + dir, "fuse-overlayfs is missing", "apt-get install fuse-overlayfs"}, on("true")...)
+		other := filepath.Join(u.path("container"), "other")
+		u.fails(6, []string{"cannot write to " + other, "the kernel's overlayfs refuses", "another file system"}, "exec", "--dataset", made, "--writable", other, "--", "true")
+	})
+}
+
+// A directory on FUSE is refused, also by its name.
+func TestExecWritableOnFUSE(t *testing.T) {
+	needHelper(t)
+	if os.Geteuid() != 0 {
+		t.Skip("skipped: only root can mount something for others")
+	}
+	u := execUser(t)
+	made := u.own(t, "one")
+	for _, dir := range []string{"lower", "upper", "work", "fuse"} {
+		os.Mkdir(u.path(dir), 0o777)
+	}
+	if out, err := exec.Command("fuse-overlayfs", "-o", fmt.Sprintf("lowerdir=%s,upperdir=%s,workdir=%s", u.path("lower"), u.path("upper"), u.path("work")), u.path("fuse")).CombinedOutput(); err != nil {
+		t.Skipf("skipped: %v: %s", err, out)
+	}
+	t.Cleanup(func() { takeAway(t, u, u.path("fuse")) })
+	u.fails(6, []string{"it lies on FUSE", "local disk"}, "exec", "--dataset", made, "--writable", u.path("fuse/written"), "--", "true")
+	if _, err := os.Stat(u.path("fuse/written")); err == nil {
+		t.Error("what was made for nothing is left")
+	}
+	// What is only shown there may lie anywhere.
+	u.must("exec", "--dataset", made, "--output", "tool="+u.path("fuse/out"), "--", "touch", "{}/derivatives/tool/f")
+	if _, err := os.Stat(u.path("fuse/out/f")); err != nil {
+		t.Error(err)
+	}
+}
+
+// Where an ordinary user can have no namespaces, nothing is put over a view.
+func TestExecWritableWithoutNamespaces(t *testing.T) {
+	u := execUser(t)
+	u.becomeOrdinary()
+	needNamespaces(t, u)
+	made := u.own(t, "one")
+	cmd := u.plain("unshare", "--user", "--map-current-user", "--keep-caps", "sh", "-c", `echo 0 >/proc/sys/user/max_user_namespaces && exec "$@"`, "sh", binary,
+		"exec", "--dataset", made, "--writable", u.path("written"), "--", "true")
+	cmd.Env = u.command(context.Background()).Env
+	out, err := cmd.CombinedOutput()
+	if code := cmd.ProcessState.ExitCode(); code != 6 || !strings.Contains(string(out), "gives no namespaces") || !strings.Contains(string(out), "administrator") {
+		t.Errorf("exit %d, %v: %s", code, err, out)
+	}
+	if _, err := os.Stat(u.path("written")); err == nil {
+		t.Error("what was made for nothing is left")
 	}
 }

@@ -19,7 +19,7 @@ type Over struct {
 
 // OpenOver takes an upper directory (none: "") and outputs, each as NAME=DIR, for a view
 // of a dataset at a path. Errors are those of [upper.Open] and [upper.Outputs].
-func OpenOver(writable string, outputs []string, cache cachedir.Dir, dataset, at string) (o Over, err error) {
+func OpenOver(writable string, outputs upper.Given, cache cachedir.Dir, dataset, at string) (o Over, err error) {
 	apart := []upper.Place{{What: "the cache", Path: string(cache)}, {What: "the dataset", Path: fetch.LocalPath(dataset)}, {What: "what the view hides", Path: at}}
 	if o.Outputs, err = upper.Outputs(outputs, apart...); err != nil || writable == "" {
 		return o, err

@@ -12,22 +12,25 @@ import (
 	"github.com/uniharmony/uniharmonyfs/internal/cachedir"
 )
 
-// Outputs reads NAME=DIR, and makes a DIR that is missing. What was cut at the commas of a
-// DIR is put together again. Errors are of the kind [advice.Usage], or, where a DIR cannot
+// Given are the values of a flag, each as it was given: paths may have commas.
+type Given []string
+
+// Set implements flag.Value.
+func (g *Given) Set(value string) error {
+	*g = append(*g, value)
+	return nil
+}
+
+// String implements flag.Value.
+func (g *Given) String() string { return strings.Join(*g, " ") }
+
+// Outputs reads NAME=DIR, and makes a DIR that is missing. Errors are of the kind [advice.Usage], or, where a DIR cannot
 // be written to or lies in a place, [advice.CannotMount].
-func Outputs(given []string, apart ...Place) (outputs []Output, err error) {
-	var whole []string
+func Outputs(given Given, apart ...Place) (outputs []Output, err error) {
 	for _, g := range given {
-		if n := len(whole); n > 0 && !strings.Contains(g, "=") {
-			whole[n-1] += "," + g
-			continue
-		}
-		whole = append(whole, g)
-	}
-	for _, g := range whole {
 		name, dir, ok := strings.Cut(g, "=")
 		if !ok || dir == "" || name == "" || name == "." || name == ".." || strings.ContainsAny(name, "/\x00") {
-			return nil, advice.New(advice.Usage, "--output "+g+" is not NAME=DIR", errors.New("NAME is a plain name, of a directory in derivatives"), "for example: --output fmriprep=~/out")
+			return nil, advice.New(advice.Usage, "--output "+g+" is not NAME=DIR", errors.New("NAME is a plain name, of a directory in derivatives"), "for example: --output fmriprep=/home/you/out")
 		}
 		if slices.ContainsFunc(outputs, func(o Output) bool { return o.Name == name }) {
 			return nil, advice.New(advice.Usage, "--output "+name+" is given twice", nil)
