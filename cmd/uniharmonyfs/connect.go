@@ -2,13 +2,11 @@ package main
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
 	"os/signal"
-	"path/filepath"
 	"runtime"
 	"runtime/debug"
 	"strconv"
@@ -24,7 +22,6 @@ import (
 	"github.com/uniharmony/uniharmonyfs/internal/control"
 	"github.com/uniharmony/uniharmonyfs/internal/daemon"
 	"github.com/uniharmony/uniharmonyfs/internal/job"
-	"github.com/uniharmony/uniharmonyfs/internal/place"
 )
 
 // connect reaches the daemon of the command's cache.
@@ -36,46 +33,13 @@ func connect(c *cli.Context) (*control.Client, error) {
 	return connectTo(c, dir, programVersion())
 }
 
-// connectHere is connect for what is mounted: the daemon must not be where its mounts are
-// not seen here, or end with what is not of here.
+// connectHere is connect for what is mounted; see [job.ConnectHere].
 func connectHere(c *cli.Context) (*control.Client, error) {
 	dir, err := cacheDir(c)
 	if err != nil {
 		return nil, err
 	}
-	here := place.Here()
-	return connectFit(c, dir, programVersion(), func(at place.Place) string { return at.MayGo(here) })
-}
-
-// connectForCommand is connect for a view of one command, which goes with that command: its
-// daemon is of the same host, namespaces and job, or the command's own (own), in the room,
-// and borrows what the other's cache has.
-func connectForCommand(c *cli.Context, room func() (*job.Room, error)) (client *control.Client, own bool, err error) {
-	dir, err := cacheDir(c)
-	if err != nil {
-		return nil, false, err
-	}
-	here := place.Here()
-	client, err = connectFit(c, dir, programVersion(), func(at place.Place) string { return at.Apart(here) })
-	var elsewhere *control.ElsewhereError
-	if !errors.As(err, &elsewhere) {
-		return client, false, err
-	}
-	r, err := room()
-	if err != nil {
-		return nil, false, err
-	}
-	self, err := program()
-	if err != nil {
-		return nil, false, err
-	}
-	if !c.Bool("quiet") {
-		fmt.Fprintf(os.Stderr, "note: the cache %s is served by %v: %s. This command has a cache of its own while it runs, and borrows from that one.\n", printable(string(dir)), elsewhere.At, elsewhere.Why)
-	}
-	client, err = r.StartDaemon(c.Context, programVersion(), func(cache cachedir.Dir) *exec.Cmd {
-		return exec.Command(self, "daemon", "--cache", string(cache), "--temporary", "--lender", string(dir))
-	})
-	return client, true, err
+	return job.ConnectHere(c.Context, dir, programVersion())
 }
 
 // anyVersion is that of a daemon that is only looked at, or whose mounts are
@@ -83,29 +47,7 @@ func connectForCommand(c *cli.Context, room func() (*job.Room, error)) (client *
 const anyVersion = ""
 
 func connectTo(c *cli.Context, dir cachedir.Dir, version string) (*control.Client, error) {
-	return connectFit(c, dir, version, nil)
-}
-
-func connectFit(c *cli.Context, dir cachedir.Dir, version string, fit control.Fit) (*control.Client, error) {
-	self, err := program()
-	if err != nil {
-		return nil, err
-	}
-	return control.Connect(c.Context, dir, version, fit, func() *exec.Cmd {
-		return exec.Command(self, "daemon", "--cache", string(dir))
-	})
-}
-
-// program is the path of this one, also in containers that have no /proc.
-func program() (string, error) {
-	path, err := os.Executable()
-	if err == nil {
-		return path, nil
-	}
-	if path, err = exec.LookPath(os.Args[0]); err != nil {
-		return "", err
-	}
-	return filepath.Abs(path)
+	return job.Connect(c.Context, dir, version, nil)
 }
 
 // daemonCommand runs the daemon. Other commands start it when they need it.
@@ -193,7 +135,7 @@ func sayFault(w io.Writer, err error) error {
 
 // checkIndex opens the index in a process of its own.
 func checkIndex(dir string) error {
-	self, err := program()
+	self, err := job.Program()
 	if err != nil {
 		return err
 	}

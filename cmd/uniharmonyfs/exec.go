@@ -5,17 +5,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
-	"os/exec"
-	"path/filepath"
-	"runtime"
-	"strings"
 
 	"github.com/urfave/cli/v2"
 
-	uhfs "github.com/uniharmony/uniharmonyfs/fs"
 	"github.com/uniharmony/uniharmonyfs/internal/control"
 	"github.com/uniharmony/uniharmonyfs/internal/job"
-	"github.com/uniharmony/uniharmonyfs/internal/place"
 	"github.com/uniharmony/uniharmonyfs/internal/upper"
 )
 
@@ -54,32 +48,7 @@ func runExec(c *cli.Context) error {
 	if len(args) == 0 {
 		return usage("exec runs a command, and none is given", "for example: uniharmonyfs exec --sub 03286 -- ls -R {}")
 	}
-	if err := job.CanRun(args[0]); err != nil {
-		return err
-	}
 	view, err := viewRequest(c)
-	if err != nil {
-		return err
-	}
-	req := control.HoldRequest{MountRequest: view, Clean: c.Bool("clean")}
-	req.ID = rand.Text()
-	// The kernel takes the thread that started a process for the parent that it dies with.
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	job.Sweep()
-	var room *job.Room
-	defer func() {
-		if room != nil {
-			report(os.Stderr, false, room.Close())
-		}
-	}()
-	newRoom := func() (_ *job.Room, err error) {
-		if room == nil {
-			room, err = job.NewRoom()
-		}
-		return room, err
-	}
-	client, own, err := connectForCommand(c, newRoom)
 	if err != nil {
 		return err
 	}
@@ -87,72 +56,27 @@ func runExec(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	if own {
-		dir = room.Cache()
-		defer func() { report(os.Stderr, false, room.StopDaemon(client)) }()
-	}
-	// What is mounted in a namespace of its own goes with that, whoever is killed.
-	must := c.IsSet("at") || c.IsSet("writable") || c.IsSet("output") || !uhfs.CanMount()
-	aside := must || own || place.Here().MayBeKilled()
-	at := c.String("at")
-	switch {
-	case c.IsSet("at"):
-	case aside:
-		if _, err := newRoom(); err != nil {
-			return err
-		}
-		at, req.Directories = room.View(), room.Directories()
-	default:
-		at = filepath.Join(os.TempDir(), job.ViewName+req.ID[:12])
-	}
-	if at, err = filepath.Abs(at); err != nil {
-		return err
-	}
-	for i, a := range args {
-		args[i] = strings.ReplaceAll(a, "{}", at)
-	}
-	req.Target = at
-	over, err := job.OpenOver(c.String("writable"), *c.Generic("output").(*upper.Given), dir, req.Spec, at)
-	if err != nil {
-		return err
-	}
-	defer over.Close()
-	req.Layer = !over.Empty()
-	cmd := exec.Command(args[0], args[1:]...)
-	start, handedOver := cmd.Start, func() {}
-	if aside {
-		switch a, err := job.StartAside(at, dir.MountSource(), over.Stack, []string{"inside", "--"}, args, over.Holds()...); {
-		case err == nil:
-			defer a.Stop()
-			var offer string
-			if offer, handedOver, err = client.Offer(a.Device); err != nil {
-				return err
-			}
-			req.Device, req.Target = offer, fmt.Sprintf("/proc/%d/root%s", a.Cmd.Process.Pid, at)
-			cmd, start = a.Cmd, a.GoOn
-		case must:
-			return err
-		}
-	}
+	req := control.HoldRequest{MountRequest: view, Clean: c.Bool("clean")}
+	req.ID = rand.Text()
 	p := newProgress(c)
-	v, err := job.Hold(c.Context, client, req, p.show)
-	p.done()
-	handedOver()
-	if err != nil {
-		return err
-	}
-	if !c.Bool("quiet") {
-		sayHints(v.Info, at)
-	}
-	if err = over.Claim(req.MountRequest, v.Info); err == nil {
-		err = job.Run(c.Context, cmd, start, at)
-	}
-	if bad := v.End(client, req.Clean); err == nil {
-		err = bad
-	} else {
-		report(os.Stderr, false, bad)
-	}
-	return err
+	defer p.done()
+	return job.Exec(c.Context, job.Options{
+		View: req, Args: args, At: c.String("at"), Upper: c.String("writable"), Outputs: *c.Generic("output").(*upper.Given),
+		Cache: dir, Version: programVersion(), Inside: []string{"inside", "--"},
+		Progress: p.show,
+		Ready: func(info control.MountInfo, at string) {
+			p.done()
+			if !c.Bool("quiet") {
+				sayHints(info, at)
+			}
+		},
+		Elsewhere: func(e *control.ElsewhereError) {
+			if !c.Bool("quiet") {
+				fmt.Fprintf(os.Stderr, "note: the cache %s is served by %v: %s. This command has a cache of its own while it runs, and borrows from that one.\n", printable(string(dir)), e.At, e.Why)
+			}
+		},
+		Report: func(err error) { report(os.Stderr, false, err) },
+	})
 }
 
 // insideCommand is the process that becomes the command of exec --at.

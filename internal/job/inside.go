@@ -114,7 +114,7 @@ func StartAside(at, name string, over upper.Stack, insideArgs, args []string, ke
 		}
 		return advice.New(advice.CannotMount, "cannot mount at "+at+" for one command", err, "without --at the view is mounted elsewhere, and {} is where", "fuse3 brings fusermount3, with which ordinary users can mount")
 	}
-	self, err := os.Executable()
+	self, err := Program()
 	if err != nil {
 		return nil, err
 	}

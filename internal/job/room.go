@@ -22,19 +22,22 @@ import (
 // mounted, "cache" a cache of the command's own, if it has one. It goes with the command;
 // what is left where everything was killed at once, [Sweep] removes. Who is at work in it
 // has it locked (flock(2)).
+//
+// Its zero value is a room that is not there yet.
 type Room struct{ dir *os.File }
 
 // roomName is how the names of rooms begin.
 const roomName = "uniharmonyfs-job-"
 
-// NewRoom makes a room, and removes those that others have left.
-func NewRoom() (*Room, error) {
-	Sweep()
-	dir, err := makeRoom(os.TempDir())
-	if err != nil {
-		return nil, advice.New(advice.Failed, "there is no place for what the command needs", err, "set TMPDIR to a directory on a disk of this host")
+// Make makes the room, if it is not there yet.
+func (r *Room) Make() (err error) {
+	if r.dir != nil {
+		return nil
 	}
-	return &Room{dir}, nil
+	if r.dir, err = makeRoom(os.TempDir()); err != nil {
+		return advice.New(advice.Failed, "there is no place for what the command needs", err, "set TMPDIR to a directory on a disk of this host")
+	}
+	return nil
 }
 
 // Cache is a place for a cache.
@@ -46,10 +49,13 @@ func (r *Room) View() string { return filepath.Join(r.dir.Name(), "view") }
 // Directories are what is left when nothing is in the room, the innermost first.
 func (r *Room) Directories() []string { return []string{r.View(), r.dir.Name()} }
 
-// Close removes the room.
+// Close removes the room, if it is there.
 func (r *Room) Close() error {
-	defer r.dir.Close()
+	if r.dir == nil {
+		return nil
+	}
 	defer Sweep()
+	defer r.dir.Close()
 	return emptyRoom(r.dir.Name())
 }
 
@@ -141,15 +147,15 @@ func Sweep() {
 	mounts, _ := uhfs.ListMounts()
 	for _, m := range mounts {
 		cache, ours := cachedir.OfMount(m.FsName)
-		if ours && strings.HasPrefix(m.Target, filepath.Join(in, ViewName)) && !control.IsServed(cache) {
+		if ours && strings.HasPrefix(m.Target, filepath.Join(in, viewName)) && !control.IsServed(cache) {
 			uhfs.DetachStale(m.Target)
 			os.Remove(m.Target)
 		}
 	}
 }
 
-// ViewName is how the names of directories begin that views are mounted at for commands.
-const ViewName = "uniharmonyfs-exec-"
+// viewName is how the names of directories begin that views are mounted at for commands.
+const viewName = "uniharmonyfs-exec-"
 
 // emptyRoom removes a room that is locked, unless its daemon is still there.
 func emptyRoom(path string) error {

@@ -11,15 +11,15 @@ import (
 	"github.com/uniharmony/uniharmonyfs/internal/upper"
 )
 
-// Over is what is put over a view, and the upper directory in it, if any.
-type Over struct {
+// over is what is put over a view, and the upper directory in it, if any.
+type over struct {
 	upper.Stack
 	dir *upper.Dir
 }
 
-// OpenOver takes an upper directory (none: "") and outputs, each as NAME=DIR, for a view
+// openOver takes an upper directory (none: "") and outputs, each as NAME=DIR, for a view
 // of a dataset at a path. Errors are those of [upper.Open] and [upper.Outputs].
-func OpenOver(writable string, outputs upper.Given, cache cachedir.Dir, dataset, at string) (o Over, err error) {
+func openOver(writable string, outputs upper.Given, cache cachedir.Dir, dataset, at string) (o over, err error) {
 	apart := []upper.Place{{What: "the cache", Path: string(cache)}, {What: "the dataset", Path: fetch.LocalPath(dataset)}, {What: "what the view hides", Path: at}}
 	if o.Outputs, err = upper.Outputs(outputs, apart...); err != nil || writable == "" {
 		return o, err
@@ -30,23 +30,23 @@ func OpenOver(writable string, outputs upper.Given, cache cachedir.Dir, dataset,
 	return o, err
 }
 
-// Holds are the files that hold the upper directory.
-func (o Over) Holds() []*os.File {
+// holds are the files that hold the upper directory.
+func (o over) holds() []*os.File {
 	if o.dir == nil {
 		return nil
 	}
 	return []*os.File{o.dir.Lock()}
 }
 
-// Close gives the upper directory up.
-func (o Over) Close() {
+// close gives the upper directory up.
+func (o over) close() {
 	if o.dir != nil {
 		o.dir.Close()
 	}
 }
 
-// Claim takes note of the view, as it can be listed again.
-func (o Over) Claim(req control.MountRequest, info control.MountInfo) error {
+// claim takes note of the view, as it can be listed again.
+func (o over) claim(req control.MountRequest, info control.MountInfo) error {
 	if o.dir == nil {
 		return nil
 	}
