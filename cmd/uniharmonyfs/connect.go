@@ -33,13 +33,27 @@ func connect(c *cli.Context) (*control.Client, error) {
 	return connectTo(c, dir, programVersion())
 }
 
-// connectHere is connect for what is mounted; see [job.ConnectHere].
-func connectHere(c *cli.Context) (*control.Client, error) {
+// connectForMount is connect for a mount; see [job.ConnectHere]. One of a connection that
+// was given goes with this process, if that stays; see [job.ConnectOwn].
+func connectForMount(c *cli.Context, given bool) (client *control.Client, end func() error, err error) {
+	end = func() error { return nil }
 	dir, err := cacheDir(c)
-	if err != nil {
-		return nil, err
+	switch {
+	case err != nil:
+		return nil, end, err
+	case given && c.Bool("foreground"):
+		runtime.LockOSThread() // a daemon of its own goes with the thread that started it
+		return job.ConnectOwn(c.Context, dir, programVersion(), new(job.Room), func(e *control.ElsewhereError) { sayElsewhere(c, dir, e) })
 	}
-	return job.ConnectHere(c.Context, dir, programVersion())
+	client, err = job.ConnectHere(c.Context, dir, programVersion())
+	return client, end, err
+}
+
+// sayElsewhere tells that a view has a daemon of its own.
+func sayElsewhere(c *cli.Context, dir cachedir.Dir, e *control.ElsewhereError) {
+	if !c.Bool("quiet") {
+		fmt.Fprintf(os.Stderr, "note: the cache %s is served by %v: %s. This command has a cache of its own while it runs, and borrows from that one.\n", printable(string(dir)), e.At, e.Why)
+	}
 }
 
 // anyVersion is that of a daemon that is only looked at, or whose mounts are
@@ -59,6 +73,7 @@ func daemonCommand() *cli.Command {
 		Flags: flags(generalFlags(), []cli.Flag{
 			&cli.DurationFlag{Name: "grace", Usage: "how long to stay without mounts"},
 			&cli.BoolFlag{Name: "temporary", Usage: "remove the cache at the end"},
+			&cli.StringSliceFlag{Name: "remove", Usage: "and then these directories, if they are empty"},
 			&cli.StringFlag{Name: "lender", Usage: "use what another cache has"},
 		}),
 		Action: func(c *cli.Context) error {
@@ -85,13 +100,14 @@ func daemonCommand() *cli.Command {
 				runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + 2)
 			}
 			err = daemon.Run(c.Context, dir, daemon.Options{
-				Version:    programVersion(),
-				Grace:      c.Duration("grace"),
-				Temporary:  c.Bool("temporary"),
-				Lender:     cachedir.Dir(c.String("lender")),
-				CheckIndex: checkIndex,
-				Ready:      func() { fmt.Println("ready") },
-				Log:        dir.Log(os.Stderr),
+				Version:     programVersion(),
+				Grace:       c.Duration("grace"),
+				Temporary:   c.Bool("temporary"),
+				Directories: c.StringSlice("remove"),
+				Lender:      cachedir.Dir(c.String("lender")),
+				CheckIndex:  checkIndex,
+				Ready:       func() { fmt.Println("ready") },
+				Log:         dir.Log(os.Stderr),
 			})
 			return sayFault(os.Stdout, err)
 		},

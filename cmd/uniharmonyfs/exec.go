@@ -3,7 +3,6 @@ package main
 import (
 	"crypto/rand"
 	"encoding/json"
-	"fmt"
 	"os"
 
 	"github.com/urfave/cli/v2"
@@ -70,12 +69,8 @@ func runExec(c *cli.Context) error {
 				sayHints(info, at)
 			}
 		},
-		Elsewhere: func(e *control.ElsewhereError) {
-			if !c.Bool("quiet") {
-				fmt.Fprintf(os.Stderr, "note: the cache %s is served by %v: %s. This command has a cache of its own while it runs, and borrows from that one.\n", printable(string(dir)), e.At, e.Why)
-			}
-		},
-		Report: func(err error) { report(os.Stderr, false, err) },
+		Elsewhere: func(e *control.ElsewhereError) { sayElsewhere(c, dir, e) },
+		Report:    func(err error) { report(os.Stderr, false, err) },
 	})
 }
 

@@ -250,6 +250,11 @@ func TestJobsInTwoControlGroups(t *testing.T) {
 			t.Errorf("%q", got)
 		}
 		b.ends()
+		// When the program alone is killed, its daemon clears up.
+		b = u.exec(t, two, with...)
+		b.cmd.Process.Kill()
+		b.cmd.Wait()
+		eventually(t, "nothing is left", func() bool { return len(u.rooms()) == 0 && len(u.daemons()) == 0 })
 		// What was killed all at once, the next one clears up.
 		b = u.exec(t, two, with...)
 		b.does("cat " + second + " | wc -c")
@@ -265,6 +270,55 @@ func TestJobsInTwoControlGroups(t *testing.T) {
 func cmdline(pid string) string {
 	raw, _ := os.ReadFile(filepath.Join("/proc", pid, "cmdline"))
 	return strings.ReplaceAll(string(raw), "\x00", " ")
+}
+
+// A connection that a container's program has mounted is served by a daemon of the
+// container, whoever else serves the cache.
+func TestMountOfADescriptorInAnotherControlGroup(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("skipped: only root can mount here without fusermount3")
+	}
+	u := execUser(t)
+	jobUser(t, u)
+	one, two := newCgroup(t), newCgroup(t)
+	made := u.own(t, "one")
+	a := u.exec(t, one, "--dataset", made)
+	at := u.path("container")
+	if err := os.Mkdir(at, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	device, err := os.OpenFile("/dev/fuse", os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Mount("fuse", at, "fuse", unix.MS_NOSUID|unix.MS_NODEV, fmt.Sprintf("fd=%d,rootmode=40000,user_id=0,group_id=0", device.Fd())); err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Unmount(at, unix.MNT_DETACH)
+	cmd := two.has(u.command(t.Context(), "mount", "--dataset", made, "/dev/fd/3", "-f"))
+	cmd.ExtraFiles = []*os.File{device}
+	var said bytes.Buffer
+	cmd.Stderr = &said
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	device.Close()
+	reads := func() bool {
+		out, err := exec.Command("sha256sum", filepath.Join(at, first)).Output()
+		return err == nil && len(out) > 0
+	}
+	eventually(t, "it is served", reads)
+	one.kill()
+	a.cmd.Wait()
+	if !reads() {
+		t.Error("it ended with the other's control group")
+	}
+	if err := unix.Unmount(at, 0); err != nil {
+		t.Error(err)
+	}
+	if err := cmd.Wait(); err != nil || !strings.Contains(said.String(), "cache of its own") {
+		t.Errorf("%v: %s", err, said.String())
+	}
 }
 
 // A mount is not made by a daemon that may go before it, and says whose that is; one that

@@ -78,12 +78,14 @@ func runMount(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	client, err := connectHere(c)
+	n, given := strings.CutPrefix(req.Target, descriptors)
+	client, end, err := connectForMount(c, given)
+	defer func() { report(os.Stderr, false, end()) }()
 	if err != nil {
 		return err
 	}
 	handedOver := func() {}
-	if n, is := strings.CutPrefix(req.Target, descriptors); is {
+	if given {
 		if handedOver, err = handOver(client, n, &req); err != nil {
 			return err
 		}

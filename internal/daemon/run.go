@@ -30,8 +30,10 @@ type Options struct {
 	// Grace is how long a daemon without mounts and requests stays; 0 is
 	// the default of 10 s.
 	Grace time.Duration
-	// Temporary says that the cache is removed when the daemon ends.
-	Temporary bool
+	// Temporary says that the cache is removed when the daemon ends, and then these
+	// directories, if they are empty.
+	Temporary   bool
+	Directories []string
 	// Lender is another cache of this user's, whose objects and clones are used where
 	// they are; "" is none.
 	Lender cachedir.Dir
@@ -206,6 +208,9 @@ func (d *daemon) close() error {
 	errs := []error{d.cache.Close(), d.datasets.Close(), d.index.Close()}
 	if d.options.Temporary || d.life != nil && d.life.wiping() {
 		errs = append(errs, d.dir.Remove())
+	}
+	for _, dir := range d.options.Directories {
+		os.Remove(dir)
 	}
 	d.log.Info("stop", "err", errors.Join(errs...))
 	return errors.Join(errs...)

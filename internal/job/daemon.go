@@ -42,26 +42,31 @@ func ConnectHere(ctx context.Context, cache cachedir.Dir, version string) (*cont
 	return Connect(ctx, cache, version, func(at place.Place) string { return at.MayGo(here) })
 }
 
-// connect reaches the daemon of a view that goes with this process: that of the cache, if
-// it is of the same host, namespaces and job, else one of this process's own in the room,
-// which borrows what the other's cache has.
-func (o Options) connect(ctx context.Context, room *Room) (client *control.Client, own bool, err error) {
+// ConnectOwn reaches the daemon of a view that goes with this process: that of the cache,
+// if it is of the same host, namespaces and job, else one of this process's own, which
+// borrows what the other's cache has; that is told. The calling goroutine is locked to its
+// thread. end ends what was begun here; nothing is mounted then.
+func ConnectOwn(ctx context.Context, cache cachedir.Dir, version string, room *Room, tell func(*control.ElsewhereError)) (client *control.Client, end func() error, err error) {
 	here := place.Here()
-	client, err = Connect(ctx, o.Cache, o.Version, func(at place.Place) string { return at.Apart(here) })
+	client, err = Connect(ctx, cache, version, func(at place.Place) string { return at.Apart(here) })
 	var elsewhere *control.ElsewhereError
 	if !errors.As(err, &elsewhere) {
-		return client, false, err
+		return client, room.Close, err
 	}
 	self, err := Program()
 	if err != nil {
-		return nil, false, err
+		return nil, room.Close, err
 	}
 	if err := room.Make(); err != nil {
-		return nil, false, err
+		return nil, room.Close, err
 	}
-	o.Elsewhere(elsewhere)
-	client, err = room.StartDaemon(ctx, o.Version, func(cache cachedir.Dir) *exec.Cmd {
-		return exec.Command(self, "daemon", "--cache", string(cache), "--temporary", "--lender", string(o.Cache))
+	tell(elsewhere)
+	client, err = room.startDaemon(ctx, version, func(own cachedir.Dir) *exec.Cmd {
+		args := []string{"daemon", "--cache", string(own), "--temporary", "--lender", string(cache)}
+		for _, dir := range room.Directories() {
+			args = append(args, "--remove", dir)
+		}
+		return exec.Command(self, args...)
 	})
-	return client, true, err
+	return client, room.Close, err
 }

@@ -46,15 +46,14 @@ func Exec(ctx context.Context, o Options) (err error) {
 	defer runtime.UnlockOSThread()
 	Sweep()
 	room := new(Room)
-	defer func() { o.Report(room.Close()) }()
-	client, own, err := o.connect(ctx, room)
+	client, end, err := ConnectOwn(ctx, o.Cache, o.Version, room, o.Elsewhere)
+	defer func() { o.Report(end()) }()
 	if err != nil {
 		return err
 	}
-	cache := o.Cache
+	own, cache := room.daemon != nil, o.Cache
 	if own {
 		cache = room.Cache()
-		defer func() { o.Report(room.StopDaemon(client)) }()
 	}
 	// What is mounted in a namespace of its own goes with that, whoever is killed.
 	must := o.At != "" || o.Upper != "" || len(o.Outputs) > 0 || !uhfs.CanMount()

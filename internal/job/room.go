@@ -24,7 +24,10 @@ import (
 // has it locked (flock(2)).
 //
 // Its zero value is a room that is not there yet.
-type Room struct{ dir *os.File }
+type Room struct {
+	dir    *os.File
+	daemon *control.Client // of the cache in it
+}
 
 // roomName is how the names of rooms begin.
 const roomName = "uniharmonyfs-job-"
@@ -49,31 +52,32 @@ func (r *Room) View() string { return filepath.Join(r.dir.Name(), "view") }
 // Directories are what is left when nothing is in the room, the innermost first.
 func (r *Room) Directories() []string { return []string{r.View(), r.dir.Name()} }
 
-// Close removes the room, if it is there.
+// Close ends the room's daemon, if there is one, and removes the room, if it is there.
 func (r *Room) Close() error {
 	if r.dir == nil {
 		return nil
 	}
 	defer Sweep()
 	defer r.dir.Close()
-	return emptyRoom(r.dir.Name())
+	var err error
+	if r.daemon != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), lastWords)
+		defer cancel()
+		err = r.daemon.StopAndWait(ctx)
+	}
+	return errors.Join(err, emptyRoom(r.dir.Name()))
 }
 
-// StartDaemon starts a daemon with a cache in the room, with the program that start
+// startDaemon starts a daemon with a cache in the room, with the program that start
 // returns for one. It ends at the latest when this process does: the calling goroutine is
-// locked to its thread. StopDaemon has it end before that, when nothing is mounted.
-func (r *Room) StartDaemon(ctx context.Context, version string, start func(cache cachedir.Dir) *exec.Cmd) (*control.Client, error) {
-	return control.Connect(ctx, r.Cache(), version, nil, func() *exec.Cmd {
+// locked to its thread.
+func (r *Room) startDaemon(ctx context.Context, version string, start func(cache cachedir.Dir) *exec.Cmd) (client *control.Client, err error) {
+	r.daemon, err = control.Connect(ctx, r.Cache(), version, nil, func() *exec.Cmd {
 		cmd := start(r.Cache())
 		cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
 		return cmd
 	})
-}
-
-func (r *Room) StopDaemon(client *control.Client) error {
-	ctx, cancel := context.WithTimeout(context.Background(), lastWords)
-	defer cancel()
-	return client.StopAndWait(ctx)
+	return r.daemon, err
 }
 
 func cacheIn(dir string) cachedir.Dir { return cachedir.Dir(filepath.Join(dir, "cache")) }
