@@ -203,9 +203,9 @@ func TestMountsAreAsTheKernelTells(t *testing.T) {
 	all, err := mountinfo.GetMountsFromReader(strings.NewReader(info), nil)
 	got := fromKernel(all)
 	want := []MountInfo{
-		{22, "0:21", "/proc", "proc", "proc"},
-		{36, "0:98", "/mnt/a b\\c\td\ne", "https%3A//x%2Cy z", "fuse.uniharmonyfs"},
-		{37, "0:99", "/mnt/bind", "", "fuse.uniharmonyfs"},
+		{22, "0:21", "/proc", "proc", true, "proc"},
+		{36, "0:98", "/mnt/a b\\c\td\ne", "https%3A//x%2Cy z", true, "fuse.uniharmonyfs"},
+		{37, "0:99", "/mnt/bind", "", false, "fuse.uniharmonyfs"},
 	}
 	if err != nil || len(got) != len(want) {
 		t.Fatalf("%+v, %v", got, err)

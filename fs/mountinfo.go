@@ -3,6 +3,7 @@ package fs
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/moby/sys/mountinfo"
 	"golang.org/x/sys/unix"
@@ -17,6 +18,7 @@ type MountInfo struct {
 	Device string // "major:minor"; the minor number is the FUSE connection's
 	Target string
 	FsName string // Options.FsName
+	Shared bool   // other mount namespaces may see it too
 	fstype string
 }
 
@@ -68,6 +70,7 @@ func fromKernel(all []*mountinfo.Info) (mounts []MountInfo) {
 	for _, i := range all {
 		mounts = append(mounts, MountInfo{
 			ID: i.ID, Device: fmt.Sprintf("%d:%d", i.Major, i.Minor), Target: i.Mountpoint, FsName: i.Source, fstype: i.FSType,
+			Shared: strings.Contains(i.Optional, "shared:"),
 		})
 	}
 	return mounts

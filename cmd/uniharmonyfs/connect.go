@@ -72,6 +72,7 @@ func daemonCommand() *cli.Command {
 		Usage:  "serve a cache (started by the other commands)",
 		Flags: flags(generalFlags(), []cli.Flag{
 			&cli.DurationFlag{Name: "grace", Usage: "how long to stay without mounts"},
+			&cli.DurationFlag{Name: "look", Usage: "how often to look whether anybody sees the mounts"},
 			&cli.BoolFlag{Name: "temporary", Usage: "remove the cache at the end"},
 			&cli.StringSliceFlag{Name: "remove", Usage: "and then these directories, if they are empty"},
 			&cli.StringFlag{Name: "lender", Usage: "use what another cache has"},
@@ -102,6 +103,7 @@ func daemonCommand() *cli.Command {
 			err = daemon.Run(c.Context, dir, daemon.Options{
 				Version:     programVersion(),
 				Grace:       c.Duration("grace"),
+				Look:        c.Duration("look"),
 				Temporary:   c.Bool("temporary"),
 				Directories: c.StringSlice("remove"),
 				Lender:      cachedir.Dir(c.String("lender")),

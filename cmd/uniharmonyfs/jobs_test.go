@@ -378,6 +378,48 @@ func TestDaemonInAnotherNamespace(t *testing.T) {
 	})
 }
 
+// A daemon in a mount namespace goes when nobody else is in that any more, and not before.
+func TestDaemonOfAVanishedNamespace(t *testing.T) {
+	asBoth(t, func(t *testing.T, u *user) {
+		made := u.own(t, "one")
+		flags := []string{"--mount"}
+		if u.uid != 0 {
+			flags = append(flags, "--user", "--map-root-user")
+		}
+		cmd := u.plain("unshare", append(flags, "sh", "-c", `
+			"$0" daemon --cache "$1" --look 50ms >"$1.said" & # it goes on without this shell
+			while ! grep -q ready "$1.said"; do sleep 0.05; done
+			"$0" mount --dataset "$2" "$3" >/dev/null || exit
+			echo mounted
+			read line
+			cat "$3/`+first+`" | wc -c`, binary, u.cache, made, u.path("mnt"))...)
+		cmd.Env = u.command(context.Background()).Env
+		in, err := cmd.StdinPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		out, err := cmd.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		lines := bufio.NewReader(out)
+		if said, err := lines.ReadString('\n'); err != nil || said != "mounted\n" {
+			cmd.Wait()
+			t.Fatalf("%q, %v", said, err)
+		}
+		time.Sleep(time.Second) // twenty looks
+		fmt.Fprintln(in)
+		if said, err := lines.ReadString('\n'); err != nil || said != "10000\n" {
+			t.Errorf("%q, %v", said, err)
+		}
+		cmd.Wait()
+		eventually(t, "the daemon goes", func() bool { return u.daemon() == 0 })
+	})
+}
+
 // A cache that is served on another host is refused at once, by name, and borrowed from
 // by commands.
 func TestDaemonOnAnotherHost(t *testing.T) {

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -8,10 +9,12 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/uniharmony/uniharmonyfs/cache"
 	"github.com/uniharmony/uniharmonyfs/fetch"
+	"github.com/uniharmony/uniharmonyfs/fs"
 	"github.com/uniharmony/uniharmonyfs/index"
 	"github.com/uniharmony/uniharmonyfs/internal/advice"
 	"github.com/uniharmony/uniharmonyfs/internal/annex"
@@ -30,6 +33,9 @@ type Options struct {
 	// Grace is how long a daemon without mounts and requests stays; 0 is
 	// the default of 10 s.
 	Grace time.Duration
+	// Look is how often it is looked whether anybody can still see the mounts; 0 is every
+	// 20 s.
+	Look time.Duration
 	// Temporary says that the cache is removed when the daemon ends, and then these
 	// directories, if they are empty.
 	Temporary   bool
@@ -141,12 +147,35 @@ func writeAt(f *os.File, said []byte) error {
 	return err
 }
 
+// isUnseen reports whether nobody is left in this mount namespace who could see what is
+// mounted, and nobody elsewhere does.
+func (d *daemon) isUnseen() bool {
+	if len(d.life.work()) > 0 || !place.IsAlone() {
+		return false
+	}
+	mounts, err := fs.ListMounts()
+	return err == nil && !slices.ContainsFunc(mounts, func(m fs.MountInfo) bool {
+		dir, ours := cachedir.OfMount(m.FsName)
+		return ours && dir == d.dir && m.Shared
+	})
+}
+
 // wait returns when the daemon is to stop.
 func (d *daemon) wait(ctx context.Context) {
 	tick := time.NewTicker(control.SignOfLife)
 	defer tick.Stop()
+	look := time.NewTicker(cmp.Or(d.options.Look, 20*time.Second))
+	defer look.Stop()
+	unseen := 0
 	for {
 		select {
+		case <-look.C:
+			if !d.isUnseen() {
+				unseen = 0
+			} else if unseen++; unseen > 1 {
+				d.log.Info("nobody is left in this mount namespace")
+				return
+			}
 		case <-ctx.Done():
 			d.log.Info("stopped by a signal")
 			return
