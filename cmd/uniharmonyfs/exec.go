@@ -36,6 +36,7 @@ EXAMPLES:
    uniharmonyfs exec --dataset ds000001 --clean -- sh -c 'du -sh "$UNIHARMONYFS_MOUNT"'`,
 		Flags: flags(selectionFlags(), datasetFlags(), generalFlags(), viewFlags(), writableFlags(), []cli.Flag{
 			&cli.StringFlag{Name: "at", Usage: "show the view at `PATH`, an existing directory, to the command alone; others see what is in it", Category: catGeneral},
+			&cli.BoolFlag{Name: "progress", Usage: "show on a terminal, while the command runs, what is fetched and waited for", Category: catGeneral},
 			&cli.BoolFlag{Name: "clean", Usage: "drop in the end what the view brought, but not pinned files", Category: catGeneral},
 		}),
 		Action: runExec,
@@ -70,7 +71,8 @@ func runExec(c *cli.Context) error {
 			}
 		},
 		Elsewhere: func(e *control.ElsewhereError) { sayElsewhere(c, dir, e) },
-		Report:    func(err error) { report(os.Stderr, false, err) },
+		Report:    func(err error) { p.done(); report(os.Stderr, false, err) },
+		Moment:    p.moments(c),
 	})
 }
 

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -20,6 +21,7 @@ import (
 
 	"github.com/uniharmony/uniharmonyfs/internal/maker"
 	"github.com/uniharmony/uniharmonyfs/internal/place"
+	"github.com/uniharmony/uniharmonyfs/internal/publisher"
 )
 
 // cgroup is a control group of the test's, as batch systems make them for jobs.
@@ -550,4 +552,26 @@ func objectOf(t *testing.T, u *user, made *maker.Made, path string) string {
 		t.Fatalf("%q, %v", found, err)
 	}
 	return found[0]
+}
+
+// --progress tells on a terminal what is fetched and who waits for it, and leaves nothing
+// there.
+func TestExecTellsWhatIsWaitedFor(t *testing.T) {
+	u := execUser(t)
+	s, made := serve(t, u, files("one", 2, 4<<20))
+	s.SetFault(publisher.Always(publisher.Slow(500_000)))
+	said := u.onTerminal("exec", "--progress", "--no-readahead", "--dataset", made.Dir, "--allow-address", "127.0.0.1", "--", "sha256sum", "{}/"+first)
+	if !strings.Contains(said, contentSum(t, made, first)) || !regexp.MustCompile(`0 of 4 files cached; fetching 1 file, \d+ KiB of 2.0 MiB; waiting: \d reader`).MatchString(said) {
+		t.Errorf("%q", said)
+	}
+	if i := strings.LastIndex(said, "\r\x1b[K"); i < 0 || strings.Contains(said[i:], "cached;") {
+		t.Errorf("its last line is left: %q", said)
+	}
+	// Without a terminal, or the flag, there is none.
+	if r := u.run("exec", "--progress", "--dataset", made.Dir, "--", "sleep", "1"); r.errout != "" {
+		t.Errorf("%q", r.errout)
+	}
+	if said := u.onTerminal("exec", "--dataset", made.Dir, "--", "sleep", "1"); strings.Contains(said, "files cached") {
+		t.Errorf("%q", said)
+	}
 }

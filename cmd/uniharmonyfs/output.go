@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path"
 	"strings"
 	"time"
 	"unicode"
@@ -13,6 +14,7 @@ import (
 	"github.com/dustin/go-humanize"
 	"github.com/schollz/progressbar/v3"
 	"github.com/uniharmony/uniharmonyfs/internal/control"
+	"github.com/uniharmony/uniharmonyfs/internal/job"
 	"github.com/urfave/cli/v2"
 	"golang.org/x/term"
 )
@@ -80,6 +82,7 @@ type progress struct {
 
 	enc   *json.Encoder // of --json-progress
 	meter meter
+	line  bool // one of moments is there
 }
 
 func newProgress(c *cli.Context) *progress {
@@ -134,7 +137,41 @@ func (p *progress) show(e control.Progress) {
 	p.bar.Set64(e.Done)
 }
 
+// moments tells what is being done for a command, in a line that is written over again:
+// nil where that is not wanted, or nobody would see it.
+func (p *progress) moments(c *cli.Context) func(job.Moment) {
+	if !c.Bool("progress") || p.off {
+		return nil
+	}
+	return func(m job.Moment) {
+		width, _, err := term.GetSize(int(os.Stderr.Fd()))
+		if err != nil || width <= 0 {
+			width = 80
+		}
+		p.line = true
+		fmt.Fprintf(os.Stderr, "\r\033[K%.*s", width-1, describeMoment(m))
+	}
+}
+
+func describeMoment(m job.Moment) string {
+	s := fmt.Sprintf("%d of %s cached", m.Cached, count(m.Files, "file"))
+	if m.Fetching > 0 {
+		s += fmt.Sprintf("; fetching %s, %s of %s", count(m.Fetching, "file"), size(m.Done), size(m.Total))
+	}
+	if m.Waiting > 0 {
+		s += fmt.Sprintf("; waiting: %s, for %s", count(m.Waiting, "reader"), printable(path.Base(m.Name)))
+	}
+	if m.Out != "" {
+		s += ": " + printable(m.Out)
+	}
+	return s
+}
+
 func (p *progress) done() {
+	if p.line {
+		fmt.Fprint(os.Stderr, "\r\033[K")
+		p.line = false
+	}
 	if p.bar != nil {
 		p.bar.Finish()
 		p.bar.Clear()

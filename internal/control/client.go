@@ -71,6 +71,13 @@ func newClient(dir cachedir.Dir, version string, start func() *exec.Cmd) *Client
 	}}}
 }
 
+// Only returns a client of the same daemon that starts none.
+func (c *Client) Only() *Client {
+	only := *c
+	only.run = nil
+	return &only
+}
+
 // reach makes sure that a daemon that will do is there.
 func (c *Client) reach(ctx context.Context) error {
 	if c.run == nil {

@@ -33,6 +33,7 @@ type Options struct {
 	Ready     func(info control.MountInfo, at string)
 	Elsewhere func(*control.ElsewhereError)
 	Report    func(error)
+	Moment    func(Moment) // while the command runs; nil tells nothing
 }
 
 // Exec runs a command on a view, and returns how it ended: as [Run] does, or with why
@@ -105,7 +106,12 @@ func Exec(ctx context.Context, o Options) (err error) {
 	}
 	o.Ready(v.Info, at)
 	if err = over.claim(req.MountRequest, v.Info); err == nil {
+		stop := func() {}
+		if o.Moment != nil {
+			stop = v.watch(client, o.Moment)
+		}
 		err = Run(ctx, cmd, start, at)
+		stop()
 	}
 	if bad := v.End(client, req.Clean); err == nil {
 		err = bad
