@@ -3,6 +3,7 @@ package main_test
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"fmt"
 	"io"
 	"os"
@@ -288,5 +289,38 @@ func TestExecThatIsKilled(t *testing.T) {
 	cmd.Process.Signal(syscall.SIGTERM)
 	if cmd.Wait(); cmd.ProcessState.ExitCode() != 130 {
 		t.Errorf("interrupted: %v", cmd.ProcessState)
+	}
+}
+
+// A hundred commands side by side, as a pipeline starts them, bring each file once.
+func TestHundredExecsAtOnce(t *testing.T) {
+	u := execUser(t)
+	s, made := serve(t, u, files("one", 10, 100_000))
+	want := contents(t, made)
+	var wg sync.WaitGroup
+	failed := make([]string, 100)
+	for n := range failed {
+		wg.Go(func() {
+			path := fmt.Sprintf("sub-00/anat/sub-00_run-%03d_T1w.nii.gz", n%10)
+			out, err := u.command(t.Context(), "exec", "--no-readahead", "--dataset", s.GitURL(made), "--", "sha256sum", "{}/"+path).CombinedOutput()
+			if sum, _, _ := strings.Cut(string(out), " "); err != nil || sum != fmt.Sprintf("%x", sha256.Sum256(want[path])) {
+				failed[n] = fmt.Sprintf("%d: %v: %s", n, err, out)
+			}
+		})
+	}
+	wg.Wait()
+	var bytes int64
+	for path, content := range want {
+		if strings.HasPrefix(path, "sub-") {
+			bytes += int64(len(content))
+		}
+	}
+	for _, f := range failed {
+		if f != "" {
+			t.Error(f)
+		}
+	}
+	if sent := s.Counts().Bytes; sent != bytes {
+		t.Errorf("%d bytes were sent, of %d", sent, bytes)
 	}
 }
