@@ -31,6 +31,7 @@ func (u *user) ownDir(name string) string {
 // What Apptainer does with --fusemount shows a view in its container, of each kind; the
 // container ends as its command does, and nothing is left.
 func TestApptainer(t *testing.T) {
+	t.Parallel()
 	asBoth(t, func(t *testing.T, u *user) {
 		s, made := serve(t, u, files("one", 1, 20_000))
 		u.ownDir("cache")
@@ -119,6 +120,7 @@ func devices(t *testing.T, cache string) (n int) {
 // Without --cache and HOME the cache is in the home directory that the container's list
 // of users has. Where the cache cannot be, the container's command is not kept waiting.
 func TestApptainerWithoutACache(t *testing.T) {
+	t.Parallel()
 	asBoth(t, func(t *testing.T, u *user) {
 		s, made := serve(t, u, files("one", 1, 20_000))
 		home := u.ownDir("home")
@@ -158,6 +160,7 @@ func TestApptainerWithoutACache(t *testing.T) {
 
 // A container that is killed leaves nothing, and its cache is as good as before.
 func TestApptainerThatIsKilled(t *testing.T) {
+	t.Parallel()
 	asBoth(t, func(t *testing.T, u *user) {
 		s, made := serve(t, u, files("one", 1, 20_000))
 		u.ownDir("cache")

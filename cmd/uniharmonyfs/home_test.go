@@ -31,6 +31,7 @@ func (u *user) becomeUnlisted() {
 // directory that the list of users has; where there is none, or none that can be used,
 // what to do is told.
 func TestWithoutAHome(t *testing.T) {
+	t.Parallel()
 	u := execUser(t)
 	u.becomeUnlisted()
 	made := u.own(t, "one")

@@ -100,8 +100,7 @@ func rootFS(t *testing.T, u *user) string {
 		t.Fatal(err)
 	}
 	os.Chmod(root, 0o755)
-	os.Chown(root, int(u.uid), int(u.uid))
-	for _, dir := range []string{"bin", "data", "dev", "etc", "fuse", "proc", "sys", "tmp", base} {
+	for _, dir := range []string{"bin", "data", "dev", "etc", "fuse", "proc", "sys", "tmp", "word", base} {
 		if err := os.MkdirAll(filepath.Join(root, dir), 0o755); err != nil {
 			t.Fatal(err)
 		}
@@ -117,8 +116,13 @@ func rootFS(t *testing.T, u *user) string {
 			}
 		}
 	}
-	for _, name := range []string{"cat", "echo", "false", "id", "ls", "pwd", "sh", "sha256sum", "sleep", "test", "touch", "wc"} {
+	for _, name := range []string{"cat", "echo", "false", "id", "ls", "pwd", "sh", "sha256sum", "sleep", "test", "touch", "true", "wc"} {
 		if err := os.Symlink("busybox", filepath.Join(root, "bin", name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, dir := range []string{"", "etc"} { // where containers' programs make more
+		if err := os.Chown(filepath.Join(root, dir), int(u.uid), int(u.uid)); err != nil {
 			t.Fatal(err)
 		}
 	}
