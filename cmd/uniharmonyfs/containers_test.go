@@ -228,7 +228,8 @@ func TestPodmanAndUnmount(t *testing.T) {
 	})
 }
 
-// A mount that is made after a container began is there with rslave, and not without.
+// A mount that is made after a container began comes, and goes, with rslave, and not
+// without.
 func TestPodmanAndLaterMounts(t *testing.T) {
 	t.Parallel()
 	asBoth(t, func(t *testing.T, u *user) {
@@ -240,15 +241,17 @@ func TestPodmanAndLaterMounts(t *testing.T) {
 			t.Fatal(err)
 		}
 		os.Chown(mnt, int(u.uid), int(u.uid))
-		with := p.begin(t, []string{"-v", dir + ":/data:ro,rslave"}, wait+"ls /data/mnt")
+		with := p.begin(t, []string{"-v", dir + ":/data:ro,rslave"}, wait+"ls /data/mnt; while test -e /data/mnt/README; do sleep 0.05; done; echo gone")
 		without := p.begin(t, []string{"-v", dir + ":/data:ro"}, wait+"ls /data/mnt")
 		u.must("mount", "--dataset", made, mnt)
-		with.end(t, 0)
 		without.end(t, 0)
+		write(t, with.word, "")
+		eventually(t, "it has looked", func() bool { return strings.Contains(read(t, with.out), "sub-00\n") })
+		u.must("unmount", mnt)
+		with.end(t, 0)
 		if !strings.Contains(read(t, with.out), "sub-00") || strings.Contains(read(t, without.out), "sub-00") {
 			t.Errorf("with rslave %q, without %q", read(t, with.out), read(t, without.out))
 		}
-		u.must("unmount", mnt)
 	})
 }
 
