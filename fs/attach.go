@@ -123,7 +123,11 @@ func attachDirect(target string, o *Options) (int, error) {
 	if o.AllowOther {
 		data += ",allow_other"
 	}
-	err = unix.Mount(o.FsName, target, "fuse."+fsSubtype, unix.MS_RDONLY|unix.MS_NOSUID|unix.MS_NODEV, data)
+	flags := uintptr(unix.MS_RDONLY | unix.MS_NOSUID | unix.MS_NODEV)
+	if o.writable {
+		flags &^= unix.MS_RDONLY
+	}
+	err = unix.Mount(o.FsName, target, "fuse."+fsSubtype, flags, data)
 	switch {
 	case err == nil:
 		return fd, nil
@@ -147,8 +151,12 @@ func attachHelper(target string, o *Options) (int, error) {
 	}
 	ours, theirs := os.NewFile(uintptr(pair[0]), "fusermount"), os.NewFile(uintptr(pair[1]), "fusermount")
 	defer ours.Close()
-	opts := fmt.Sprintf("ro,nosuid,nodev,default_permissions,max_read=%d,subtype=%s,fsname=%s",
-		maxRead, fsSubtype, optionEscape.Replace(o.FsName))
+	access := "ro"
+	if o.writable {
+		access = "rw"
+	}
+	opts := fmt.Sprintf("%s,nosuid,nodev,default_permissions,max_read=%d,subtype=%s,fsname=%s",
+		access, maxRead, fsSubtype, optionEscape.Replace(o.FsName))
 	if o.AllowOther {
 		opts += ",allow_other"
 	}

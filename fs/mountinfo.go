@@ -22,7 +22,10 @@ type MountInfo struct {
 	fstype string
 }
 
-func (m MountInfo) ours() bool { return m.fstype == "fuse."+fsSubtype }
+// ours also reports what shows a view with what was written over it: see [Over].
+func (m MountInfo) ours() bool {
+	return m.fstype == "fuse."+fsSubtype || m.fstype == "overlay" && strings.HasPrefix(m.FsName, fsSubtype+":")
+}
 
 // Dead reports whether the daemon of m is gone. It asks the daemon, as what
 // the kernel remembers can be seen for long after; so it waits for one that

@@ -94,7 +94,8 @@ type Options struct {
 
 	// Layer is for a view that something is put over, as an overlay: its files look
 	// writable to their owner, or could not be changed there either.
-	Layer bool
+	Layer    bool
+	writable bool // for a connection that another program serves
 
 	// StatFs returns the size of the file system and what is free, in bytes.
 	// nil: the views' bytes, and nothing free.

@@ -12,10 +12,14 @@ import (
 	"github.com/uniharmony/uniharmonyfs/internal/upper"
 )
 
-// writableFlags say what is put over a view.
+func writableFlag() cli.Flag {
+	return &cli.StringFlag{Name: "writable", Usage: "keep in `DIR` what is written, changed and deleted in the view; what is below stays as it is", Category: catGeneral}
+}
+
+// writableFlags say what is put over a view for one command.
 func writableFlags() []cli.Flag {
 	return []cli.Flag{
-		&cli.StringFlag{Name: "writable", Usage: "keep in `DIR` what is written, changed and deleted in the view; what is below stays as it is", Category: catGeneral},
+		writableFlag(),
 		&cli.GenericFlag{Name: "output", Value: &upper.Given{}, Usage: "a directory to write to, as derivatives/NAME of the view: `NAME=DIR` (may be repeated)", Category: catGeneral},
 	}
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/uniharmony/uniharmonyfs/internal/advice"
 	"github.com/uniharmony/uniharmonyfs/internal/control"
+	"github.com/uniharmony/uniharmonyfs/internal/upper"
 )
 
 func mountCommand() *cli.Command {
@@ -23,16 +24,21 @@ func mountCommand() *cli.Command {
 downloaded until a file is read. The command returns when the mount is ready. With
 /dev/fd/N as the TARGET, a connection is served that somebody has mounted already.
 
+With --writable DIR the files can be changed: DIR/files has what was written, and
+"changes DIR" tells what that is. The dataset stays as it is.
+
 EXAMPLES:
    uniharmonyfs mount --sub 03286 ~/ds004712
    uniharmonyfs mount --sub 03286,10975 --modality anat,func --budget 50GiB ~/study
    uniharmonyfs mount --dataset ~/datasets/mine --task rest,@none ~/view
    uniharmonyfs mount --dataset ds000001 --version 1.0.0 ~/ds000001
    uniharmonyfs mount --openneuro ~/openneuro        # all of it; also ds000001@1.0.0
+   uniharmonyfs mount --sub 03286 --writable ~/work ~/ds004712
    uniharmonyfs mount --foreground ~/ds004712        # for service managers`,
 		Flags: flags(selectionFlags(), datasetFlags(), generalFlags(), viewFlags(), []cli.Flag{
 			&cli.BoolFlag{Name: "openneuro", Usage: "a folder of all datasets of OpenNeuro, and derivatives of them; DATASET@VERSION is found by name", Category: catDataset},
 			&cli.StringSliceFlag{Name: "catalog", Usage: "a folder of the datasets of this `SUPERDATASET`, given as for --dataset (may be repeated)", Category: catDataset},
+			writableFlag(),
 			&cli.BoolFlag{Name: "foreground", Aliases: []string{"f"}, Usage: "stay until the mount is gone; a signal unmounts", Category: catGeneral},
 			&cli.BoolFlag{Name: "allow-other", Usage: "other users may read the mount", Category: catGeneral},
 		}),
@@ -120,6 +126,13 @@ func mountRequest(c *cli.Context) (req control.MountRequest, err error) {
 	}
 	req.OpenNeuro = c.Bool("openneuro")
 	req.AllowOther = c.Bool("allow-other")
+	if !c.IsSet("writable") {
+		return req, nil
+	}
+	if strings.HasPrefix(target, descriptors) || len(req.Catalogs) > 0 {
+		return req, usage("--writable is for a mount of one dataset at a TARGET")
+	}
+	req.Writable, err = upper.Check(c.String("writable"))
 	return req, err
 }
 

@@ -158,6 +158,9 @@ func mode(m control.MountInfo) string {
 	if m.Prefetching {
 		parts = append(parts, "prefetching")
 	}
+	if m.Writable != "" {
+		parts = append(parts, "written files are kept in "+m.Writable)
+	}
 	return strings.Join(parts, ", ")
 }
 

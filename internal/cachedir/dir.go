@@ -53,6 +53,9 @@ func (d Dir) Datasets() string { return d.path("datasets") }
 // Offers is where programs offer open files to the daemon, each at a socket.
 func (d Dir) Offers() string { return d.path("offers") }
 
+// Below is where views lie that something is put over.
+func (d Dir) Below() string { return d.path("below") }
+
 // Exists reports whether there is a cache at d.
 func (d Dir) Exists() bool {
 	have, err := os.ReadFile(d.path(markerName))
@@ -256,7 +259,7 @@ func (d Dir) Remove() error {
 		return errors.Join(err, fmt.Errorf("%s is a mount point inside the cache", at))
 	}
 	var errs []error
-	for _, name := range []string{"objects", "partial", "aside", "datasets", "index", "offers"} {
+	for _, name := range []string{"objects", "partial", "aside", "datasets", "index", "offers", "below"} {
 		errs = append(errs, RemoveTree(d.path(name)))
 	}
 	errs = append(errs, d.removeNewMarkers())

@@ -80,6 +80,16 @@ type MountRequest struct {
 	// Layer is for a view that is going to lie below another file system, such as an
 	// overlay: its files look writable to their owner.
 	Layer bool `json:"layer,omitempty"`
+	// Writable is an upper directory, an absolute path: what is written in the mount is kept
+	// there.
+	Writable string `json:"writable,omitempty"`
+}
+
+// Listed is the request that lists what a mount of a commit shows.
+func (r MountRequest) Listed(commit string) ListRequest {
+	return ListRequest{Selection: r.Selection, Dataset: Dataset{
+		Spec: r.Spec, Version: commit, Template: r.Template, Recursive: r.Recursive, RecursionLimit: r.RecursionLimit,
+	}}
 }
 
 // DefaultPatience is how long reads in a mount wait out an outage.
@@ -103,6 +113,7 @@ type MountInfo struct {
 	Hints       []string        `json:"hints,omitempty"`
 	Offline     bool            `json:"offline,omitempty"`
 	Passthrough bool            `json:"passthrough"`
+	Writable    string          `json:"writable,omitempty"`
 	Strict      bool            `json:"strict,omitempty"`
 	NoReadAhead bool            `json:"no_readahead,omitempty"`
 	Patience    time.Duration   `json:"patience"`

@@ -140,6 +140,10 @@ func (d *daemon) detachStale() {
 		d.log.Info("detached a stale mount", "target", m.Target)
 		d.mounts.detached(m.Target)
 	}
+	below, _ := filepath.Glob(filepath.Join(d.dir.Below(), "*"))
+	for _, place := range below {
+		os.Remove(place)
+	}
 }
 
 // holders names the processes that use files below target. It reads links in

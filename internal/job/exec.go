@@ -77,7 +77,7 @@ func Exec(ctx context.Context, o Options) (err error) {
 	for i, a := range o.Args {
 		args[i] = strings.ReplaceAll(a, "{}", at)
 	}
-	over, err := openOver(o.Upper, o.Outputs, o.Cache, req.Spec, at)
+	over, err := openOver(o.Upper, o.Outputs, os.FileMode(req.Umask), o.Cache, req.Spec, at)
 	if err != nil {
 		return err
 	}

@@ -57,7 +57,7 @@ func Inside(at, name string, over upper.Stack, args []string) error {
 	// What follows is of the thread that becomes the command, and what it starts dies with it.
 	runtime.LockOSThread()
 	if !over.Empty() {
-		if err := over.Mount(at); err != nil {
+		if _, err := over.Mount(at, uhfs.Over{Target: at, FsName: name}); err != nil {
 			return err
 		}
 	}

@@ -3,6 +3,7 @@ package job
 import (
 	"context"
 	"encoding/json"
+	"io/fs"
 	"os"
 
 	"github.com/uniharmony/uniharmonyfs/fetch"
@@ -19,12 +20,12 @@ type over struct {
 
 // openOver takes an upper directory (none: "") and outputs, each as NAME=DIR, for a view
 // of a dataset at a path. Errors are those of [upper.Open] and [upper.Outputs].
-func openOver(writable string, outputs upper.Given, cache cachedir.Dir, dataset, at string) (o over, err error) {
+func openOver(writable string, outputs upper.Given, umask fs.FileMode, cache cachedir.Dir, dataset, at string) (o over, err error) {
 	apart := []upper.Place{{What: "the cache", Path: string(cache)}, {What: "the dataset", Path: fetch.LocalPath(dataset)}, {What: "what the view hides", Path: at}}
 	if o.Outputs, err = upper.Outputs(outputs, apart...); err != nil || writable == "" {
 		return o, err
 	}
-	if o.dir, err = upper.Open(writable, apart...); err == nil {
+	if o.dir, err = upper.Open(writable, 0o777&^umask, apart...); err == nil {
 		o.Upper = o.dir.Path
 	}
 	return o, err
@@ -50,10 +51,7 @@ func (o over) claim(req control.MountRequest, info control.MountInfo) error {
 	if o.dir == nil {
 		return nil
 	}
-	of := req.Dataset
-	view, err := json.Marshal(control.ListRequest{Selection: req.Selection, Dataset: control.Dataset{
-		Spec: of.Spec, Version: info.Commit, Template: of.Template, Recursive: of.Recursive, RecursionLimit: of.RecursionLimit,
-	}})
+	view, err := json.Marshal(req.Listed(info.Commit))
 	if err != nil {
 		return err
 	}

@@ -37,6 +37,7 @@ type Mount struct {
 	Host
 	request control.MountRequest
 	device  *os.File // that was taken over, or nil
+	written *written // nil: the mount is read-only
 	served  *fs.Mounted
 	since   time.Time
 
@@ -94,8 +95,12 @@ func (m *Mount) Given() bool { return m.request.Device != "" }
 func (m *Mount) ID() string     { return m.request.ID }
 func (m *Mount) Target() string { return m.request.Target }
 
-// Take takes over the connection that is offered, if the request says so.
+// Take takes the upper directory, or takes over the connection that is offered, if the
+// request says so.
 func (m *Mount) Take(ctx context.Context) (err error) {
+	if m.request.Writable != "" {
+		return m.takeUpper()
+	}
 	switch {
 	case m.request.Device == "":
 		return nil
@@ -112,12 +117,12 @@ func (m *Mount) Take(ctx context.Context) (err error) {
 func (m *Mount) Serve() error {
 	defer close(m.attached)
 	served, err := fs.Mount(m.fs, fs.Options{
-		Target:     m.Target(),
+		Target:     m.viewAt(),
 		Device:     m.device,
 		Control:    m,
 		FsName:     m.Dir.MountSource(),
 		AllowOther: m.request.AllowOther,
-		Layer:      m.request.Layer,
+		Layer:      m.request.Layer || m.written != nil,
 		ObjectDir:  m.Dir.Objects(),
 		Log:        m.Log,
 	})
@@ -125,6 +130,12 @@ func (m *Mount) Serve() error {
 		return err
 	}
 	m.served = served
+	if m.written != nil {
+		if err := m.cover(); err != nil {
+			m.Detach()
+			return err
+		}
+	}
 	go m.Guard("tidying a mount", m.tidy)
 	m.version.Mounted(m.Target())
 	if m.folder != nil {
@@ -143,8 +154,19 @@ func (m *Mount) Closed() <-chan struct{} { return m.ctx.Done() }
 // Done is that of [fs.Mounted], as are Unmount and Detach.
 func (m *Mount) Done() <-chan struct{} { return m.served.Done() }
 
-func (m *Mount) Unmount() error { return m.ask(m.served.Unmount) }
-func (m *Mount) Detach() error  { return m.ask(m.served.Detach) }
+func (m *Mount) Unmount() error {
+	if m.written != nil {
+		return m.ask(func() error { return m.uncover(false) })
+	}
+	return m.ask(m.served.Unmount)
+}
+
+func (m *Mount) Detach() error {
+	if m.written != nil {
+		return m.ask(func() error { return m.uncover(true) })
+	}
+	return m.ask(m.served.Detach)
+}
 
 func (m *Mount) ask(end func() error) error {
 	before := m.asked.Swap(true)
@@ -165,7 +187,7 @@ func (m *Mount) Info() control.MountInfo {
 		Target: m.Target(), Dataset: v.Spec(), Version: v.Request.Version, Commit: string(v.Commit),
 		Selection: m.request.Selection, Files: m.shown.view.Files(), Bytes: m.shown.view.Bytes(),
 		Hidden: v.Hidden, Hints: m.shown.hints, Offline: v.Request.Offline,
-		Passthrough: m.served.Passthrough(), Strict: reads.Strict, NoReadAhead: reads.NoReadAhead, Patience: reads.Patience,
+		Passthrough: m.served.Passthrough(), Writable: m.request.Writable, Strict: reads.Strict, NoReadAhead: reads.NoReadAhead, Patience: reads.Patience,
 		Prefetching: m.prefetching.Load(), OpenFiles: m.served.OpenFiles(), Clone: v.Clone.Dir, Since: m.since,
 	}
 	for _, sub := range v.Subdatasets {

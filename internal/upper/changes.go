@@ -87,6 +87,7 @@ func (w *walker) under(dir string) []string {
 const (
 	deletedPrefix = ".wh."
 	opaqueName    = ".wh..wh..opq"
+	opaqueToo     = ".wh..opq" // a device, beside the other
 )
 
 func (w *walker) walk(dir string) error {
@@ -105,7 +106,7 @@ func (w *walker) walk(dir string) error {
 		path := filepath.Join(dir, e.Name())
 		deleted, marked := strings.CutPrefix(e.Name(), deletedPrefix)
 		switch {
-		case e.Name() == opaqueName:
+		case e.Name() == opaqueName, e.Name() == opaqueToo:
 		case marked && st.Mode().IsRegular() && st.Size() == 0:
 			w.deleted(filepath.Join(dir, deleted))
 		case isWhiteout(st):
@@ -160,7 +161,7 @@ func (w *walker) directory(path string) error {
 	switch opaque := isOpaque(real); {
 	case opaque && !w.known:
 		w.add(Changed, path+"/", 0)
-	case opaque:
+	case opaque && len(below) > 0:
 		for _, file := range below {
 			if _, err := os.Lstat(filepath.Join(w.root, file)); err != nil {
 				w.add(Deleted, file, 0)

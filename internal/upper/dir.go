@@ -28,6 +28,7 @@ const (
 type Dir struct {
 	Path    string // real and absolute
 	lock    *os.File
+	mode    fs.FileMode
 	made    bool // by us
 	ours    bool // locked
 	claimed bool
@@ -50,20 +51,30 @@ func refuse(path string, why error, do ...string) error {
 
 const anotherDir = "choose an empty or new directory"
 
-// Open takes an upper directory, and makes it if it is missing. Errors are of the kind
+// Open takes an upper directory, and makes it with a mode if it is missing. Errors are of the kind
 // [advice.CannotMount]: it is used by another command, holds other things, lies in a
 // place or around one, or is where nothing can be written over a view.
-func Open(path string, apart ...Place) (*Dir, error) {
+func Open(path string, mode fs.FileMode, apart ...Place) (*Dir, error) {
 	path, err := realPath(path)
 	if err != nil {
 		return nil, refuse(path, err, anotherDir)
 	}
-	d := &Dir{Path: path}
+	d := &Dir{Path: path, mode: mode}
 	if err := d.open(apart); err != nil {
 		d.Close()
 		return nil, err
 	}
 	return d, nil
+}
+
+// Check looks at an upper directory as Open does, leaves it alone, and returns its path.
+func Check(path string) (string, error) {
+	d, err := Open(path, 0o777)
+	if err != nil {
+		return path, err
+	}
+	d.Close()
+	return d.Path, nil
 }
 
 // realPath is that of a directory, which may be missing in one that is there.
@@ -84,7 +95,7 @@ func (d *Dir) open(apart []Place) (err error) {
 	if err := d.apart(apart); err != nil {
 		return err
 	}
-	switch err := os.Mkdir(d.Path, 0o777); {
+	switch err := makeDir(d.Path, d.mode); {
 	case err == nil:
 		d.made = true
 	case !errors.Is(err, fs.ErrExist):
@@ -107,11 +118,20 @@ func (d *Dir) open(apart []Place) (err error) {
 		return err
 	}
 	for _, name := range []string{filesName, workName} {
-		if err := os.Mkdir(filepath.Join(d.Path, name), 0o777); err != nil && !errors.Is(err, fs.ErrExist) {
+		if err := makeDir(filepath.Join(d.Path, name), d.mode); err != nil && !errors.Is(err, fs.ErrExist) {
 			return refuse(d.Path, err, "choose a directory that you can write to")
 		}
 	}
 	return nil
+}
+
+// makeDir makes a directory with a mode, whatever the umask of this process is.
+func makeDir(path string, mode fs.FileMode) error {
+	err := os.Mkdir(path, mode)
+	if err == nil {
+		err = os.Chmod(path, mode)
+	}
+	return err
 }
 
 func (d *Dir) apart(places []Place) error {
@@ -149,6 +169,9 @@ func (d *Dir) checkContent() error {
 	_, err = d.Record()
 	return err
 }
+
+// Shut has nobody but its owner look at what lies in the directory, also over a view.
+func (d *Dir) Shut() error { return os.Chmod(filepath.Join(d.Path, filesName), 0o700) }
 
 // Lock is a file that holds the directory as long as anybody has it open.
 func (d *Dir) Lock() *os.File { return d.lock }

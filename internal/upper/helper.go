@@ -1,6 +1,7 @@
 package upper
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -17,8 +18,7 @@ import (
 // helperStarts is how long fuse-overlayfs may take to mount.
 const helperStarts = 20 * time.Second
 
-// byHelper has fuse-overlayfs mount. It ends with the calling thread, by a signal at which
-// it unmounts.
+// byHelper has fuse-overlayfs serve a connection. It ends with the calling thread.
 func (o *overlay) byHelper() error {
 	path, err := exec.LookPath(byHelper)
 	if err != nil {
@@ -30,41 +30,39 @@ func (o *overlay) byHelper() error {
 	}
 	said := os.NewFile(uintptr(fd), byHelper)
 	defer said.Close()
-	inherited := slices.Clone(o.opened)
-	options := o.layers(func(f *os.File) int { return 3 + slices.Index(inherited, f) })
-	cmd := exec.Command(path, "-f", "-o", options, o.at)
-	cmd.Stdout, cmd.Stderr, cmd.ExtraFiles = said, said, inherited
-	cmd.Dir = "/"
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM, Setsid: true}
-	before, err := device(o.at)
+	device, err := o.Attach()
 	if err != nil {
 		return err
 	}
+	defer device.Close()
+	inherited := append(slices.Clone(o.opened), device)
+	number := func(f *os.File) int { return 3 + slices.Index(inherited, f) }
+	cmd := exec.Command(path, "-f", "-o", o.layers(number), fmt.Sprintf("/dev/fd/%d", number(device)))
+	cmd.Stdout, cmd.Stderr, cmd.ExtraFiles = said, said, inherited
+	cmd.Dir = "/"
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM, Setsid: true}
 	if err := cmd.Start(); err != nil {
+		o.Unmount(true)
 		return fmt.Errorf("fuse-overlayfs cannot be started: %w", err)
 	}
-	ended := make(chan error, 1)
-	go func() { ended <- cmd.Wait() }()
-	for began := time.Now(); time.Since(began) < helperStarts; {
-		select {
-		case err := <-ended:
-			said.Seek(0, io.SeekStart)
-			text, _ := io.ReadAll(io.LimitReader(said, 4096))
-			return fmt.Errorf("fuse-overlayfs refuses: %w: %s", err, strings.TrimSpace(strings.ToValidUTF8(string(text), "?")))
-		case <-time.After(5 * time.Millisecond):
-		}
-		if now, err := device(o.at); err == nil && now != before {
-			return nil
-		}
-	}
-	cmd.Process.Kill()
-	<-ended
-	return errors.New("fuse-overlayfs does not mount")
-}
-
-// device tells what is mounted at a path from what is not.
-func device(path string) (uint64, error) {
+	device.Close() // from now on it is fuse-overlayfs's alone: what waits for it fails when that ends
+	gone := make(chan struct{})
+	var ended error
+	go func() {
+		ended = cmd.Wait()
+		close(gone)
+	}()
+	late := time.AfterFunc(helperStarts, func() { cmd.Process.Kill() })
+	defer late.Stop()
 	var st unix.Stat_t
-	err := unix.Stat(path, &st)
-	return st.Dev, err
+	if err := unix.Stat(o.Target, &st); err != nil {
+		cmd.Process.Kill()
+		<-gone
+		o.Unmount(true)
+		said.Seek(0, io.SeekStart)
+		text, _ := io.ReadAll(io.LimitReader(said, 4096))
+		return fmt.Errorf("fuse-overlayfs refuses: %w: %s", cmp.Or(ended, err), strings.TrimSpace(strings.ToValidUTF8(string(text), "?")))
+	}
+	o.gone = gone
+	return nil
 }

@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	uhfs "github.com/uniharmony/uniharmonyfs/fs"
 	"github.com/uniharmony/uniharmonyfs/internal/advice"
 )
 
@@ -37,44 +38,46 @@ const (
 // overlay does with them what is below it, in directories that nobody else may enter.
 var Rights = []uintptr{unix.CAP_CHOWN, unix.CAP_DAC_OVERRIDE, unix.CAP_DAC_READ_SEARCH, unix.CAP_FOWNER, unix.CAP_FSETID, unix.CAP_MKNOD}
 
-// Mount puts the stack over what is mounted at a path, in the namespaces of this process,
-// which needs the right to. What was begun when it fails goes with them.
-func (s Stack) Mount(at string) error {
-	o := overlay{at: at}
+// Mount puts the stack over a view, where over says, in the namespaces of this process,
+// which needs the right to, or fusermount3. What was begun when it fails goes with them.
+// gone is closed when a program that does it has ended; for the kernel it is nil. The
+// program dies with the thread that calls.
+func (s Stack) Mount(view string, over uhfs.Over) (gone <-chan struct{}, err error) {
+	o := overlay{Over: over}
 	defer o.close()
-	view, err := o.open(at)
+	below, err := o.open(view)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	o.lower = []*os.File{view}
+	o.lower = []*os.File{below}
 	if len(s.Outputs) > 0 {
 		if err := s.makePlaces(&o); err != nil {
-			return refuse(at, err)
+			return nil, refuse(over.Target, err)
 		}
 	}
 	var known Record
 	if s.Upper != "" {
 		if known, err = readRecord(s.Upper); err != nil {
-			return err
+			return nil, err
 		}
 		if o.files, err = o.open(filepath.Join(s.Upper, filesName)); err != nil {
-			return refuse(s.Upper, err)
+			return nil, refuse(s.Upper, err)
 		}
 		if o.work, err = o.open(filepath.Join(s.Upper, workName)); err != nil {
-			return refuse(s.Upper, err)
+			return nil, refuse(s.Upper, err)
 		}
 	}
 	way, err := o.mount(known.Way)
 	if err != nil {
-		return s.cannot(at, known.Way, err)
+		return nil, s.cannot(over.Target, known.Way, err)
 	}
 	if s.Upper != "" && known.Way == "" {
 		known.Way = way
 		if err := writeRecord(s.Upper, known); err != nil {
-			return err
+			return nil, err
 		}
 	}
-	return s.bind(at)
+	return o.gone, s.bind(over.Target)
 }
 
 func (s Stack) cannot(at, way string, err error) error {
@@ -91,15 +94,15 @@ func (s Stack) cannot(at, way string, err error) error {
 // makePlaces mounts a layer between, in which the outputs have their places: so none is
 // made in the upper directory.
 func (s Stack) makePlaces(o *overlay) error {
-	if err := unix.Mount("uniharmonyfs", o.at, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=755,size=64k"); err != nil {
+	if err := unix.Mount("uniharmonyfs", o.Target, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=755,size=64k"); err != nil {
 		return fmt.Errorf("no place for them can be made: %w", err)
 	}
 	for _, out := range s.Outputs {
-		if err := os.MkdirAll(filepath.Join(o.at, "derivatives", out.Name), 0o755); err != nil {
+		if err := os.MkdirAll(filepath.Join(o.Target, "derivatives", out.Name), 0o755); err != nil {
 			return err
 		}
 	}
-	places, err := o.open(o.at)
+	places, err := o.open(o.Target)
 	o.lower = append([]*os.File{places}, o.lower...)
 	return err
 }
@@ -116,10 +119,11 @@ func (s Stack) bind(at string) error {
 
 // An overlay is files of several directories as one.
 type overlay struct {
-	at          string
+	uhfs.Over
 	lower       []*os.File // the first is on top
 	files, work *os.File   // nil: nothing is written
 	opened      []*os.File
+	gone        chan struct{}
 }
 
 func (o *overlay) open(path string) (*os.File, error) {
@@ -160,7 +164,7 @@ func (o *overlay) byKernel() error {
 	// What is deleted is marked in attributes that everybody may set, also for root: so it
 	// is read in the same way whoever looks. Nothing else is: files are what they look like.
 	options := o.layers(func(f *os.File) int { return int(f.Fd()) }) + ",userxattr,redirect_dir=nofollow,metacopy=off,index=off"
-	return unix.Mount("uniharmonyfs", o.at, "overlay", unix.MS_NOSUID|unix.MS_NODEV, options)
+	return o.Overlay(options)
 }
 
 func (o *overlay) layers(number func(*os.File) int) string {

@@ -32,7 +32,7 @@ func refused(t *testing.T, err error, kind advice.Kind, words ...string) {
 // open opens an upper directory for as long as a test runs.
 func open(t *testing.T, path string) *Dir {
 	t.Helper()
-	d, err := Open(path)
+	d, err := Open(path, 0o777)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -51,7 +51,7 @@ func TestUnfitFileSystems(t *testing.T) {
 	if err := fits(unix.Statfs_t{Type: unix.EXT4_SUPER_MAGIC}); err != nil {
 		t.Error(err)
 	}
-	_, err := Open("/proc/uniharmonyfs")
+	_, err := Open("/proc/uniharmonyfs", 0o777)
 	refused(t, err, advice.CannotMount, "/proc")
 }
 
@@ -59,7 +59,7 @@ func TestUnfitFileSystems(t *testing.T) {
 func TestOpen(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "dir")
 	d := open(t, path)
-	_, err := Open(path)
+	_, err := Open(path, 0o777)
 	refused(t, err, advice.CannotMount, "another command")
 	if _, err := os.Stat(filepath.Join(path, "files")); err != nil {
 		t.Errorf("whoever is refused takes away what another has: %v", err)
@@ -89,7 +89,7 @@ func TestOpen(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(path, "view.json"), []byte("{torn"), 0o666); err != nil {
 		t.Fatal(err)
 	}
-	_, err = Open(path)
+	_, err = Open(path, 0o777)
 	refused(t, err, advice.CannotMount, "view.json cannot be read")
 	_, err = Of(t.TempDir())
 	refused(t, err, advice.Usage, "is not the DIR")
@@ -121,7 +121,7 @@ func TestOutputs(t *testing.T) {
 // What fuse-overlayfs notes by names and attributes is understood, too.
 func TestChangesByNames(t *testing.T) {
 	dir := t.TempDir()
-	for _, name := range []string{"d/new", "d/.wh..wh..opq", ".wh.gone", ".wh.tree", "odd\xff", "copied", "e/.wh.not-empty", "over", "real/in"} {
+	for _, name := range []string{"d/new", "d/.wh..wh..opq", ".wh.gone", ".wh.tree", "odd\xff", "copied", "e/.wh.not-empty", "over", "real/in", "empty/.wh..wh..opq", "empty/.wh..opq"} {
 		path := filepath.Join(dir, "files", name)
 		if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
 			t.Fatal(err)
@@ -151,12 +151,12 @@ func TestChangesByNames(t *testing.T) {
 		}
 		return lines
 	}
-	want := []string{"changed copied", "created d/new", "deleted d/old", "deleted d/older", "created e/.wh.not-empty", "deleted gone", "created odd\xff",
+	want := []string{"changed copied", "created d/new", "deleted d/old", "deleted d/older", "created e/.wh.not-empty", "created empty/", "deleted gone", "created odd\xff",
 		"created over", "deleted over/", "deleted real", "created real/in", "deleted tree/"}
 	if got := lines(below); !slices.Equal(got, want) {
 		t.Errorf("it is\n%q, want\n%q", got, want)
 	}
-	want = []string{"changed copied", "changed d/", "created d/new", "created e/.wh.not-empty", "deleted gone", "created odd\xff", "created over", "created real/in", "deleted tree"}
+	want = []string{"changed copied", "changed d/", "created d/new", "created e/.wh.not-empty", "changed empty/", "deleted gone", "created odd\xff", "created over", "created real/in", "deleted tree"}
 	if got := lines(nil); !slices.Equal(got, want) {
 		t.Errorf("without the view it is\n%q, want\n%q", got, want)
 	}
