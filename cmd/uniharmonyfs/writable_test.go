@@ -447,6 +447,7 @@ func TestMountWritable(t *testing.T) {
 		}
 		// Others may look at it where they may at a mount that is read-only.
 		if os.Geteuid() == 0 {
+			os.Chmod(u.dir, 0o755)
 			look := exec.Command("ls", mnt)
 			look.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 12345, Gid: 12345}}
 			if out, err := look.CombinedOutput(); err == nil {

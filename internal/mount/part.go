@@ -255,9 +255,7 @@ func (m *Mount) Close() {
 	if m.device != nil {
 		m.device.Close() // if it was not served: a second time, it does nothing
 	}
-	if m.written != nil && m.served == nil {
-		m.written.drop()
-	}
+	m.dropWritten()
 	m.version.Release()
 	for _, e := range m.entered() {
 		e.release()

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"runtime"
+	"sync"
 
 	"github.com/uniharmony/uniharmonyfs/fetch"
 	"github.com/uniharmony/uniharmonyfs/fs"
@@ -14,14 +15,31 @@ import (
 
 // written is what is put over a mount's view.
 type written struct {
-	upper *upper.Dir
-	view  string // where that is mounted: what is over it is seen at the target
+	upper  *upper.Dir
+	view   string     // where that is mounted: what is over it is seen at the target
+	ending sync.Mutex // held while both are taken away
 }
 
-// drop gives up what was taken, if nothing has come of it.
+// drop gives up what was taken.
 func (w *written) drop() {
 	w.upper.Close()
 	os.Remove(w.view)
+}
+
+// dropWritten gives up what was taken, unless somebody still writes there: then that is
+// done at the end of the view. So the next one can write there as soon as this has gone.
+func (m *Mount) dropWritten() {
+	if m.written == nil {
+		return
+	}
+	if m.served != nil {
+		select {
+		case <-m.served.Done():
+		default:
+			return
+		}
+	}
+	m.written.drop()
 }
 
 // takeUpper takes the upper directory for this mount.
@@ -102,6 +120,8 @@ func (m *Mount) outlast(gone <-chan struct{}) {
 // uncover takes away what is put over the view, and then that: nobody has to do with it
 // otherwise.
 func (m *Mount) uncover(lazy bool) error {
+	m.written.ending.Lock()
+	defer m.written.ending.Unlock()
 	if err := m.over().Unmount(lazy); err != nil {
 		return err
 	}
