@@ -2,8 +2,10 @@ package main_test
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -167,4 +169,62 @@ func fillLinks(t *testing.T, dir string) {
 	if err != nil {
 		t.Fatal(err)
 	}
+}
+
+// writing is a tool that writes into the dataset that it reads: pybids' database, a
+// derivative dataset, and a sidecar that is put right in its place.
+const writing = `
+import json, os, sys
+from pathlib import Path
+from bids import BIDSLayout
+root = Path(os.environ["UNIHARMONYFS_MOUNT"])
+BIDSLayout(root, database_path=root / ".pybids")
+layout = BIDSLayout(root, database_path=root / ".pybids")
+images = layout.get(suffix="T1w", extension=".nii.gz")
+out = root / "derivatives" / "tool"
+for image in images:
+    name = out / "sub-01" / image.filename.replace("_T1w", "_desc-brain_T1w")
+    name.parent.mkdir(parents=True, exist_ok=True)
+    name.write_bytes(Path(image.path).read_bytes())
+(out / "dataset_description.json").write_text(json.dumps(
+    {"Name": "tool", "BIDSVersion": "1.8.0", "DatasetType": "derivative", "GeneratedBy": [{"Name": "tool"}]}))
+described = root / "dataset_description.json"
+described.write_text(json.dumps({**json.loads(described.read_text()), "Name": "put right"}))
+with_derivatives = BIDSLayout(root, derivatives=True)
+print(len(images), len(with_derivatives.get(scope="derivatives", desc="brain")), with_derivatives.get_dataset_description()["Name"])
+`
+
+// TestAppsWriteOverAView: tools that write into the dataset run in exec --writable, and
+// what fMRIPrep's own code finds there is what it finds in the dataset.
+func TestAppsWriteOverAView(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes a while")
+	}
+	t.Parallel()
+	u := execUser(t)
+	e := unpackExample(t, u, "7t_trt")
+	full := collect(t, e.dir, "01", nil)
+	before := hashes(t, e.repo)
+	program := cmp.Or(os.Getenv("UNIHARMONYFS_TEST_APPS"), "python3")
+	apps, err := filepath.Abs("testdata/apps.py")
+	if err != nil {
+		t.Fatal(err)
+	}
+	on := func(command ...string) []string {
+		return slices.Concat([]string{"exec", "--dataset", e.repo, "--sub", "01", "--writable", u.path("written"), "--"}, command)
+	}
+	images := len(full.Files["t1w"].([]any))
+	if out := u.must(on(program, "-W", "ignore", "-c", writing)...); out != fmt.Sprintf("%d %[1]d put right\n", images) || images == 0 {
+		t.Errorf("it says %q, and there are %d images", out, images)
+	}
+	var view collected
+	said := u.must(on("sh", "-c", `printf '{"root": "%s", "subject": "01", "filters": null}' {} | "$0" "$1"`, program, apps)...)
+	if err := json.Unmarshal([]byte(said), &view); err != nil || !reflect.DeepEqual(view, full) {
+		t.Errorf("fMRIPrep finds %v, want %v, %v", view, full, err)
+	}
+	changes := u.must("changes", u.path("written"))
+	if !strings.Contains(changes, "created  .pybids/layout_index.sqlite\n") || !strings.Contains(changes, "changed  dataset_description.json\n") || strings.Count(changes, "created  derivatives/tool/sub-01/") != images {
+		t.Errorf("changed is\n%s", changes)
+	}
+	same(t, "the dataset", before, hashes(t, e.repo))
 }

@@ -8,7 +8,7 @@ import sys
 
 from common import Table, say
 
-MEASURES = ("downloads", "reads", "headers", "scale", "trees", "bids")
+MEASURES = ("downloads", "reads", "headers", "scale", "trees", "bids", "writes")
 
 
 def main() -> None:
