@@ -56,13 +56,15 @@ func Exec(ctx context.Context, o Options) (err error) {
 	if own {
 		cache = room.Cache()
 	}
-	// What is mounted in a namespace of its own goes with that, whoever is killed.
+	// What is mounted in a namespace of its own goes with that, also when all of a job is
+	// killed at once. For who is not root that takes a user namespace, where containers'
+	// programs are refused what they need.
 	must := o.At != "" || o.Upper != "" || len(o.Outputs) > 0 || !uhfs.CanMount()
-	aside := must || own || place.Here().MayBeKilled()
+	aside := must || os.Geteuid() == 0 && (own || place.Here().MayBeKilled())
 	req, at := o.View, o.At
 	switch {
 	case at != "":
-	case aside:
+	case aside || own:
 		if err := room.Make(); err != nil {
 			return err
 		}
