@@ -287,3 +287,62 @@ echo "it ends with $?"
 		})
 	}
 }
+
+// What docs/slurm.md says to write is what works.
+func TestSlurmDocument(t *testing.T) {
+	u := execUser(t)
+	jobUser(t, u)
+	slurm := startSlurm(t, u, "linuxproc")
+	doc, err := os.ReadFile("../../docs/slurm.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var list, script string
+	for line := range strings.Lines(string(doc)) {
+		if code, ok := strings.CutPrefix(line, "    "); ok {
+			if strings.Contains(code, "> subjects.txt") {
+				list = code
+			}
+			if script != "" || strings.HasPrefix(code, "#!") {
+				script += code
+			}
+		} else if strings.TrimSpace(line) != "" && script != "" {
+			break
+		} else if script != "" {
+			script += "\n"
+		}
+	}
+	d := files("one", 0, 0)
+	for n := range 4 {
+		sub := fmt.Sprintf("sub-%02d", n)
+		d.Files = append(d.Files, maker.File{Path: fmt.Sprintf("%s/anat/%s_T1w.nii.gz", sub, sub), Size: 200_000, Seed: uint64(n + 1), Annexed: true})
+	}
+	s, made := serve(t, u, d)
+	here := strings.NewReplacer("ds004712", s.GitURL(made), "--array=0-19", "--array=0-3", "#SBATCH --cpus-per-task=8", "#")
+	write(t, filepath.Join(slurm.dir, "task.sh"), here.Replace(script))
+	write(t, filepath.Join(slurm.dir, "mriqc"), `#!/bin/sh
+test "$2 $3 $4" = "$HOME/mriqc participant --participant-label" && test "$6 $7" = "-w $TMPDIR/mriqc-$5" && sha256sum <"$1/sub-$5/anat/sub-$5_T1w.nii.gz"
+`)
+	if err := os.Chmod(filepath.Join(slurm.dir, "mriqc"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	run := func(name string, args ...string) {
+		t.Helper()
+		cmd := slurm.command(name, args...)
+		cmd.Env = slices.DeleteFunc(u.command(context.Background()).Env, func(kv string) bool { return strings.HasPrefix(kv, "UNIHARMONYFS_CACHE=") })
+		cmd.Env = append(cmd.Env, slurm.env[len(slurm.env)-1], "PATH="+slurm.dir+":"+filepath.Dir(binary)+":"+os.Getenv("PATH"), "USER=me")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Errorf("%s: %v: %s", name, err, out)
+		}
+	}
+	run("sh", "-c", here.Replace(list))
+	run("sbatch", "--wait", "task.sh")
+	for n := range 4 {
+		said, err := os.ReadFile(filepath.Join(slurm.dir, fmt.Sprintf("task.sh-%d.out", n)))
+		want := contentSum(t, made, fmt.Sprintf("sub-%02d/anat/sub-%02d_T1w.nii.gz", n, n)) + "  -\n"
+		if err != nil || !strings.HasSuffix(string(said), want) {
+			t.Errorf("task %d: %q, %v", n, said, err)
+		}
+	}
+	eventually(t, "the daemons go", func() bool { return len(u.daemons()) == 0 })
+}
