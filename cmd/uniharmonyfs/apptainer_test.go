@@ -51,14 +51,14 @@ func TestApptainer(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			var said soFar
-			var bad bytes.Buffer
+			var said, bad soFar
 			cmd.Stdout, cmd.Stderr = &said, &bad
 			if err := cmd.Start(); err != nil {
 				t.Fatal(err)
 			}
 			const want = "README\ndataset_description.json\nsub-00\n10000\nread-only\n"
 			eventually(t, "the command has looked", func() bool { return len(said.String()) >= len(want) })
+			eventually(t, "the program is told", func() bool { return strings.Contains(bad.String(), "Mounted") })
 			if n := devices(t, u.cache); n != 1 {
 				t.Errorf("%+v: the connection is open %d times", c, n)
 			}
@@ -213,11 +213,16 @@ func TestDescriptorAtSIGTERM(t *testing.T) {
 	defer unix.Unmount(at, unix.MNT_DETACH)
 	cmd := u.command(context.Background(), "mount", "--dataset", made.Dir, "/dev/fd/3", "-f")
 	cmd.ExtraFiles = []*os.File{device}
+	var said soFar
+	cmd.Stderr = &said
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
 	device.Close()
-	eventually(t, "it is served", func() bool { return exec.Command("ls", at+"/sub-00").Run() == nil })
+	eventually(t, "it is served", func() bool { return strings.Contains(said.String(), "Mounted") })
+	if out, err := exec.Command("ls", at+"/sub-00").CombinedOutput(); err != nil {
+		t.Errorf("%s, %v", out, err)
+	}
 	cmd.Process.Signal(syscall.SIGTERM)
 	if err := cmd.Wait(); err != nil {
 		t.Error(err)
@@ -226,7 +231,8 @@ func TestDescriptorAtSIGTERM(t *testing.T) {
 		t.Errorf("%+v", st.Mounts)
 	}
 	u.leaveDaemon()
-	if out, err := exec.Command("ls", at).CombinedOutput(); err == nil || !strings.Contains(string(out), "not connected") {
-		t.Errorf("without a daemon: %s, %v", out, err)
-	}
+	eventually(t, "readers are told", func() bool { // one that asked before is told otherwise
+		out, err := exec.Command("ls", at).CombinedOutput()
+		return err != nil && strings.Contains(string(out), "not connected")
+	})
 }
