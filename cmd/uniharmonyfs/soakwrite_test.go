@@ -20,7 +20,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestSoakWriter writes, by all calls that there are, over a view for two seconds, or for as long as
+// TestSoakWriter writes over a view for two seconds, or for as long as
 // UNIHARMONYFS_TEST_LONG says, and compares all that it reads with what it wrote. What
 // lies below, the dataset and the cache's objects, is the same before and after.
 func TestSoakWriter(t *testing.T) {

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -402,22 +403,66 @@ func TestExecWritableOnFUSE(t *testing.T) {
 	}
 }
 
-// Where an ordinary user can have no namespaces, nothing is put over a view.
+// noNamespaces runs a program as an ordinary user whom the kernel gives none.
+const noNamespaces = `
+import ctypes, errno, os, struct, sys
+new_user, errno_, allow = 0x10000000, 0x50000, 0x7fff0000
+clone, unshare, clone3 = {"x86_64": (56, 272, 435), "aarch64": (220, 97, 435)}[os.uname().machine]
+code = [(0x20, 0, 0, 0), (0x15, 0, 1, clone3), (0x06, 0, 0, errno_ | errno.ENOSYS), (0x15, 1, 0, clone), (0x15, 0, 3, unshare),
+        (0x20, 0, 0, 16), (0x45, 0, 1, new_user), (0x06, 0, 0, errno_ | errno.EPERM), (0x06, 0, 0, allow)]
+text = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *c) for c in code))
+program = ctypes.create_string_buffer(struct.pack("HxxxxxxP", len(code), ctypes.addressof(text)))
+libc = ctypes.CDLL(None, use_errno=True)
+if libc.prctl(22, 2, ctypes.c_ulong(ctypes.addressof(program)), 0, 0):
+    sys.exit("no filter: " + os.strerror(ctypes.get_errno()))
+os.setgroups([]); os.setgid(int(sys.argv[1])); os.setuid(int(sys.argv[1]))
+os.execv(sys.argv[2], sys.argv[2:])
+`
+
+// Where an ordinary user can have no namespaces, the daemon keeps what is written, with
+// fusermount3 and fuse-overlayfs; without these nothing can be, and it is said.
 func TestExecWritableWithoutNamespaces(t *testing.T) {
 	u := execUser(t)
 	u.becomeOrdinary()
 	needNamespaces(t, u)
-	made := u.own(t, "one")
-	cmd := u.plain("unshare", "--user", "--map-current-user", "--keep-caps", "sh", "-c", `echo 0 >/proc/sys/user/max_user_namespaces && exec "$@"`, "sh", binary,
-		"exec", "--dataset", made, "--writable", u.path("written"), "--", "true")
-	cmd.Env = u.command(context.Background()).Env
-	out, err := cmd.CombinedOutput()
-	if code := cmd.ProcessState.ExitCode(); code != 6 || !strings.Contains(string(out), "gives no namespaces") || !strings.Contains(string(out), "administrator") {
-		t.Errorf("exit %d, %v: %s", code, err, out)
+	made, dir := u.own(t, "one"), u.path("written")
+	filtered := func(args ...string) *exec.Cmd {
+		cmd := exec.Command("python3", append([]string{"-c", noNamespaces, fmt.Sprint(u.uid), binary}, args...)...)
+		cmd.Env = u.command(context.Background()).Env
+		return cmd
 	}
-	if _, err := os.Stat(u.path("written")); err == nil {
-		t.Error("what was made for nothing is left")
-	}
+	t.Run("with fusermount3", func(t *testing.T) {
+		needHelper(t)
+		cmd := filtered("exec", "--dataset", made, "--writable", dir, "--", "sh", "-ec", "cd {}; echo more >>README; cat README; exit 5")
+		if out, _ := cmd.CombinedOutput(); cmd.ProcessState.ExitCode() != 5 || string(out) != "made for a test\nmore\n" {
+			t.Errorf("%v: %s", cmd.ProcessState, out)
+		}
+		if out := u.must("changes", dir); out != "changed  README\n" {
+			t.Errorf("changed is\n%s", out)
+		}
+		eventually(t, "nothing is left", func() bool { return len(helpers(dir)) == 0 && len(u.execs()) == 0 })
+		cmd = filtered("exec", "--dataset", made, "--output", "a="+u.path("out"), "--", "true")
+		if out, _ := cmd.CombinedOutput(); cmd.ProcessState.ExitCode() != 6 || !strings.Contains(string(out), "gives no namespaces") {
+			t.Errorf("%v: %s", cmd.ProcessState, out)
+		}
+	})
+	t.Run("without", func(t *testing.T) {
+		// In a namespace of the user's, fusermount3 has no rights.
+		os.Mkdir(u.path("at"), 0o777)
+		for words, at := range map[string][]string{"gives no namespaces": {"--at", u.path("at")}, "mounting is not permitted": nil} {
+			args := slices.Concat([]string{"--user", "--map-current-user", "--keep-caps", "sh", "-c", `echo 0 >/proc/sys/user/max_user_namespaces && exec "$@"`, "sh", binary,
+				"exec", "--cache", u.path("other"), "--dataset", made, "--writable", u.path("new")}, at, []string{"--", "true"})
+			cmd := u.plain("unshare", args...)
+			cmd.Env = u.command(context.Background()).Env
+			out, err := cmd.CombinedOutput()
+			if code := cmd.ProcessState.ExitCode(); code != 6 || !strings.Contains(string(out), words) {
+				t.Errorf("%v: exit %d, %v: %s", at, code, err, out)
+			}
+		}
+		if _, err := os.Stat(u.path("new")); err == nil {
+			t.Error("what was made for nothing is left")
+		}
+	})
 }
 
 // A mount that is written to is so for everybody that may look at it, and unmounting

@@ -83,7 +83,7 @@ func Exec(ctx context.Context, o Options) (err error) {
 	if err != nil {
 		return err
 	}
-	defer over.close()
+	defer func() { over.close() }()
 	req.Target, req.Layer = at, !over.Empty()
 	cmd := exec.Command(args[0], args[1:]...)
 	start, handedOver := cmd.Start, func() {}
@@ -97,7 +97,7 @@ func Exec(ctx context.Context, o Options) (err error) {
 			}
 			req.Device, req.Target = offer, fmt.Sprintf("/proc/%d/root%s", a.Cmd.Process.Pid, at)
 			cmd, start = a.Cmd, a.GoOn
-		case must:
+		case must && (o.At != "" || !over.leave(&req.MountRequest)):
 			return err
 		}
 	}

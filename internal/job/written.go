@@ -7,6 +7,7 @@ import (
 	"os"
 
 	"github.com/uniharmony/uniharmonyfs/fetch"
+	uhfs "github.com/uniharmony/uniharmonyfs/fs"
 	"github.com/uniharmony/uniharmonyfs/internal/cachedir"
 	"github.com/uniharmony/uniharmonyfs/internal/control"
 	"github.com/uniharmony/uniharmonyfs/internal/upper"
@@ -44,6 +45,18 @@ func (o over) close() {
 	if o.dir != nil {
 		o.dir.Close()
 	}
+}
+
+// leave leaves it to the daemon to keep what is written, where this system gives a
+// command no namespaces of its own, and reports whether that can be.
+func (o *over) leave(req *control.MountRequest) bool {
+	if o.dir == nil || len(o.Outputs) > 0 || !uhfs.CanMount() {
+		return false
+	}
+	o.close()
+	req.Writable, req.Layer = o.Upper, false
+	*o = over{}
+	return true
 }
 
 // claim takes note of the view, as it can be listed again.

@@ -26,12 +26,11 @@ const (
 
 // A Dir is an upper directory that is ours until Close.
 type Dir struct {
-	Path    string // real and absolute
-	lock    *os.File
-	mode    fs.FileMode
-	made    bool // by us
-	ours    bool // locked
-	claimed bool
+	Path string // real and absolute
+	lock *os.File
+	mode fs.FileMode
+	made bool // by us
+	ours bool // locked
 }
 
 // A Record says over what an upper directory was written.
@@ -212,11 +211,13 @@ func (d *Dir) Claim(dataset, commit string, view json.RawMessage) error {
 	if err != nil {
 		return err
 	}
+	if r.Way == "" { // nothing was ever written there
+		r = Record{}
+	}
 	if r.Commit != "" && r.Commit != commit {
 		return refuse(d.Path, fmt.Errorf("what is in it was written over %s at %.12s, and this is %s at %.12s", r.Dataset, r.Commit, dataset, commit),
 			"choose another directory for this one", "or go on with that: --dataset "+r.Dataset+" --version "+r.Commit)
 	}
-	d.claimed = true
 	r.Dataset, r.Commit = dataset, commit
 	for i, v := range r.Views { // as it was laid out in the file
 		var flat json.RawMessage
@@ -237,12 +238,13 @@ func (d *Dir) Claim(dataset, commit string, view json.RawMessage) error {
 
 // Close gives the directory up, and removes it if it was made for nothing.
 func (d *Dir) Close() {
-	if r, err := d.Record(); d.ours && !d.claimed && err == nil && r.Commit == "" {
-		os.Remove(filepath.Join(d.Path, workName))
-		os.Remove(filepath.Join(d.Path, filesName))
+	if r, err := d.Record(); d.ours && err == nil && r.Way == "" { // nothing was ever written there
+		for _, name := range []string{workName, filesName, recordName} {
+			os.Remove(filepath.Join(d.Path, name))
+		}
 	}
-	if d.made && !d.claimed {
-		os.Remove(d.Path)
+	if d.made {
+		os.Remove(d.Path) // if it is empty
 	}
 	if d.lock != nil {
 		d.lock.Close()

@@ -68,7 +68,13 @@ func TestOpen(t *testing.T) {
 		t.Fatal(err)
 	}
 	d.Close()
+	if _, err := os.Stat(path); err == nil {
+		t.Error("what nothing was written in is left")
+	}
 	d = open(t, path)
+	if err := writeRecord(path, Record{Dataset: "one", Commit: "abc", Views: []json.RawMessage{[]byte(`{"a": 1}`)}, Way: byKernel}); err != nil {
+		t.Fatal(err)
+	}
 	for _, view := range []string{`{"a":1}`, `{ "b":2 }`, `{"b": 2}`} {
 		if err := d.Claim("one", "abc", json.RawMessage(view)); err != nil {
 			t.Fatal(err)
