@@ -23,9 +23,10 @@ import (
 
 // slurm is a cluster of two nodes on this machine.
 type slurm struct {
-	t   *testing.T
-	dir string
-	env []string
+	t         *testing.T
+	dir       string
+	env       []string
+	proctrack string
 }
 
 // slurmConfig is slurm.conf(5). A node's processes are one user's here, and Slurm's own
@@ -72,7 +73,7 @@ func startSlurm(t *testing.T, u *user, proctrack string) *slurm {
 	if _, err := os.Stat("/sys/fs/cgroup/freezer"); err != nil && proctrack == "cgroup" {
 		t.Skip("skipped: Slurm's control groups of version 1 are not here")
 	}
-	s := &slurm{t: t, dir: u.path("slurm")}
+	s := &slurm{t: t, dir: u.path("slurm"), proctrack: proctrack}
 	s.env = append(os.Environ(), "SLURM_CONF="+filepath.Join(s.dir, "slurm.conf"))
 	for _, name := range []string{"", "ctl", "n1", "n2"} {
 		if err := os.Mkdir(filepath.Join(s.dir, name), 0o755); err != nil {
@@ -147,6 +148,20 @@ func (s *slurm) stop() {
 			state, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 			return err != nil || bytes.Contains(state, []byte(") Z "))
 		})
+	}
+	if s.proctrack == "cgroup" { // Slurm leaves them
+		for _, node := range []string{"n1", "n2"} {
+			var groups []string
+			filepath.WalkDir("/sys/fs/cgroup/freezer/slurm_"+node, func(path string, e os.DirEntry, err error) error {
+				if err == nil && e.IsDir() {
+					groups = append(groups, path)
+				}
+				return nil
+			})
+			for _, group := range slices.Backward(groups) {
+				eventually(s.t, "a control group goes", func() bool { err := os.Remove(group); return err == nil || os.IsNotExist(err) })
+			}
+		}
 	}
 	if s.t.Failed() {
 		for _, name := range []string{"ctl.log", "n1.log"} {
