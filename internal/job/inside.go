@@ -90,7 +90,9 @@ func Inside(at, name string, over upper.Stack, args []string) error {
 // mountInside mounts at a path, for this namespace only.
 func mountInside(at, name string) (*os.File, error) {
 	// What others mount meanwhile, as home directories are, comes in; nothing goes out.
-	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_SLAVE, ""); err != nil {
+	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_SLAVE, ""); errors.Is(err, unix.EINVAL) {
+		return nil, errors.New("/ is no mount point, as in a plain chroot: bind the directory onto itself before (mount --bind)")
+	} else if err != nil {
 		return nil, fmt.Errorf("the namespace cannot be made one's own: %w", err)
 	}
 	return uhfs.Attach(uhfs.Options{Target: at, FsName: name, AllowOther: true})
