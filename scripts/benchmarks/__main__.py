@@ -8,7 +8,7 @@ import sys
 
 from common import Table, say
 
-MEASURES = ("downloads", "reads", "headers", "scale", "trees", "bids", "writes")
+MEASURES = ("downloads", "reads", "headers", "scale", "trees", "bids", "writes", "jobs")
 
 
 def main() -> None:
