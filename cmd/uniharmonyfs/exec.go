@@ -21,7 +21,9 @@ func execCommand() *cli.Command {
 Signals go to the command, and its exit code comes back: 127 when it is not found, 126
 when it cannot be run, 128 and the signal's number when a signal ended it. When it
 ends, or this program is killed, the view goes; files that were fetched stay cached.
-Without --at the view is mounted in $TMPDIR.
+Without --at the view is mounted in $TMPDIR. If the cache is served by another batch
+job, in a container, or on another host, the command has a cache of its own there while
+it runs, and reads from the other one what that has.
 
 With --writable DIR the command can write in the view, change files and delete them.
 What is below does not change: DIR/files has what was written, and "changes DIR" tells

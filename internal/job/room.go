@@ -151,7 +151,8 @@ func Sweep() {
 	mounts, _ := uhfs.ListMounts()
 	for _, m := range mounts {
 		cache, ours := cachedir.OfMount(m.FsName)
-		if ours && strings.HasPrefix(m.Target, filepath.Join(in, viewName)) && !control.IsServed(cache) {
+		// A cache that is not seen here may be served where it is.
+		if ours && strings.HasPrefix(m.Target, filepath.Join(in, viewName)) && cache.Exists() && !control.IsServed(cache) {
 			uhfs.DetachStale(m.Target)
 			os.Remove(m.Target)
 		}

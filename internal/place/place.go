@@ -5,6 +5,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -150,9 +151,9 @@ func of(list []string, name string) string {
 }
 
 // stays reports whether a control group is none that is killed as a whole: the root, and
-// what systemd makes for logins.
+// what systemd makes for logins, which in some containers is below a group of theirs.
 func stays(group string) bool {
-	return group == "/" || within(group, "/user.slice") || within(group, "/init.scope")
+	return group == "/" || within(group, "/init.scope") || slices.Contains(strings.Split(group, "/"), "user.slice")
 }
 
 func within(group, of string) bool {

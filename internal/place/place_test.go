@@ -80,6 +80,8 @@ func TestWhereAServerMayBe(t *testing.T) {
 		{"a job and a step of it", in("/job_1"), in("/job_1/step_0"), "", ""},
 		{"a step, and the job", in("/job_1/step_0"), in("/job_1"), "/job_1/step_0", "/job_1/step_0"},
 		{"two logins", in("/user.slice/user-1.slice/session-1.scope"), in("/user.slice/user-1.slice/session-2.scope"), "", ""},
+		{"two logins in a container", in("/lxc/c1/user.slice/user-1.slice/session-1.scope"), in("/lxc/c1/user.slice/user-1.slice/session-2.scope"), "", ""},
+		{"like a login", in("/job_1/user.slices"), in("/job_2"), "/job_1/user.slices", "/job_1/user.slices"},
 		{"a login, and a job", in("/user.slice/user-1.slice/session-1.scope"), in("/job_2"), "", "does not belong to the control group /job_2"},
 		{"a job, and a login", in("/job_1"), in("/user.slice/user-1.slice/session-1.scope"), "/job_1", "/job_1"},
 		{"a hierarchy that is not known", with(func(p *Place) { p.Cgroups = []string{"freezer:/job_1"} }), base, "", ""},
