@@ -103,6 +103,11 @@ func (d Dir) makeOnce() error {
 			if d.Exists() { // made at this moment by another command, and used
 				return d.close(st)
 			}
+			if e.Name() == markerName { // or removed again
+				if _, err := os.Lstat(d.path(markerName)); err != nil || d.Exists() {
+					return fs.ErrNotExist
+				}
+			}
 			return advice.New(advice.Failed, what, fmt.Errorf("it holds %q and has no %s: it is not a cache of ours", e.Name(), markerName), "choose an empty or new directory with --cache DIR")
 		}
 	}

@@ -147,6 +147,9 @@ func examineMounts() Finding {
 	}
 	if len(stale) > 0 {
 		f.State, f.Says = "bad", "the daemon of "+strings.Join(stale, ", ")+" is gone"
+		if len(live) > 0 {
+			f.Says += "; served are " + strings.Join(live, ", ")
+		}
 		f.Do = "uniharmonyfs unmount " + stale[0] + ", or mount there again"
 	}
 	return f

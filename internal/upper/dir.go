@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -58,12 +59,17 @@ func Open(path string, mode fs.FileMode, apart ...Place) (*Dir, error) {
 	if err != nil {
 		return nil, refuse(path, err, anotherDir)
 	}
-	d := &Dir{Path: path, mode: mode}
-	if err := d.open(apart); err != nil {
+	for try := 1; ; try++ {
+		d := &Dir{Path: path, mode: mode}
+		err := d.open(apart)
+		if err == nil {
+			return d, nil
+		}
 		d.Close()
-		return nil, err
+		if !errors.Is(err, errRemoved) || try == 10 {
+			return nil, err
+		}
 	}
-	return d, nil
 }
 
 // Check looks at an upper directory as Open does, leaves it alone, and returns its path.
@@ -103,11 +109,17 @@ func (d *Dir) open(apart []Place) (err error) {
 	if d.lock, err = os.OpenFile(d.Path, unix.O_DIRECTORY|os.O_RDONLY, 0); err != nil {
 		return refuse(d.Path, err, anotherDir)
 	}
-	if err := unix.Flock(int(d.lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+	if err := lockSoon(d.lock); err != nil {
 		if errors.Is(err, unix.EWOULDBLOCK) {
 			err = errors.New("another command writes there, or something that it has started")
 		}
 		return refuse(d.Path, err, "wait for its end, or give each command a directory of its own")
+	}
+	// Who had it may have made it for nothing, and removed it.
+	if mine, err := d.lock.Stat(); err != nil {
+		return refuse(d.Path, err, anotherDir)
+	} else if there, err := os.Lstat(d.Path); err != nil || !os.SameFile(mine, there) {
+		return refuse(d.Path, errRemoved, "run the command again")
 	}
 	d.ours = true
 	if err := checkFileSystem(d.Path); err != nil {
@@ -122,6 +134,18 @@ func (d *Dir) open(apart []Place) (err error) {
 		}
 	}
 	return nil
+}
+
+var errRemoved = errors.New("another command is removing it")
+
+// lockSoon waits a moment for whoever has just been killed.
+func lockSoon(f *os.File) error {
+	for until := time.Now().Add(2 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		if !errors.Is(err, unix.EWOULDBLOCK) || time.Now().After(until) {
+			return err
+		}
+	}
 }
 
 // makeDir makes a directory with a mode, whatever the umask of this process is.

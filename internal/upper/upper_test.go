@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -166,4 +167,19 @@ func TestChangesByNames(t *testing.T) {
 	if got := lines(nil); !slices.Equal(got, want) {
 		t.Errorf("without the view it is\n%q, want\n%q", got, want)
 	}
+}
+
+// Whoever has just been killed may still have the directory for a moment.
+func TestOpenAfterAKill(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "written")
+	d, err := Open(dir, 0o777)
+	if err != nil {
+		t.Fatal(err)
+	}
+	time.AfterFunc(100*time.Millisecond, d.Close)
+	again, err := Open(dir, 0o777)
+	if err != nil {
+		t.Fatal(err)
+	}
+	again.Close()
 }
