@@ -79,9 +79,10 @@ func (v Over) Wait(done <-chan struct{}) error {
 	}
 	defer mounts.Close()
 	for v.there() {
-		// The kernel says here that mounts have changed.
+		// The kernel says here that mounts have changed. It is looked at once a second
+		// all the same.
 		fds := []unix.PollFd{{Fd: int32(mounts.Fd()), Events: unix.POLLPRI}}
-		for changed := 0; changed == 0; {
+		for try, changed := 0, 0; changed == 0 && try < 5; try++ {
 			select {
 			case <-done:
 				return nil
